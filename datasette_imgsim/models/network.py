@@ -1,0 +1,186 @@
+"""A cut model at work: uint8 pictures in, unit vectors and their norms out."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import ImgsimError
+from .base import Model
+from .pooling import POOLINGS
+
+if TYPE_CHECKING:
+    import torch
+
+# (channel order, divisor, mean, standard deviation): value = (pixel / divisor - mean) / deviation
+NORMALISE = {
+    # https://pytorch.org/vision/stable/models.html
+    "torchvision": ("RGB", 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    # The original Caffe models of Oxford VGG: https://www.robots.ox.ac.uk/~vgg/research/very_deep/
+    "oxford": ("BGR", 1, (103.939, 116.779, 123.68), (1, 1, 1)),
+}
+SMALLEST_NORM = 1e-12
+
+
+class Network:
+    """Some levels of a model on one device, with their pooling and preprocessing."""
+
+    def __init__(
+        self,
+        model: Model,
+        levels: list[str],
+        pooling: str,
+        normalise: str,
+        size: int,
+        weights: Path | None = None,
+        device: str = "auto",
+        precision: str = "auto",
+    ):
+        """Loads the weights. `levels` in any order; raises ImgsimError."""
+        import torch
+
+        self.levels = in_network_order(model, levels)
+        self.pool = POOLINGS[pooling]
+        self.size = size
+        self.device = choose_device(device)
+        self.precision = choose_precision(precision, self.device)
+        module = model.cut(self.levels, weights).eval()
+        self.weights_sha256 = digest(module.state_dict())
+        self.module = _at_precision(module, self.device, self.precision)
+        self._scale(normalise)
+        self.dimensions = self._measure()
+
+    def _scale(self, normalise: str) -> None:
+        import torch
+
+        order, divisor, mean, deviation = NORMALISE[normalise]
+        self.reversed = order == "BGR"
+        self.factor = torch.tensor([1 / (divisor * d) for d in deviation], device=self.device)
+        self.shift = torch.tensor([-m / d for m, d in zip(mean, deviation)], device=self.device)
+
+    def _measure(self) -> dict[str, int]:
+        """How many numbers each level gives, seen from one black picture."""
+        black = np.zeros((1, self.size, self.size, 3), np.uint8)
+        try:
+            return {level: p.shape[1] for level, p in zip(self.levels, self._pooled(black))}
+        except RuntimeError as ex:
+            raise ImgsimError(
+                f"Pictures of {self.size} x {self.size} pixels are too small for the level "
+                f"{self.levels[-1]}: give a larger --size"
+            ) from ex
+
+    def _pooled(self, pictures: np.ndarray) -> list[torch.Tensor]:
+        import torch
+
+        with torch.inference_mode():
+            pixels = torch.from_numpy(pictures).to(self.device).float()
+            if self.reversed:
+                pixels = pixels.flip(3)
+            pixels = (pixels * self.factor + self.shift).permute(0, 3, 1, 2)
+            maps = self.module(pixels)
+            return [self.pool(level.float()) for level in maps]
+
+    def vectors(self, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(N, size, size, 3) uint8 RGB -> unit vectors (N, dimensions), norms (N, levels).
+
+        Each level is made unit length by itself and they are laid end to end; float32.
+        """
+        units, norms = [], []
+        for pooled in self._pooled(pictures):
+            values = pooled.cpu().numpy()
+            # A flattened map can be long: float32 would lose digits in the sum of squares.
+            norm = np.sqrt(np.einsum("nd,nd->n", values, values, dtype=np.float64))
+            units.append(values / np.maximum(norm, SMALLEST_NORM).astype(np.float32)[:, None])
+            norms.append(norm.astype(np.float32))
+        return np.concatenate(units, axis=1), np.stack(norms, axis=1)
+
+
+def _at_precision(module: torch.nn.Module, device: str, precision: str) -> torch.nn.Module:
+    """The module at work in a precision, taking float32 pixels.
+
+    Its first convolution stays in float32: a scaled pixel does not fit into the 8 significant
+    bits of bfloat16, and that error is passed through all other layers. It costs little.
+    """
+    import torch
+
+    dtype = getattr(torch, precision)
+    first = next((m for m in module.modules() if isinstance(m, torch.nn.Conv2d)), None)
+    exact = {} if first is None else {k: v.clone() for k, v in first.state_dict().items()}
+    module = module.to(device, dtype, memory_format=torch.channels_last)
+    if first is None:
+        module.register_forward_pre_hook(lambda module, inputs: inputs[0].to(dtype))
+    else:
+        first.float().load_state_dict(exact)
+        first.register_forward_hook(lambda module, inputs, output: output.to(dtype))
+    return module
+
+
+def in_network_order(model: Model, levels: list[str]) -> list[str]:
+    """The levels without repeats, as the network reaches them. Raises ImgsimError."""
+    known = model.description.channels
+    for level in levels:
+        if level not in known:
+            raise ImgsimError(
+                f"{model.description.name} has no level {level!r}: there is {', '.join(known)}"
+            )
+    return [level for level in known if level in levels]
+
+
+def digest(state: dict[str, torch.Tensor]) -> str:
+    """SHA-256 over the names, shapes and float32 values of the tensors used."""
+    sha = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].float().contiguous()
+        sha.update(f"{name} {tuple(tensor.shape)}\n".encode())
+        sha.update(tensor.numpy().astype("<f4", copy=False).data)
+    return sha.hexdigest()
+
+
+def choose_device(device: str) -> str:
+    """'auto' is cuda, then mps, else cpu. Raises ImgsimError for one that is not there."""
+    import torch
+
+    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if device == "auto":
+        return next((name for name, there in present.items() if there), "cpu")
+    if not present.get(device.split(":")[0], device == "cpu"):
+        raise ImgsimError(f"There is no device {device!r} on this machine: use --device cpu")
+    return device
+
+
+def choose_precision(precision: str, device: str) -> str:
+    """'auto' is bfloat16 where it is native, else float32."""
+    if precision != "auto":
+        return precision
+    native = has_bfloat16() if device == "cpu" else _runs_bfloat16(device)
+    return "bfloat16" if native else "float32"
+
+
+@functools.cache
+def has_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 by itself (AVX-512 BF16, AMX or Arm BF16)."""
+    import torch
+
+    try:
+        able = torch.cpu.get_capabilities()
+    except AttributeError:  # torch before 2.11
+        able = {
+            "avx512_bf16": torch.cpu._is_avx512_bf16_supported(),
+            "amx_bf16": torch.cpu._is_amx_tile_supported(),
+        }
+    return any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def _runs_bfloat16(device: str) -> bool:
+    import torch
+
+    try:
+        ones = torch.ones(1, 8, 8, 8, device=device, dtype=torch.bfloat16)
+        torch.nn.functional.conv2d(ones, ones)
+    except (RuntimeError, TypeError):
+        return False
+    return True

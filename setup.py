@@ -1,0 +1,60 @@
+from pathlib import Path
+
+from setuptools import find_namespace_packages, setup
+
+VERSION = "0.1a0"
+
+EMBED = [
+    "torch",
+    "torchvision",
+    "safetensors",
+    "scikit-learn",
+    "openTSNE",
+    "pi-heif",
+    "tqdm",
+]
+TEST = [
+    "cogapp",
+    "datasette-render-images",
+    "playwright",
+    "pytest",
+    "pytest-asyncio",
+    "ruff",
+]
+
+setup(
+    name="datasette-imgsim",
+    description="Find similar pictures in Datasette, without any training",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    author="the datasette-imgsim developers",
+    license="Apache-2.0",
+    classifiers=[
+        "Framework :: Datasette",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+    ],
+    version=VERSION,
+    packages=find_namespace_packages(include=["datasette_imgsim", "datasette_imgsim.*"]),
+    package_data={
+        "datasette_imgsim": ["static/*", "templates/*"],
+        "datasette_imgsim.models": ["*.safetensors", "*.md"],
+    },
+    entry_points={
+        "datasette": ["imgsim = datasette_imgsim"],
+        "sqlite_utils": ["imgsim = datasette_imgsim.search.sql"],
+    },
+    install_requires=[
+        "click",
+        "datasette>=0.65",
+        "datasette-leaflet>=0.2.2",
+        "numpy",
+        "pillow>=11.3",
+        "sqlite-utils>=4.0",
+    ],
+    extras_require={"embed": EMBED, "test": EMBED + TEST},
+    python_requires=">=3.10",
+)
