@@ -1,0 +1,1 @@
+"""From stored vectors to ranked ids: index, then ranking, then sql."""

@@ -1,0 +1,111 @@
+"""Scores: level weights, query vectors, and the best k."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+
+import numpy as np
+
+from ..errors import ImgsimError
+from ..store import Space, listed
+from .index import Index, centred
+
+# float32 holds 7 digits: what follows is rounding.
+SCALE = 10**6
+
+
+def weights(space: Space, level_weights: dict[str, float] | None = None) -> np.ndarray:
+    """(levels,) in network order, sum 1. A level that is not named weighs 0.
+
+    None stands for the space's own weights. Raises ImgsimError.
+    """
+    given = space.level_weights if level_weights is None else level_weights
+    if not isinstance(given, dict):
+        raise ImgsimError('level_weights must be an object such as {"pool5": 1, "pool3": 0.5}')
+    for level, weight in given.items():
+        if level not in space.levels:
+            raise ImgsimError(
+                f"The space {space.name!r} has no level {level!r}: there is {listed(space.levels)}"
+            )
+        if not _is_weight(weight):
+            raise ImgsimError(f"The weight of {level!r} must be a number from 0 up, not {weight!r}")
+    largest = max(given.values(), default=0)
+    if not largest:
+        raise ImgsimError("All level weights are 0: give at least one level a weight")
+    found = np.array([given.get(level, 0) / largest for level in space.levels])
+    return found / found.sum()
+
+
+def _is_weight(weight) -> bool:
+    if not isinstance(weight, (int, float)) or isinstance(weight, bool):
+        return False
+    try:
+        return math.isfinite(weight) and weight >= 0
+    except OverflowError:  # a whole number beyond all floats
+        return False
+
+
+def parse_level_weights(text: str) -> dict[str, float]:
+    """'pool5:1,pool3:.5' or 'pool5=1,pool3=.5' -> {'pool5': 1.0, 'pool3': 0.5}."""
+    found = {}
+    for part in text.split(","):
+        level, sign, weight = part.replace("=", ":").partition(":")
+        try:
+            found[level.strip()] = float(weight)
+        except ValueError:
+            raise ImgsimError(
+                f"Level weights are written pool5:1,pool3:.5 and {part.strip()!r} is not"
+            ) from None
+    return found
+
+
+def per_number(space: Space, weights: np.ndarray) -> np.ndarray:
+    """(dimensions,) float32: each level's weight at its numbers."""
+    return np.repeat(weights.astype(np.float32), list(space.levels.values()))
+
+
+def of_image(index: Index, row: int, weights: np.ndarray) -> np.ndarray:
+    """The query vector (dimensions,) that ranks by likeness to an image of the index."""
+    return index.matrix[row] * per_number(index.space, weights)
+
+
+def of_vector(index: Index, vector: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The query vector (dimensions,) of a raw vector that is not in the index."""
+    moved = centred(index.space, index.centre, vector[None])[0]
+    return moved * per_number(index.space, weights)
+
+
+def pair(query: np.ndarray, vector: np.ndarray) -> float:
+    """The score of one pair, -1..1: a query vector and a row of the matrix."""
+    return _rounded(np.dot(vector, query))
+
+
+def _rounded(value: float) -> float:
+    return min(1.0, max(-1.0, round(float(value) * SCALE) / SCALE))
+
+
+def rank(
+    index: Index, query: np.ndarray, k: int, exclude: Collection = ()
+) -> list[tuple[int | str, float]]:
+    """The k best (id, score), best first; equal scores in order of id. `exclude` holds ids.
+
+    The score is the weighted mean over levels of the cosines, -1..1.
+    """
+    # Row by row, and so alike for equal rows, which a product of matrices does not promise.
+    found = np.vecdot(index.matrix, query)
+    left_out = {index.row(id) for id in exclude}
+    keep = k + len(left_out)
+    if keep < len(found):
+        # All that tie with the last one stay in, so that the order of ids can decide.
+        least = np.partition(found, -keep)[-keep]
+        rows = np.flatnonzero(found >= least - 1 / SCALE).tolist()
+    else:
+        rows = range(len(found))
+    best = sorted((-_rounded(found[row]), row) for row in rows if row not in left_out)
+    return [(index.ids[row], 0.0 - score) for score, row in best[:k]]
+
+
+def plain(id) -> int | str:
+    """The id itself."""
+    return id

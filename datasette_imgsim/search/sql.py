@@ -1,0 +1,289 @@
+"""The SQL functions, for Datasette's connections and for sqlite-utils."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sqlite3
+import time
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from sqlite_utils import hookimpl
+
+from .. import schema, store
+from ..errors import ImgsimError
+from ..store import Space
+from . import index, ranking
+from .index import Cache, Index
+
+DEFAULT_K = 20
+OPTIONS = ("level_weights", "space")
+VECTOR_OPTIONS = ("level_weights", "ranked", "space")
+# Calls that follow one another more closely than this are taken to be of one statement.
+SECONDS_OF_PAUSE = 0.2
+
+
+@dataclass(frozen=True)
+class View:
+    """What one set of options comes to."""
+
+    space: Space
+    key: str
+    weights: np.ndarray
+    ranked: bool
+    # A statement mostly compares with one and the same image: what was made of the last one.
+    queries: dict = field(default_factory=dict)
+    raws: dict = field(default_factory=dict)
+
+
+class Functions:
+    """The functions of one connection. While a statement runs, they all use the same vectors."""
+
+    def __init__(self, conn: sqlite3.Connection, cache: Cache, configured: str | None = None):
+        self.conn, self.cache, self.configured = conn, cache, configured
+        self.began = self.ended = 0.0
+        self.views: dict[tuple, View] = {}
+        # Weak, so that a connection that idles does not keep what has been replaced.
+        self.indexes: dict[int, weakref.ref[Index]] = {}
+
+    def called(self, function: Callable) -> Callable:
+        """The function as SQLite calls it."""
+
+        @functools.wraps(function)
+        def inner(*arguments):
+            if None in arguments:
+                return None
+            self._begin(time.monotonic())
+            try:
+                return function(*arguments)
+            except sqlite3.OperationalError as ex:
+                if not index.is_interrupt(ex):
+                    raise
+                # The time limit was hit in our own query: let it end the user's as well.
+                self.conn.interrupt()
+            finally:
+                self.ended = time.monotonic()
+
+        return inner
+
+    def _begin(self, now: float) -> None:
+        """Forgets what the last statement used, unless this call seems to be of the same one."""
+        if now - self.ended > SECONDS_OF_PAUSE or now - self.began > index.SECONDS_A_STATEMENT:
+            self.views.clear()
+            self.indexes.clear()
+            self.began = now
+
+    def similar_to(self, id, k=DEFAULT_K, options="{}"):
+        k, view = _count(k), self._view(options)
+        vectors = self._index(view.space)
+        row = vectors.row(id)
+        if row is None:
+            return "[]"
+        own, query = vectors.ids[row], ranking.of_image(vectors, row, view.weights)
+        return json.dumps(
+            [
+                {"id": id, "score": score, "percentile": None}
+                for id, score in self._present(vectors, query, k, own)
+            ]
+        )
+
+    def _present(self, vectors: Index, query: np.ndarray, k: int, own) -> list[tuple]:
+        """The k best that still are in the source table: a row may have been deleted by hand."""
+        wanted = k
+        while True:
+            found = ranking.rank(vectors, query, wanted, exclude=[own])
+            there = self._there(vectors, [own, *(id for id, _ in found)])
+            present = [(id, score) for id, score in found if id in there]
+            if own not in there:
+                return []
+            if len(present) >= k or len(found) < wanted:
+                return present[:k]
+            wanted *= 2
+
+    def _there(self, vectors: Index, ids: list) -> set:
+        key = store.quoted(vectors.key)
+        rows = self.conn.execute(
+            f"""
+            select {key} from {store.quoted(vectors.space.source_table)}
+            where {key} in (select value from json_each(?))
+            """,
+            [json.dumps(ids)],
+        )
+        return {id for (id,) in rows}
+
+    def imgsim_score(self, a, b, options="{}"):
+        view = self._view(options)
+        vectors = self._index(view.space)
+        if a in view.queries:
+            a, b = b, a
+        if b not in view.queries:
+            _replace(view.queries, b, _query(vectors, view, b))
+        row, query = vectors.row(a), view.queries[b]
+        if row is None or query is None:
+            return None
+        return ranking.pair(query, vectors.matrix[row])
+
+    def imgsim_distance(self, a, b, options="{}"):
+        view = self._view(options)
+        if a in view.raws:
+            a, b = b, a
+        if b not in view.raws:
+            _replace(view.raws, b, self._raw(view, b))
+        x, y = self._raw(view, a), view.raws[b]
+        if x is None or y is None:
+            return None
+        starts = [part.start for part in view.space.slices.values()]
+        squares = np.add.reduceat((x - y) ** 2, starts, dtype=np.float64)
+        return float(np.sqrt(view.weights @ squares))  # NaN, of damaged norms, is NULL in SQL
+
+    def imgsim_vector(self, id, options="{}"):
+        view = self._view(options, VECTOR_OPTIONS)
+        if not view.ranked:
+            stored = self._stored(view, id)
+            return None if stored is None else stored[0].astype("<f4").tobytes()
+        vectors = self._index(view.space)
+        row = vectors.row(id)
+        if row is None:
+            return None
+        scale = np.sqrt(ranking.per_number(view.space, view.weights))
+        return (vectors.matrix[row] * scale).astype("<f4").tobytes()
+
+    def imgsim_status(self, options="{}"):
+        try:
+            space = self._new_view(options, VECTOR_OPTIONS).space
+            vectors = self.cache.get(self.conn, space, wait=0)
+        except ImgsimError as ex:
+            return str(ex)
+        text = f"The space {space.name!r} of the table {space.source_table!r} is loaded: "
+        text += "1 image" if len(vectors) == 1 else f"{len(vectors):,} images"
+        if vectors.damaged:
+            some = store.listed(str(id) for id in vectors.damaged[:5])
+            text += f"; {len(vectors.damaged):,} damaged vectors are left out, such as of {some}"
+        if vectors.space.generation != space.generation:
+            text += f"; a newer version {self.cache.newer(space)}"
+        return text
+
+    def _stored(self, view: View, id) -> tuple[np.ndarray, bytes] | None:
+        """(vector, norms) of an image that is in its table, from the database."""
+        if isinstance(id, bytes):
+            raise ImgsimError("An id must be a number or text, not a BLOB")
+        space, column = view.space, f"s.{store.quoted(view.key)}"
+        # The + takes the key's affinity away, without which the index could not be used.
+        found = self.conn.execute(
+            f"""
+            select {index.VECTOR}, v.norms from {store.quoted(space.source_table)} s
+            join imgsim_vectors v on v.image_id = +{column}
+            where v.space_id = ? and {column} = ?
+            """,
+            [space.id, id],
+        ).fetchone()
+        if found is None:
+            return None
+        vectors, (usable,) = index.decoded(space, found[:1])
+        return (vectors[0], found[1]) if usable else None
+
+    def _raw(self, view: View, id) -> np.ndarray | None:
+        """The numbers as the network gave them: each level's unit vector times its norm."""
+        stored = self._stored(view, id)
+        if stored is None or len(stored[1]) != 4 * len(view.space.levels):
+            return None
+        norms = np.frombuffer(stored[1], "<f4")
+        return stored[0] * ranking.per_number(view.space, norms)
+
+    def _view(self, options: str, known: tuple = OPTIONS) -> View:
+        view = self.views.get((options, known))
+        if view is None:
+            view = self.views[options, known] = self._new_view(options, known)
+        return view
+
+    def _new_view(self, options: str, known: tuple) -> View:
+        parsed = _parse(options, known)
+        if "imgsim_spaces" not in schema.tables(self.conn):
+            raise ImgsimError(
+                "This database holds no vectors: run 'datasette imgsim embed DATABASE FOLDER'"
+            )
+        schema.check_version(self.conn)
+        space = store.choose_space(self.conn, parsed.get("space"), configured=self.configured)
+        key, _ = store.primary_key(self.conn, space.source_table)
+        weights = ranking.weights(space, parsed.get("level_weights"))
+        return View(space, key, weights, bool(parsed.get("ranked")))
+
+    def _index(self, space: Space) -> Index:
+        found = self.indexes.get(space.id, lambda: None)()
+        if found is None:
+            found = self.cache.get(self.conn, space)
+            self.indexes[space.id] = weakref.ref(found)
+        return found
+
+
+def _replace(remembered: dict, id, made) -> None:
+    remembered.clear()
+    remembered[id] = made
+
+
+def _query(vectors: Index, view: View, id) -> np.ndarray | None:
+    row = vectors.row(id)
+    return None if row is None else ranking.of_image(vectors, row, view.weights)
+
+
+def _parse(options, known: tuple) -> dict:
+    """The options; null is as good as absent. Raises ImgsimError."""
+    try:
+        parsed = json.loads(options) if isinstance(options, str) else None
+    except (ValueError, RecursionError):
+        parsed = None
+    if not isinstance(parsed, dict):
+        raise ImgsimError(f"Options must be a JSON object, not {repr(options):.60}")
+    for name in parsed:
+        if name not in known:
+            raise ImgsimError(f"No option {name!r}: there is {store.listed(known)}")
+    if not isinstance(parsed.get("space"), (str, type(None))):
+        raise ImgsimError("The option space is the name of a space, as text")
+    if not isinstance(parsed.get("ranked"), (bool, type(None))):
+        raise ImgsimError("The option ranked is true or false")
+    return parsed
+
+
+def _count(k) -> int:
+    try:
+        if isinstance(k, (int, str)) or (isinstance(k, float) and k.is_integer()):
+            count = int(k)
+            if count >= 0:
+                return count
+    except ValueError:
+        pass
+    raise ImgsimError(f"k must be a whole number from 0 up, not {repr(k):.60}")
+
+
+ARITIES = {
+    "similar_to": (1, 2, 3),
+    "imgsim_score": (2, 3),
+    "imgsim_distance": (2, 3),
+    "imgsim_vector": (1, 2),
+    "imgsim_status": (0, 1),
+}
+
+
+def register(conn: sqlite3.Connection, cache: Cache, configured: str | None = None) -> None:
+    """Adds the functions to a connection. `configured` names the space used by default."""
+    functions = Functions(conn, cache, configured)
+    for name, arities in ARITIES.items():
+        function = functions.called(getattr(functions, name))
+        for arity in arities:
+            # Folds similar_to(7) in a statement into one call; the status may change within one.
+            conn.create_function(name, arity, function, deterministic=name != "imgsim_status")
+
+
+@hookimpl
+def prepare_connection(conn):
+    """For sqlite-utils, which has no time limit: vectors are loaded when they are asked for.
+
+    Datasette too hands connections to sqlite-utils: those keep the functions they have.
+    """
+    try:
+        conn.execute("explain select imgsim_status()").close()
+    except sqlite3.OperationalError:
+        register(conn, Cache(None))
