@@ -51,7 +51,7 @@ setup(
         "click",
         "datasette>=0.65",
         "datasette-leaflet>=0.2.2",
-        "numpy",
+        "numpy>=2",
         "pillow>=11.3",
         "sqlite-utils>=4.0",
     ],

@@ -64,7 +64,7 @@ def export(checkpoint, output, version, levels, pooling, size):
         "layers": layers(state),
         "levels": levels,
         "pooling": pooling,
-        "level_weights": {level: 1 for level in levels},
+        "level_weights": dict.fromkeys(levels, 1),
         "size": size,
         "normalise": "torchvision",
         "licence": "Apache-2.0",

@@ -41,7 +41,6 @@ class Network:
         precision: str = "auto",
     ):
         """Loads the weights. `levels` in any order; raises ImgsimError."""
-        import torch
 
         self.levels = in_network_order(model, levels)
         self.pool = POOLINGS[pooling]

@@ -1,0 +1,99 @@
+"""All that differs between Datasette 0.65 and 1.0."""
+
+from __future__ import annotations
+
+import json
+
+from datasette import Forbidden
+
+try:
+    from datasette.resources import DatabaseResource, TableResource
+except ImportError:  # Datasette 0.65
+    TableResource = None
+
+PLUGIN = "datasette-imgsim"
+
+
+class BrokenUpload(Exception):
+    """The client went away before its request was complete."""
+
+
+async def can_view(datasette, actor, database: str, table: str) -> bool:
+    if TableResource is not None:
+        return await datasette.allowed(
+            action="view-table", resource=TableResource(database, table), actor=actor
+        )
+    # The first of these that has an opinion decides, so the most specific one comes first.
+    return await _visible(
+        datasette,
+        actor,
+        [("view-table", (database, table)), ("view-database", database), "view-instance"],
+    )
+
+
+async def ensure_can_view(datasette, actor, database: str, table: str) -> None:
+    if not await can_view(datasette, actor, database, table):
+        raise Forbidden("view-table")
+
+
+async def can_execute_sql(datasette, actor, database: str) -> bool:
+    if TableResource is not None:
+        return await datasette.allowed(
+            action="execute-sql", resource=DatabaseResource(database), actor=actor
+        )
+    return await _visible(
+        datasette, actor, [("view-database", database), "view-instance"]
+    ) and await datasette.permission_allowed(actor, "execute-sql", database, default=True)
+
+
+async def _visible(datasette, actor, permissions) -> bool:
+    visible, _private = await datasette.check_visibility(actor, permissions=permissions)
+    return visible
+
+
+def denied(tables: list[tuple[str, str]]):
+    """What Datasette 1.0 wants to hear to deny (database, table) pairs, whoever allows them."""
+    from datasette.permissions import PermissionSQL
+
+    return PermissionSQL(
+        sql="""
+            select json_extract(value, '$[0]') as parent, json_extract(value, '$[1]') as child,
+                0 as allow, 'derived from a table that may not be viewed' as reason
+            from json_each(:imgsim_denied)
+        """,
+        params={"imgsim_denied": json.dumps(tables)},
+    )
+
+
+def static(datasette, filename: str) -> str:
+    if hasattr(datasette, "static"):
+        return datasette.static(filename, plugin=PLUGIN)
+    return datasette.urls.static_plugins(PLUGIN, filename)
+
+
+def color(db) -> str:
+    """The colour of a database's headings."""
+    return getattr(db, "color", "ff0000")
+
+
+async def body(request, max_bytes: int) -> bytes | None:
+    """The raw request body, or None where it is longer than `max_bytes`.
+
+    Raises BrokenUpload. (Datasette 0.65 has no limit of its own, and 1.0 another one.)
+    """
+    try:
+        if int(request.headers.get("content-length", "")) > max_bytes:
+            return None
+    except ValueError:
+        pass
+    chunks, size, more = [], 0, True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise BrokenUpload
+        chunks.append(message.get("body", b""))
+        size += len(chunks[-1])
+        if size > max_bytes:
+            return None
+        more = message.get("more_body", False)
+    return b"".join(chunks)

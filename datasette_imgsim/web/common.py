@@ -1,0 +1,368 @@
+"""What every page needs: the source table that may be viewed, its links, and how errors look."""
+
+from __future__ import annotations
+
+import functools
+import posixpath
+import sqlite3
+import urllib.parse
+from collections.abc import Iterable
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+
+import numpy as np
+from datasette import Forbidden, Response
+from datasette.utils import add_cors_headers, tilde_decode, tilde_encode
+
+from .. import compat, schema, store
+from ..errors import ImgsimError
+from ..search import index, ranking
+from . import config
+
+PAGE_SIZE, MAX_PAGE_SIZE = 40, 200
+
+
+class Refused(Exception):
+    """What an error page says, with its HTTP status."""
+
+    def __init__(self, status: int, message: str, headers: dict | None = None):
+        super().__init__(message)
+        self.status, self.message, self.headers = status, message, headers or {}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A source table that this request's actor may view."""
+
+    datasette: object
+    db: object
+    table: str
+    key: str
+    affinity: str
+    label: str | None
+    """The column that names an image to people."""
+    config: config.Config
+
+    @property
+    def folder(self) -> Path:
+        """Where the database file is, which paths are relative to."""
+        return Path(self.db.path or ".").absolute().parent
+
+    @property
+    def gallery(self) -> str:
+        return f"{self.datasette.urls.table(self.db.name, self.table)}/-/imgsim"
+
+    def similar(self, id) -> str:
+        return f"{self.gallery}/similar/{tilde_encode(str(id))}"
+
+    def thumbnail(self, id) -> str:
+        return f"{self.gallery}/thumbnail/{tilde_encode(str(id))}.jpg"
+
+    def large(self, id) -> str | None:
+        if not self.config.images_root:
+            return None
+        return f"{self.gallery}/large/{tilde_encode(str(id))}.jpg"
+
+    def row(self, id) -> str:
+        return str(self.datasette.urls.row(self.db.name, self.table, tilde_encode(str(id))))
+
+    def name(self, id, label) -> str:
+        """What people call an image: its file name, where there is one."""
+        text = "" if label is None or isinstance(label, bytes) else str(label)
+        return (posixpath.basename(text) if self.label == "path" else text) or str(id)
+
+
+async def source_of(datasette, request) -> Source:
+    """The source table named in the URL, once the actor's permission has been checked."""
+    route = tilde_decode(request.url_vars["database"])
+    table = tilde_decode(request.url_vars["table"])
+    try:
+        db = datasette.get_database(route=route)
+    except KeyError:
+        raise Refused(404, f"There is no database {route!r} here") from None
+    await compat.ensure_can_view(datasette, request.actor, db.name, table)
+    found = await db.execute_fn(functools.partial(_source, table=table))
+    if found is None:
+        raise Refused(
+            404,
+            f"The table {table!r} of the database {db.name!r} holds no images: "
+            "'datasette imgsim embed DATABASE FOLDER' adds some",
+        )
+    return Source(datasette, db, table, *found, config.of(datasette, db.name))
+
+
+def source_tables(conn: sqlite3.Connection) -> list[str]:
+    """The tables of a database whose rows are images. Raises ImgsimError."""
+    tables = schema.tables(conn)
+    if "imgsim_spaces" not in tables:
+        return []
+    schema.check_version(conn)
+    found = [table for (table,) in conn.execute("select distinct source_table from imgsim_spaces")]
+    return [
+        table for table in dict.fromkeys([schema.SOURCE_TABLE, *found]) if table.lower() in tables
+    ]
+
+
+def _source(conn: sqlite3.Connection, table: str) -> tuple[str, str, str | None] | None:
+    """(key, affinity, label column) of a source table, or None where it is none."""
+    try:
+        if table not in source_tables(conn):
+            return None
+        return (*store.primary_key(conn, table), label_column(conn, table))
+    except ImgsimError as ex:
+        raise Refused(503, str(ex)) from ex
+
+
+def label_column(conn: sqlite3.Connection, table: str) -> str | None:
+    """The column that names an image to people: the path, else the first text that is no key."""
+    rows = conn.execute(
+        """
+        select name from pragma_table_info(?) where not pk
+        order by name <> 'path', upper(type) not in ('TEXT', 'VARCHAR'), cid limit 1
+        """,
+        [table],
+    )
+    return next((name for (name,) in rows), None)
+
+
+def find_key(conn: sqlite3.Connection, source: Source, text: str):
+    """The key, as stored, of the image that a URL names. Raises Refused."""
+    key, table = store.quoted(source.key), store.quoted(source.table)
+    candidates = [text]
+    if text.lstrip("-").isdecimal() and len(text) < 19:
+        candidates.append(int(text))  # an undeclared column compares '7' and 7 as different
+    for candidate in candidates:
+        row = conn.execute(f"select {key} from {table} where {key} = ?", [candidate]).fetchone()
+        if row:
+            return row[0]
+    raise Refused(404, f"There is no image {text!r} in the table {source.table!r}")
+
+
+# What a request asks for
+
+
+@dataclass(frozen=True)
+class Options:
+    """The parameters that all pages share."""
+
+    space: str | None
+    level_weights: str | None
+    size: int
+    next: str | None
+
+    def query(self, **more) -> str:
+        """The part of a URL from '?' on that keeps the space and the level weights."""
+        values = {"space": self.space, "level_weights": self.level_weights, **more}
+        kept = {name: value for name, value in values.items() if value is not None}
+        # pool5:1,pool3:.5 stays readable.
+        return "?" + urllib.parse.urlencode(kept, safe=":,") if kept else ""
+
+    def paged(self, next: str | None) -> str:
+        return self.query(_size=self.size if self.size != PAGE_SIZE else None, _next=next)
+
+    @property
+    def start(self) -> int:
+        """`next` as a place in a ranking."""
+        if self.next is None:
+            return 0
+        if not self.next.isdecimal() or len(self.next) > 9:
+            raise Refused(400, f"_next is a whole number from 0, not {self.next!r}")
+        return int(self.next)
+
+
+def options_of(request) -> Options:
+    size = request.args.get("_size") or str(PAGE_SIZE)
+    if size == "max":
+        size = str(MAX_PAGE_SIZE)
+    if not size.isdecimal() or not 1 <= int(size[:9]) <= MAX_PAGE_SIZE:
+        raise Refused(400, f"_size is a whole number from 1 to {MAX_PAGE_SIZE}, not {size!r}")
+    return Options(
+        request.args.get("space") or None,
+        request.args.get("level_weights") or None,
+        int(size),
+        request.args.get("_next") or None,
+    )
+
+
+def chosen_space(conn: sqlite3.Connection, source: Source, options: Options) -> store.Space:
+    return store.choose_space(conn, options.space, source.table, source.config.space)
+
+
+def chosen_weights(space: store.Space, options: Options) -> tuple[np.ndarray, dict[str, float]]:
+    """The weights to rank with, and the share of each level."""
+    given = options.level_weights
+    chosen = ranking.parse_level_weights(given) if given else space.level_weights
+    weights = ranking.weights(space, chosen)
+    total = sum(chosen.values())
+    return weights, {level: round(chosen.get(level, 0) / total, 6) for level in space.levels}
+
+
+def vectors_of(conn, source: Source, space: store.Space, wait: float = 0.5) -> index.Index:
+    """The vectors of a space. Raises index.Loading, or Refused where they cannot be loaded."""
+    try:
+        return index.cache_for(source.db).get(conn, space, wait)
+    except index.Loading:
+        raise
+    except ImgsimError as ex:
+        raise Refused(503, str(ex)) from ex
+
+
+# Images as they appear in results
+
+
+@dataclass(frozen=True)
+class Tile:
+    """An image in a gallery or in results."""
+
+    id: int | str
+    name: str
+    href: str
+    row: str
+    thumbnail: str | None
+    score: float | None = None
+
+    def json(self) -> dict:
+        return {
+            "id": self.id,
+            "score": self.score,
+            "percentile": None,
+            "href": self.href,
+            "thumbnail": self.thumbnail,
+        }
+
+
+def tiles(conn, source: Source, options: Options, scored: Iterable[tuple]) -> list[Tile | None]:
+    """A tile for each (id, score); None where the row has gone from the source table."""
+    scored = list(scored)
+    known = _described(conn, source, [id for id, _score in scored])
+    return [
+        Tile(
+            id,
+            source.name(id, known[id][0]),
+            source.similar(id) + options.query(),
+            source.row(id),
+            source.thumbnail(id) if known[id][1] else None,
+            score,
+        )
+        if id in known
+        else None
+        for id, score in scored
+    ]
+
+
+def _described(conn, source: Source, ids: list) -> dict:
+    """{id: (label, has a thumbnail)} of those ids that are rows of the source table."""
+    key = f"t.{store.quoted(source.key)}"
+    label = f"t.{store.quoted(source.label)}" if source.label else "null"
+    found = {}
+    for start in range(0, len(ids), 500):
+        some = ids[start : start + 500]
+        # The + takes the key's affinity away, without which the index could not be used.
+        rows = conn.execute(
+            f"""
+            select {key}, {label}, exists (
+                select 1 from imgsim_thumbnails where source_table = ? and image_id = +{key}
+            )
+            from {store.quoted(source.table)} t where {key} in ({", ".join("?" * len(some))})
+            """,
+            [source.table, *some],
+        )
+        found.update((id, (label, has_thumbnail)) for id, label, has_thumbnail in rows)
+    return found
+
+
+@dataclass(frozen=True)
+class Results:
+    """One page of a ranking."""
+
+    tiles: list[Tile]
+    next: str | None
+
+
+def ranked(conn, source, options, vectors: index.Index, query, exclude=()) -> Results:
+    """A page of the images most like `query`. `next` is a place in the ranking."""
+    start, size = options.start, options.size
+    wanted = start + size + 1
+    while True:
+        scored = ranking.rank(vectors, query, wanted, exclude)
+        found = tiles(conn, source, options, scored[start:])
+        places = [place for place, tile in enumerate(found) if tile]
+        # Rows deleted by hand are made up for by those that follow.
+        if len(places) > size or len(scored) < wanted:
+            break
+        wanted *= 2
+    shown = places[:size]
+    following = str(start + shown[-1] + 1) if len(places) > size else None
+    return Results([found[place] for place in shown], following)
+
+
+# Answers
+
+
+def is_json(request) -> bool:
+    return request.url_vars.get("format") == ".json"
+
+
+def json_answer(datasette, body: dict, status: int = 200, headers: dict | None = None) -> Response:
+    headers = dict(headers or {})
+    if datasette.cors:
+        add_cors_headers(headers)
+    return Response.json(body, status=status, headers=headers)
+
+
+async def html_answer(datasette, request, template: str, context: dict, status=200) -> Response:
+    context = {"imgsim_static": functools.partial(compat.static, datasette), **context}
+    body = await datasette.render_template(template, context, request=request, view_name="imgsim")
+    return Response.html(body, status=status)
+
+
+def next_link(source: Source, request, path: str, options: Options, next: str | None) -> dict:
+    """The keys 'next' and 'next_url' of a JSON answer."""
+    url = source.datasette.absolute_url(request, path + options.paged(next)) if next else None
+    return {"next": next, "next_url": url}
+
+
+def page(view):
+    """A view(datasette, request, source) whose errors are a page of one sentence, or JSON."""
+    return _answering(view, is_json)
+
+
+def json_only(view):
+    """A view(datasette, request, source) whose errors are {"ok": false, "error": ...}."""
+    return _answering(view, lambda request: True)
+
+
+def _answering(view, wants_json):
+    # Datasette looks at the names of these arguments, so this is no functools.wraps.
+    async def answer(datasette, request):
+        source = None
+        try:
+            source = await source_of(datasette, request)
+            return await view(datasette, request, source)
+        except Forbidden:
+            if not wants_json(request):
+                raise  # Datasette's own page, which plugins may turn into a login form
+            refused = Refused(403, "You may not view this table: log in as somebody who may")
+        except Refused as ex:
+            refused = ex
+        except index.Loading as ex:
+            waiting = {"ok": False, "error": str(ex), "loading": True}
+            return json_answer(datasette, waiting, headers={"retry-after": "1"})
+        except ImgsimError as ex:
+            refused = Refused(400, str(ex))
+        except sqlite3.Error as ex:
+            refused = Refused(503, f"The database cannot be read just now ({ex}): try again later")
+        if wants_json(request):
+            error = {"ok": False, "error": refused.message}
+            return json_answer(datasette, error, refused.status, refused.headers)
+        context = {
+            "title": HTTPStatus(refused.status).phrase,
+            "message": refused.message,
+            "source": source,
+            "database": source and source.db.name,
+            "table": source and source.table,
+        }
+        return await html_answer(datasette, request, "imgsim_error.html", context, refused.status)
+
+    return answer

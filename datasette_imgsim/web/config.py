@@ -1,0 +1,71 @@
+"""The plugin's configuration: instance settings, overlaid with those of one database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from datasette.utils import StartupError, actor_matches_allow
+
+from ..compat import PLUGIN
+
+
+@dataclass(frozen=True)
+class Config:
+    uploads: bool | dict = True
+    """Who may search with an image of their own: everybody, nobody, or an allow block."""
+    max_upload_mb: float = 20
+    images_root: str | None = None
+    """The folder /large/ may show pictures from; without it that page does not exist."""
+    space: str | None = None
+    """The name of the default space."""
+
+    @property
+    def max_upload_bytes(self) -> int:
+        return int(self.max_upload_mb * 1_000_000)
+
+    def may_upload(self, actor: dict | None) -> bool:
+        return actor_matches_allow(actor, self.uploads)
+
+
+NAMES = [field.name for field in fields(Config)]
+
+
+def of(datasette, database: str) -> Config:
+    """The configuration that holds for a database."""
+    found = {**_settings(datasette), **_settings(datasette, database)}
+    # Datasette 1.0 opens connections before `check` can refuse an unknown name.
+    return Config(**{name: value for name, value in found.items() if name in NAMES})
+
+
+def check(datasette) -> None:
+    """Raises StartupError, one sentence, for settings that make no sense."""
+    for database in (None, *datasette.databases):
+        settings = _settings(datasette, database)
+        where = f"the plugin {PLUGIN}" + (f" of the database {database!r}" if database else "")
+        for name, value in settings.items():
+            problem = _problem(name, value)
+            if problem:
+                raise StartupError(f"The configuration of {where} is wrong: {problem}")
+
+
+def _settings(datasette, database: str | None = None) -> dict:
+    return datasette.plugin_config(PLUGIN, database=database, fallback=False) or {}
+
+
+def _problem(name: str, value) -> str | None:
+    if name == "uploads" and not isinstance(value, (bool, dict)):
+        return f"uploads is true, false or an allow block, not {value!r}"
+    if name == "max_upload_mb" and not (_is_number(value) and value > 0):
+        return f"max_upload_mb is a number above 0, not {value!r}"
+    if name == "images_root" and not (isinstance(value, str) and Path(value).is_dir()):
+        return f"images_root is a folder that exists, not {value!r}"
+    if name == "space" and not isinstance(value, str):
+        return f"space is the name of a space, not {value!r}"
+    if name not in NAMES:
+        return f"there is no setting {name!r}, only {', '.join(NAMES)}"
+    return None
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

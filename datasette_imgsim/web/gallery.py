@@ -1,0 +1,181 @@
+"""The gallery: all images of a source table, its spaces and failures, and search by an image."""
+
+from __future__ import annotations
+
+import os
+import urllib.parse
+from dataclasses import dataclass
+
+from .. import compat, store
+from ..ingest import settings
+from ..search import index
+from .common import (
+    Options,
+    Refused,
+    Source,
+    Tile,
+    chosen_space,
+    chosen_weights,
+    html_answer,
+    is_json,
+    json_answer,
+    next_link,
+    options_of,
+    page,
+    tiles,
+    vectors_of,
+)
+
+FAILURES_SHOWN = 100
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a gallery page shows of the database."""
+
+    images: int
+    spaces: list[dict]
+    space: store.Space | None
+    """The chosen one; None where the table has none yet."""
+    vectors: int
+    failures: list[dict]
+    failed: int
+    tiles: list[Tile]
+    next: str | None
+    note: str | None
+    """Why there can be no search yet."""
+    loading: bool
+
+
+@page
+async def gallery(datasette, request, source):
+    options = options_of(request)
+    contents = await source.db.execute_fn(lambda conn: _contents(conn, source, options))
+    if is_json(request):
+        return json_answer(datasette, _json(source, request, options, contents))
+    context = {
+        "database": source.db.name,
+        "table": source.table,
+        "color": compat.color(source.db),
+        "source": source,
+        "options": options,
+        "contents": contents,
+        "file": os.path.basename(source.db.path or "DATABASE"),
+        "upload": _upload(source, request, options, contents),
+        "failures_url": await _failures_url(datasette, request, source, contents),
+        "next_url": source.gallery + options.paged(contents.next) if contents.next else None,
+        "alternate_url_json": f"{source.gallery}.json{options.query()}",
+    }
+    return await html_answer(datasette, request, "imgsim_gallery.html", context)
+
+
+def _contents(conn, source: Source, options: Options) -> Contents:
+    spaces = store.spaces(conn, source.table)
+    space = chosen_space(conn, source, options) if spaces or options.space else None
+    if space:
+        chosen_weights(space, options)  # a wrong parameter shows here, not in each link
+    counts = store.counts(conn)
+    table = store.quoted(source.table)
+    failed = "from imgsim_failures where source_table = ?"
+    failures = conn.execute(
+        f"select source, error {failed} order by source limit {FAILURES_SHOWN}", [source.table]
+    )
+    shown, following = _rows(conn, source, options)
+    note, loading = _note(conn, source, space)
+    return Contents(
+        images=conn.execute(f"select count(*) from {table}").fetchone()[0],
+        spaces=[_described(each, counts) for each in spaces],
+        space=space,
+        vectors=counts.get(space.id, 0) if space else 0,
+        failures=[{"source": file, "error": error} for file, error in failures],
+        failed=conn.execute(f"select count(*) {failed}", [source.table]).fetchone()[0],
+        tiles=shown,
+        next=following,
+        note=note,
+        loading=loading,
+    )
+
+
+def _rows(conn, source: Source, options: Options) -> tuple[list[Tile], str | None]:
+    """One page of images in the order of their key, and the `_next` of the page that follows."""
+    key, table = store.quoted(source.key), store.quoted(source.table)
+    after, where = [], ""
+    if options.next is not None:
+        if source.affinity == "integer" and not options.next.lstrip("-").isdecimal():
+            raise Refused(400, f"_next is the key of an image, not {options.next!r}")
+        after, where = [options.next], f"where {key} > ?"
+    rows = conn.execute(
+        f"select {key} from {table} {where} order by {key} limit ?", [*after, options.size + 1]
+    )
+    ids = [id for (id,) in rows]
+    found = tiles(conn, source, options, [(id, None) for id in ids[: options.size]])
+    return [tile for tile in found if tile], (
+        str(ids[options.size - 1]) if len(ids) > options.size else None
+    )
+
+
+def _note(conn, source: Source, space: store.Space | None) -> tuple[str | None, bool]:
+    """(sentence, whether it is for a moment) while the vectors for a search are not there."""
+    if space is None:
+        return None, False
+    try:
+        vectors_of(conn, source, space, wait=0)
+    except index.Loading as ex:
+        return str(ex), True
+    except Refused as ex:
+        return ex.message, False
+    return None, False
+
+
+def _described(space: store.Space, counts: dict[int, int]) -> dict:
+    return {
+        "name": space.name,
+        "is_default": space.is_default,
+        "model": space.model,
+        "levels": list(space.levels),
+        "pooling": space.pooling,
+        "dimensions": space.dimensions,
+        "dtype": space.dtype,
+        "vectors": counts.get(space.id, 0),
+    }
+
+
+def _upload(source: Source, request, options: Options, contents: Contents) -> dict | None:
+    """What the page needs to let people search with an image; None where they may not."""
+    if not contents.vectors or not source.config.may_upload(request.actor):
+        return None
+    return {
+        "url": f"{source.gallery}/search{options.query()}",
+        "max_bytes": source.config.max_upload_bytes,
+        "max_mb": source.config.max_upload_mb,
+        "unavailable": settings.unavailable(contents.space, source.folder),
+    }
+
+
+async def _failures_url(datasette, request, source: Source, contents: Contents) -> str | None:
+    """Where all failures are, if the page does not show them and the actor may see them."""
+    table = "imgsim_failures"
+    if contents.failed <= FAILURES_SHOWN or not await compat.can_view(
+        datasette, request.actor, source.db.name, table
+    ):
+        return None
+    query = urllib.parse.urlencode({"source_table__exact": source.table})
+    return f"{datasette.urls.table(source.db.name, table)}?{query}"
+
+
+def _json(source: Source, request, options: Options, contents: Contents) -> dict:
+    return {
+        "ok": True,
+        "space": contents.space.name if contents.space else None,
+        "query": {},
+        "rows": [tile.json() for tile in contents.tiles],
+        **next_link(source, request, f"{source.gallery}.json", options, contents.next),
+        "loading": contents.note if contents.loading else None,
+        "counts": {
+            "images": contents.images,
+            "vectors": contents.vectors,
+            "failures": contents.failed,
+        },
+        "spaces": contents.spaces,
+        "failures": contents.failures,
+    }

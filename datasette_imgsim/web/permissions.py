@@ -1,0 +1,85 @@
+"""Nobody may look into the imgsim_* tables of a database whose pictures they may not all see."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextvars import ContextVar
+
+from .. import compat
+
+WITH_SOURCES = ("imgsim_spaces", "imgsim_thumbnails", "imgsim_failures")
+WITHOUT = ("imgsim_vectors", "imgsim_atlas")
+
+# Set while source tables are checked, which must not ask about the imgsim_* tables again.
+_checking: ContextVar[bool] = ContextVar("imgsim_checking", default=False)
+
+
+def permission_allowed(datasette, actor, action: str, resource):
+    """For Datasette 0.65: False to deny, None for no opinion."""
+    if action != "view-table" or not resource:
+        return None
+    database, table = resource
+    if not table.lower().startswith("imgsim_") or database not in datasette.databases:
+        return None
+
+    async def verdict():
+        return False if await _denied_tables(datasette, actor, database) else None
+
+    return verdict
+
+
+async def permission_resources_sql(datasette, actor, action: str):
+    """For Datasette 1.0: denies our tables in the databases this actor may not see all of."""
+    if action != "view-table" or _checking.get():
+        return None
+    token = _checking.set(True)
+    try:
+        denied = [
+            (database, table)
+            for database in list(datasette.databases)
+            for table in await _denied_tables(datasette, actor, database)
+        ]
+    finally:
+        _checking.reset(token)
+    return compat.denied(denied) if denied else None
+
+
+async def _denied_tables(datasette, actor, database: str) -> list[str]:
+    """Our tables in a database if the actor may not view one of its source tables, else none."""
+    try:
+        tables, sources = await datasette.databases[database].execute_fn(_ours)
+    except sqlite3.Error:
+        # A database that cannot be read now must not break the pages of the others.
+        return [*WITH_SOURCES, *WITHOUT]
+    for source in sources:
+        if not await compat.can_view(datasette, actor, database, source):
+            return tables
+    return []
+
+
+def _ours(conn: sqlite3.Connection) -> tuple[list[str], list[str]]:
+    """Our tables in a database, and the source tables whose content is in them."""
+    names = conn.execute(
+        """
+        select name from sqlite_master
+        where type in ('table', 'view') and name like 'imgsim!_%' escape '!'
+        """
+    )
+    tables = [name for (name,) in names]
+    sources: set[str] = set()
+    for table in set(WITH_SOURCES).intersection(tables):
+        # Steps along the index from value to value: a million thumbnails take no time.
+        rows = conn.execute(
+            f"""
+            with recursive found(source) as (
+                select min(source_table) from {table}
+                union all
+                select (select min(source_table) from {table} where source_table > found.source)
+                from found where source is not null
+            )
+            select source from found
+            where source is not null and source not like 'imgsim!_%' escape '!'
+            """
+        )
+        sources.update(name for (name,) in rows)
+    return tables, sorted(sources)

@@ -1,0 +1,165 @@
+"""The similar page: one image, and the others of its table by likeness."""
+
+from __future__ import annotations
+
+import json
+import urllib.parse
+from dataclasses import dataclass
+
+from datasette.utils import tilde_decode
+
+from .. import compat, store
+from ..errors import ImgsimError
+from ..search import index, ranking
+from .common import (
+    Options,
+    Refused,
+    Results,
+    Source,
+    Tile,
+    chosen_space,
+    chosen_weights,
+    find_key,
+    html_answer,
+    is_json,
+    json_answer,
+    next_link,
+    options_of,
+    page,
+    ranked,
+    tiles,
+    vectors_of,
+)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a similar page shows."""
+
+    image: Tile
+    space: store.Space
+    spaces: list[str]
+    level_weights: dict[str, float]
+    sql: str
+    results: Results | None
+    """None while the space is loading, and for an image without a vector."""
+    loading: index.Loading | None
+    missing: str | None
+    """Why there can be no results."""
+
+
+@page
+async def similar(datasette, request, source):
+    options = options_of(request)
+    text = tilde_decode(request.url_vars["id"])
+    found = await source.db.execute_fn(lambda conn: _found(conn, source, options, text))
+    path = source.similar(found.image.id)
+    following = found.results.next if found.results else None
+    if is_json(request):
+        if found.loading:
+            raise found.loading
+        if found.missing:
+            raise Refused(404, found.missing)
+        return json_answer(
+            datasette,
+            {
+                "ok": True,
+                "space": found.space.name,
+                "query": {
+                    "id": found.image.id,
+                    "href": found.image.href,
+                    "thumbnail": found.image.thumbnail,
+                    "level_weights": found.level_weights,
+                },
+                "rows": [tile.json() for tile in found.results.tiles],
+                **next_link(source, request, f"{path}.json", options, following),
+            },
+        )
+    start = options.start
+    previous = str(max(0, start - options.size)) if start > options.size else None
+    context = {
+        "database": source.db.name,
+        "table": source.table,
+        "color": compat.color(source.db),
+        "source": source,
+        "options": options,
+        "found": found,
+        "large": source.large(found.image.id),
+        "path": path,
+        "start": start,
+        "next_url": path + options.paged(following) if following else None,
+        "previous_url": path + options.paged(previous) if start else None,
+        "sql_url": await _sql_url(datasette, request, source, found.sql),
+        "alternate_url_json": f"{path}.json{options.paged(options.next)}",
+    }
+    status = 404 if found.missing else 200
+    return await html_answer(datasette, request, "imgsim_similar.html", context, status)
+
+
+def _found(conn, source: Source, options: Options, text: str) -> Found:
+    space = chosen_space(conn, source, options)
+    weights, level_weights = chosen_weights(space, options)
+    id = find_key(conn, source, text)
+    results = loading = missing = None
+    try:
+        vectors = vectors_of(conn, source, space)
+        row = vectors.row(id)
+        if row is None:
+            missing = (
+                f"The image {text!r} has no vector in the space {space.name!r}: "
+                "run 'datasette imgsim embed' again, or choose another space"
+            )
+        else:
+            query = ranking.of_image(vectors, row, weights)
+            results = ranked(conn, source, options, vectors, query, exclude=[id])
+    except index.Loading as ex:
+        loading = ex
+    return Found(
+        image=tiles(conn, source, options, [(id, None)])[0],
+        space=space,
+        spaces=[each.name for each in store.spaces(conn, source.table)],
+        level_weights=level_weights,
+        sql=_sql(conn, source, space, options, id),
+        results=results,
+        loading=loading,
+        missing=missing,
+    )
+
+
+def _sql(conn, source: Source, space: store.Space, options: Options, id) -> str:
+    """The query that gives the first page of these results."""
+    arguments = [str(id) if isinstance(id, int) else _literal(str(id)), str(options.size)]
+    given = {}
+    if space.name != _space_of_sql(conn, source):
+        given["space"] = space.name
+    if options.level_weights:
+        given["level_weights"] = ranking.parse_level_weights(options.level_weights)
+    if given:
+        arguments.append(_literal(json.dumps(given)))
+    key = f"image.{store.quoted(source.key)}"
+    return (
+        f"select round(json_extract(found.value, '$.score'), 3) as score, image.*\n"
+        f"from json_each(similar_to({', '.join(arguments)})) as found\n"
+        f"join {store.quoted(source.table)} as image\n"
+        f"  on {key} = json_extract(found.value, '$.id')\n"
+        f"order by found.key"
+    )
+
+
+def _space_of_sql(conn, source: Source) -> str | None:
+    """The space that the SQL functions use where none is named."""
+    try:
+        return store.choose_space(conn, configured=source.config.space).name
+    except ImgsimError:
+        return None
+
+
+def _literal(text: str) -> str:
+    return "'{}'".format(text.replace("'", "''"))
+
+
+async def _sql_url(datasette, request, source: Source, sql: str) -> str | None:
+    if not await compat.can_execute_sql(datasette, request.actor, source.db.name):
+        return None
+    path = datasette.urls.database(source.db.name)
+    return f"{path}?{urllib.parse.urlencode({'sql': sql})}"

@@ -1,0 +1,109 @@
+"""Our part in Datasette's own pages: thumbnails in cells, and entries in the action menus."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+
+from datasette.utils import tilde_encode
+from markupsafe import Markup
+
+from .. import compat, store
+from ..errors import ImgsimError
+from .common import label_column, source_tables
+
+# A table page asks once for each of its cells.
+REMEMBERED_SECONDS = 2
+
+
+async def sources(datasette, database: str) -> dict[str, tuple[str, str | None]]:
+    """{source table: (key, label column)} of a database, {} for those without images."""
+    db = datasette.databases.get(database)
+    if db is None or database == "_internal":
+        return {}
+    asked, found = vars(db).get("_imgsim_sources", (0, {}))
+    if time.monotonic() - asked > REMEMBERED_SECONDS:
+        found = await db.execute_fn(_sources)
+        db._imgsim_sources = (time.monotonic(), found)
+    return found
+
+
+def _sources(conn: sqlite3.Connection) -> dict[str, tuple[str, str | None]]:
+    try:
+        return {
+            table: (store.primary_key(conn, table)[0], label_column(conn, table))
+            for table in source_tables(conn)
+        }
+    except (ImgsimError, sqlite3.Error):
+        return {}  # our own pages say what is wrong
+
+
+def _page(datasette, database: str, table: str) -> str:
+    return f"{datasette.urls.table(database, table)}/-/imgsim"
+
+
+async def render_cell(datasette, database, table, row, column, value):
+    """A thumbnail before the value of the column that names the image."""
+    found = (await sources(datasette, database)).get(table) if table else None
+    if found is None or column != found[1] or isinstance(value, dict):
+        return None
+    try:
+        id = row[found[0]]
+    except (IndexError, KeyError):
+        return None
+    if isinstance(id, dict):  # a key that is a foreign key, with its label
+        id = id["value"]
+    name = str(id) if value is None or isinstance(value, bytes) else str(value)
+    encoded, page = tilde_encode(str(id)), _page(datasette, database, table)
+    return Markup(
+        '<a class="imgsim-cell" href="{}"><img src="{}" alt="Similar to {}" loading="lazy"></a>{}'
+    ).format(
+        f"{page}/similar/{encoded}",
+        f"{page}/thumbnail/{encoded}.jpg",
+        name.rsplit("/", 1)[-1],
+        "" if value is None or isinstance(value, bytes) else value,
+    )
+
+
+async def css_urls(datasette, database, table, view_name) -> list[str]:
+    if view_name not in ("table", "row") or table not in await sources(datasette, database):
+        return []
+    return [compat.static(datasette, "imgsim.css")]
+
+
+async def table_actions(datasette, database, table) -> list[dict]:
+    if table not in await sources(datasette, database):
+        return []
+    return [
+        {
+            "href": _page(datasette, database, table),
+            "label": "Image gallery",
+            "description": "See all pictures, and find those like one of yours.",
+        }
+    ]
+
+
+async def row_actions(datasette, database, table, row) -> list[dict]:
+    found = (await sources(datasette, database)).get(table)
+    if found is None:
+        return []
+    id = tilde_encode(str(row[found[0]]))
+    return [
+        {
+            "href": f"{_page(datasette, database, table)}/similar/{id}",
+            "label": "Similar images",
+            "description": "The other pictures of this table, by likeness to this one.",
+        }
+    ]
+
+
+async def database_actions(datasette, actor, database) -> list[dict]:
+    return [
+        {
+            "href": _page(datasette, database, table),
+            "label": f"Image gallery: {table}",
+            "description": "See all pictures, and find those like one of yours.",
+        }
+        for table in await sources(datasette, database)
+        if await compat.can_view(datasette, actor, database, table)
+    ]

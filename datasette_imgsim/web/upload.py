@@ -1,0 +1,127 @@
+"""Search by an image that is sent: one model in the process, one inference at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from .. import compat
+from ..ingest import settings
+from ..search import ranking
+from .common import (
+    Options,
+    Refused,
+    Source,
+    chosen_space,
+    chosen_weights,
+    html_answer,
+    json_answer,
+    json_only,
+    next_link,
+    options_of,
+    ranked,
+    vectors_of,
+)
+
+MAX_PIXELS = 50_000_000
+WAITING = 3
+
+# The model's own thread: SQL queries and other pages go on while it computes.
+_model = ThreadPoolExecutor(max_workers=1, thread_name_prefix="imgsim-model")
+_places = threading.Semaphore(1 + WAITING)
+
+
+@json_only
+async def search(datasette, request, source):
+    if request.method != "POST":
+        raise Refused(405, "POST an image here, as the request body", {"allow": "POST"})
+    options = options_of(request)
+    if not source.config.may_upload(request.actor):
+        raise Refused(403, "You may not search with an image of your own here")
+    # Whatever is wrong with the request or not ready yet is said before the image is read.
+    space, weights, level_weights = await source.db.execute_fn(
+        lambda conn: _prepared(conn, source, options)
+    )
+    data = await _body(request, source.config.max_upload_bytes)
+    picture = await _embedded(space, source.folder, data)
+
+    def results(conn):
+        vectors = vectors_of(conn, source, space)
+        query = ranking.of_vector(vectors, picture.vector, weights)
+        return ranked(conn, source, options, vectors, query)
+
+    found = await source.db.execute_fn(results)
+    if "text/html" in request.headers.get("accept", ""):
+        context = {
+            "options": options,
+            "found": found,
+            "thumbnail": "data:image/jpeg;base64," + base64.b64encode(picture.thumbnail).decode(),
+        }
+        return await html_answer(datasette, request, "imgsim_results.html", context)
+    return json_answer(
+        datasette,
+        {
+            "ok": True,
+            "space": space.name,
+            "query": {
+                "width": picture.facts.width,
+                "height": picture.facts.height,
+                "format": picture.facts.format,
+                "level_weights": level_weights,
+            },
+            "rows": [tile.json() for tile in found.tiles],
+            **next_link(source, request, f"{source.gallery}/search", options, found.next),
+        },
+    )
+
+
+def _prepared(conn, source: Source, options: Options):
+    """The space and level weights to search with, once its vectors are loaded."""
+    space = chosen_space(conn, source, options)
+    weights, level_weights = chosen_weights(space, options)
+    sentence = settings.unavailable(space, source.folder)
+    if sentence:
+        raise Refused(503, sentence)
+    vectors_of(conn, source, space)
+    return space, weights, level_weights
+
+
+async def _body(request, max_bytes: int) -> bytes:
+    try:
+        data = await compat.body(request, max_bytes)
+    except compat.BrokenUpload:
+        raise Refused(400, "The image did not arrive completely: send it again") from None
+    if data is None:
+        raise Refused(413, f"The image is larger than {max_bytes / 1e6:g} MB: send a smaller one")
+    if not data:
+        raise Refused(400, "There is no image in the request: send one as its body")
+    return data
+
+
+async def _embedded(space, base, data: bytes):
+    """The vector and more of an image. Raises Refused."""
+    if not _places.acquire(blocking=False):
+        raise Refused(
+            429, "Too many images are being looked at: try again soon", {"retry-after": "5"}
+        )
+    work = _model.submit(_embed, space, base, data)
+    # Also when the client went away: the place is free when the work is done or was dropped.
+    work.add_done_callback(lambda _work: _places.release())
+    return await asyncio.wrap_future(work)
+
+
+def _embed(space, base, data: bytes):
+    from ..ingest import decode
+    from ..ingest.pipeline import embed_picture
+    from ..models.base import ModelUnavailable
+
+    try:
+        return embed_picture(space, base, data, MAX_PIXELS)
+    except decode.TooLarge as ex:
+        raise Refused(413, f"The image is too large: {ex}") from ex
+    except decode.NotAPicture as ex:
+        raise Refused(415, f"The image cannot be read: {ex}") from ex
+    except ModelUnavailable as ex:
+        raise Refused(503, str(ex)) from ex

@@ -1,0 +1,319 @@
+"""The pages in a real browser, under a strict Content-Security-Policy."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+from conftest import draw, needed
+from serving import GALLERY
+
+pytestmark = pytest.mark.datasette
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
+POLICY = "default-src 'self'; img-src 'self' data: blob:"
+
+# Served beside the plugin: the policy, and a space that loads for a moment where a file says so.
+PLUGIN = f"""
+import functools, pathlib, time
+from datasette import hookimpl
+
+slow = pathlib.Path(__file__).with_name("slow")
+
+@hookimpl
+def startup():
+    from datasette_imgsim.search import index
+    load = index.load
+    def slowly(*args):
+        while slow.exists():
+            time.sleep(0.05)
+        return load(*args)
+    index.load = slowly
+
+@hookimpl(trylast=True)
+def asgi_wrapper():
+    def wrap(app):
+        @functools.wraps(app)
+        async def with_policy(scope, receive, send):
+            async def sent(message):
+                if message["type"] == "http.response.start":
+                    policy = (b"content-security-policy", {POLICY.encode()!r})
+                    message = dict(message, headers=[*message["headers"], policy])
+                await send(message)
+            await app(scope, receive, sent)
+        return with_policy
+    return wrap
+"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    sync_api = pytest.importorskip("playwright.sync_api")
+    needed(os.path.exists(CHROMIUM), "Chromium")
+    with sync_api.sync_playwright() as playwright:
+        found = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
+        yield found
+        found.close()
+
+
+@pytest.fixture(scope="module")
+def plugins(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("plugins")
+    (folder / "plugin.py").write_text(PLUGIN)
+    return folder
+
+
+def serve(photos, plugins, config=None):
+    """(process, URL) of a real server."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    file = plugins / f"config-{port}.json"
+    file.write_text(json.dumps({"plugins": {"datasette-imgsim": config or {}}}))
+    command = [sys.executable, "-m", "datasette", "serve", photos / "photos.db", "-p", str(port)]
+    command += ["--plugins-dir", plugins, "-m", file]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    url = f"http://127.0.0.1:{port}"
+    for _ in range(200):
+        try:
+            urllib.request.urlopen(url + "/-/versions.json").close()
+            return process, url
+        except OSError:
+            assert process.poll() is None, process.stderr.read().decode()
+            time.sleep(0.1)
+    raise AssertionError("the server did not start")
+
+
+@pytest.fixture(scope="module")
+def server(photos, plugins):
+    process, url = serve(photos, plugins, {"max_upload_mb": 0.05})
+    yield url
+    process.terminate()
+    process.communicate()
+
+
+@pytest.fixture(params=[(1280, 900), (390, 800)], ids=["desktop", "phone"])
+def page(request, browser):
+    width, height = request.param
+    context = browser.new_context(viewport={"width": width, "height": height})
+    found = context.new_page()
+    found.set_default_timeout(20_000)
+    found.mistakes = []
+    found.on("pageerror", lambda error: found.mistakes.append(str(error)))
+    found.add_init_script(
+        "window.violations = [];"
+        "document.addEventListener('securitypolicyviolation', (event) =>"
+        " violations.push([event.effectiveDirective, event.blockedURI, event.sourceFile]));"
+    )
+    yield found
+    context.close()
+    assert found.mistakes == []
+
+
+def choose(page, path):
+    page.set_input_files("#imgsim-file", path)
+    page.wait_for_selector(".imgsim-results .imgsim-tile")
+
+
+def fits(page):
+    """Nothing makes the page wider than the window."""
+    return page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def loaded(page, selector):
+    """The pictures that a selector finds are all shown."""
+    page.wait_for_function(
+        "(s) => [...document.querySelectorAll(s)].every((i) => i.complete && i.naturalWidth)",
+        arg=selector,
+    )
+    return True
+
+
+def test_a_chosen_image_is_shown_beside_its_like(server, page, photos):
+    page.goto(server + GALLERY)
+    choose(page, photos / "images" / "circles" / "0.jpg")
+    assert page.get_attribute(".imgsim-query img", "src").startswith("blob:")
+    assert loaded(page, ".imgsim-query img")
+    assert page.inner_text(".imgsim-query figcaption") == "0.jpg"
+    assert page.inner_text(".imgsim-status") == "24 similar images to 0.jpg, best first"
+    assert not page.is_visible(".imgsim-all") and fits(page)
+    assert page.evaluate("document.activeElement.id") == "imgsim-answer"
+    picture = page.locator(".imgsim-query img").bounding_box()
+    results = page.locator(".imgsim-results").bounding_box()
+    beside = results["x"] >= picture["x"] + picture["width"]
+    assert beside == (page.viewport_size["width"] > 640)
+    page.click(".imgsim-back")
+    assert page.is_visible(".imgsim-all") and not page.is_visible(".imgsim-answer")
+
+
+def transfer(page, path, kind):
+    """Drops or pastes a file, as the browser would report it."""
+    page.evaluate(
+        """([bytes, name, kind]) => {
+            const data = new DataTransfer();
+            data.items.add(new File([new Uint8Array(bytes)], name, {type: "image/jpeg"}));
+            const event = kind === "paste"
+                ? new ClipboardEvent("paste", {clipboardData: data, bubbles: true})
+                : new DragEvent("drop", {dataTransfer: data, bubbles: true, cancelable: true});
+            document.body.dispatchEvent(event);
+        }""",
+        [list(path.read_bytes()), path.name, kind],
+    )
+
+
+@pytest.mark.parametrize("kind", ["drop", "paste"])
+def test_a_dropped_or_pasted_image_is_searched(server, page, photos, kind):
+    page.goto(server + GALLERY)
+    transfer(page, photos / "images" / "dots" / "1.jpg", kind)
+    page.wait_for_selector(".imgsim-results .imgsim-tile")
+    assert "1.jpg" in page.inner_text(".imgsim-status")
+
+
+def test_more_results_are_added(server, page, photos):
+    page.goto(f"{server}{GALLERY}?_size=24")
+    search = "document.querySelector('[data-search]').dataset.search += '?_size=10'"
+    page.evaluate(search)
+    choose(page, photos / "images" / "dots" / "1.jpg")
+    assert page.locator(".imgsim-results .imgsim-tile").count() == 10
+    for _ in range(2):
+        count = page.locator(".imgsim-results .imgsim-tile").count()
+        page.click(".imgsim-more")
+        page.wait_for_function(
+            "(n) => document.querySelectorAll('.imgsim-results .imgsim-tile').length > n", arg=count
+        )
+    hrefs = page.eval_on_selector_all(".imgsim-results .imgsim-link", "as => as.map(a => a.href)")
+    assert len(hrefs) == len(set(hrefs)) == 24 and not page.is_visible(".imgsim-more")
+
+
+def test_what_is_wrong_with_a_file_is_said(server, page, tmp_path):
+    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "big.jpg").write_bytes(b"x" * 60_000)
+    page.goto(server + GALLERY)
+    for name, sentence in (
+        ("notes.txt", "cannot be read"),
+        ("big.jpg", "larger than 0.05 MB"),
+    ):
+        page.set_input_files("#imgsim-file", tmp_path / name)
+        page.wait_for_selector(f".imgsim-status:has-text('{sentence}')")
+    assert page.is_visible(".imgsim-all")
+
+
+def test_a_format_the_browser_cannot_show_is_shown_as_thumbnail(server, page, tmp_path):
+    page.goto(server + GALLERY)
+    choose(page, draw(tmp_path / "scan.tiff"))
+    page.wait_for_function(
+        "document.querySelector('.imgsim-query img').src.startsWith('data:image/jpeg')"
+    )
+    assert loaded(page, ".imgsim-query img")
+
+
+def test_the_whole_tile_is_a_link_and_its_row_another(server, page):
+    page.goto(server + GALLERY)
+    tile = page.locator(".imgsim-tile").first
+    box = tile.bounding_box()
+    tile.locator(".imgsim-row").click()
+    page.wait_for_url("**/photos/images/1")
+    page.go_back()
+    page.mouse.click(box["x"] + 10, box["y"] + box["height"] - 6)
+    page.wait_for_url("**/similar/1")
+    assert loaded(page, ".imgsim-query img") and fits(page)
+
+
+def test_the_keyboard_reaches_everything(server, page, photos):
+    page.goto(server + GALLERY)
+    reached = []
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        reached.append(
+            page.evaluate("document.activeElement.id || document.activeElement.className")
+        )
+    assert "imgsim-file" in reached
+    assert reached.index("imgsim-link") + 1 == reached.index("imgsim-row")
+    page.locator(".imgsim-link").first.focus()
+    style = "getComputedStyle(document.activeElement).outlineStyle"
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Tab")
+    assert page.evaluate(style) != "none"
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/similar/1")
+
+
+def test_images_and_controls_have_names(server, page):
+    page.goto(f"{server}{GALLERY}/similar/3")
+    assert page.get_by_role("heading", level=1).inner_text() == "Similar to 2.jpg"
+    first = (
+        page.get_by_role("list", name="Similar images, best first").get_by_role("listitem").first
+    )
+    assert first.get_by_role("link").count() == 2
+    assert "score 0." in first.text_content()
+    unnamed = "images => images.filter(i => !i.alt).length"
+    assert page.eval_on_selector_all(".content img", unnamed) == 0
+
+
+@pytest.mark.parametrize("path", [GALLERY, f"{GALLERY}/similar/3"])
+def test_a_strict_policy_blocks_nothing_of_ours(server, page, path):
+    page.goto(server + "/photos/imgsim_spaces")
+    core = page.evaluate("violations.filter(v => v[1] === 'inline' && v[0] === 'script-src-elem')")
+    page.goto(server + path)
+    page.wait_for_load_state("networkidle")
+    assert loaded(page, ".imgsim-tile:first-child img")  # the others are loaded lazily
+    blocked = page.evaluate("violations")
+    inline = [each for each in blocked if each[:2] == ["script-src-elem", "inline"]]
+    assert len(inline) <= len(core)
+    ours = [each for each in blocked if "imgsim" in json.dumps(each[1:2])]
+    assert ours == []
+    styled = page.eval_on_selector_all(".content [style], .content style", "all => all.length")
+    assert styled == 0
+
+
+def test_table_pages_show_thumbnails(server, page):
+    page.goto(server + "/photos/images")
+    assert page.locator(".imgsim-cell img").count() == 24
+    box = page.locator(".imgsim-cell").first.bounding_box()
+    assert box["width"] <= 130 and box["height"] <= 100
+
+
+def test_pages_go_on_by_themselves_when_the_space_is_loaded(photos, plugins, page):
+    (plugins / "slow").touch()
+    process, url = serve(photos, plugins)
+    try:
+        page.goto(url + GALLERY)
+        assert "is loading" in page.inner_text("[data-loading]")
+        page.set_input_files("#imgsim-file", photos / "images" / "circles" / "0.jpg")
+        page.wait_for_selector(".imgsim-status:has-text('is loading')")
+        other = page.context.new_page()
+        other.goto(f"{url}{GALLERY}/similar/3")
+        assert "is loading" in other.inner_text("[data-loading]")
+        (plugins / "slow").unlink()
+        other.wait_for_selector(".imgsim-tile")
+        page.wait_for_selector(".imgsim-results .imgsim-tile")
+        page.wait_for_selector("[data-loading]", state="hidden")
+        other.close()
+    finally:
+        (plugins / "slow").unlink(missing_ok=True)
+        process.terminate()
+        process.communicate()
+
+
+def test_a_large_picture_whose_file_has_gone_is_shown_as_thumbnail(copy_photos, plugins, page):
+    process, url = serve(copy_photos, plugins, {"images_root": str(copy_photos / "images")})
+    try:
+        page.goto(f"{url}{GALLERY}/similar/1")
+        assert loaded(page, ".imgsim-query img")
+        assert "/large/" in page.get_attribute(".imgsim-query img", "src")
+        shutil.rmtree(copy_photos / "images")
+        page.goto(f"{url}{GALLERY}/similar/2")
+        page.wait_for_function(
+            "document.querySelector('.imgsim-query img').src.includes('/thumbnail/')"
+        )
+        assert loaded(page, ".imgsim-query img")
+    finally:
+        process.terminate()
+        process.communicate()

@@ -1,0 +1,288 @@
+"""Search by an image that is sent: its results, its limits, and what it must not disturb."""
+
+import asyncio
+import hashlib
+import io
+import threading
+
+import pytest
+from conftest import draw
+from PIL import Image
+from serving import GALLERY, IS_1, ROW_KEYS, cookies, serve
+
+from datasette_imgsim import compat
+from datasette_imgsim.ingest import pipeline
+from datasette_imgsim.models import registry
+from datasette_imgsim.web import upload
+
+pytestmark = pytest.mark.datasette
+
+SEARCH = f"{GALLERY}/search"
+
+
+async def post(ds, data, path=SEARCH, **options):
+    return await ds.client.post(path, content=data, **options)
+
+
+@pytest.fixture
+def picture(photos):
+    return next((photos / "images" / "circles").iterdir()).read_bytes()
+
+
+@pytest.mark.asyncio
+async def test_an_image_finds_itself_and_its_like(photos, picture):
+    response = await post(serve(photos / "photos.db"), picture, f"{SEARCH}?_size=5")
+    assert response.status_code == 200, response.text
+    answer = response.json()
+    assert set(answer) == {"ok", "space", "query", "rows", "next", "next_url"}
+    assert answer["query"] == {
+        "width": 120,
+        "height": 90,
+        "format": "JPEG",
+        "level_weights": answer["query"]["level_weights"],
+    }
+    assert len(answer["rows"]) == 5 and all(set(row) == ROW_KEYS for row in answer["rows"])
+    assert answer["rows"][0]["score"] > 0.99
+    assert answer["next"] == "5" and answer["next_url"].endswith(f"{SEARCH}?_size=5&_next=5")
+
+
+@pytest.mark.asyncio
+async def test_the_pages_after_the_first(photos, picture):
+    ds = serve(photos / "photos.db")
+    whole = (await post(ds, picture)).json()["rows"]
+    second = (await post(ds, picture, f"{SEARCH}?_size=5&_next=5")).json()
+    assert second["rows"] == whole[5:10] and len(whole) == 24
+
+
+@pytest.mark.asyncio
+async def test_a_browser_gets_results_as_html(photos, picture):
+    ds = serve(photos / "photos.db")
+    response = await post(ds, picture, headers={"accept": "text/html"})
+    assert response.headers["content-type"].startswith("text/html")
+    assert response.text.count('class="imgsim-tile"') == 24
+    assert "data:image/jpeg;base64," in response.text and "<html" not in response.text
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "query,sentence",
+    [
+        ("?space=nope", "No space 'nope'"),
+        ("?level_weights=pool9:1", "no level 'pool9'"),
+        ("?_size=0", "_size"),
+        ("?_next=x", "_next"),
+    ],
+)
+async def test_wrong_parameters(photos, picture, query, sentence):
+    response = await post(serve(photos / "photos.db"), picture, SEARCH + query)
+    assert response.status_code == 400 and sentence in response.json()["error"]
+
+
+def many_pixels():
+    file = io.BytesIO()
+    Image.new("1", (10_000, 6_000)).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "data,status,sentence",
+    [
+        (b"", 400, "no image in the request"),
+        (b"plain text", 415, "cannot be read"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 415, "cannot be read"),
+        (b"\xff\xd8\xff\xe0 cut off", 415, "cannot be read"),
+        (many_pixels(), 413, "60,000,000 pixels"),
+        (b"x" * 100_001, 413, "larger than 0.1 MB"),
+    ],
+    ids=["empty", "text", "svg", "damaged", "pixels", "bytes"],
+)
+async def test_what_is_refused(photos, data, status, sentence):
+    response = await post(serve(photos / "photos.db", {"max_upload_mb": 0.1}), data)
+    assert response.status_code == status
+    answer = response.json()
+    assert set(answer) == {"ok", "error"} and sentence in answer["error"]
+    assert "Traceback" not in response.text
+
+
+@pytest.mark.asyncio
+async def test_get_is_refused(photos):
+    response = await serve(photos / "photos.db").client.get(SEARCH)
+    assert response.status_code == 405 and response.headers["allow"] == "POST"
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "uploads,anonymous,ann",
+    [(True, 200, 200), (False, 403, 403), ({"id": "ann"}, 403, 200), ({"id": "*"}, 403, 200)],
+)
+async def test_who_may_upload(photos, picture, uploads, anonymous, ann):
+    ds = serve(photos / "photos.db", {"uploads": uploads})
+    for expected, options in ((anonymous, {}), (ann, {"cookies": cookies(ds, "ann")})):
+        page = await ds.client.get(GALLERY, **options)
+        assert ("data-search=" in page.text) == (expected == 200)
+        headers = {"accept": "application/json"}
+        if options and not IS_1:
+            token = page.cookies["ds_csrftoken"]
+            options["cookies"]["ds_csrftoken"] = headers["x-csrftoken"] = token
+        response = await post(ds, picture, headers=headers, **options)
+        assert response.status_code == expected, response.text
+
+
+@pytest.mark.asyncio
+async def test_another_site_cannot_send_on_behalf_of_a_visitor(photos, picture):
+    ds = serve(photos / "photos.db")
+    response = await post(
+        ds,
+        picture,
+        cookies={**cookies(ds, "ann"), "ds_csrftoken": "x"},
+        headers={"origin": "https://evil.example", "sec-fetch-site": "cross-site"},
+    )
+    assert response.status_code == 403
+
+
+@pytest.mark.asyncio
+async def test_without_torch_the_page_says_so_and_the_rest_works(photos, picture, monkeypatch):
+    sentence = "This needs torch: pip install 'datasette-imgsim[embed]'"
+    monkeypatch.setattr(registry, "missing_packages", lambda: sentence)
+    ds = serve(photos / "photos.db")
+    page = await ds.client.get(GALLERY)
+    assert page.status_code == 200 and "This needs torch" in page.text
+    assert "data-search=" not in page.text and page.text.count('class="imgsim-tile"') == 24
+    response = await post(ds, picture)
+    assert response.status_code == 503 and response.json()["error"] == sentence
+    assert (await ds.client.get(f"{GALLERY}/similar/3.json")).status_code == 200
+
+
+@pytest.mark.asyncio
+async def test_nothing_is_stored(copy_photos, picture):
+    database = copy_photos / "photos.db"
+    before = hashlib.sha256(database.read_bytes()).digest()
+    assert (await post(serve(database), picture)).status_code == 200
+    assert hashlib.sha256(database.read_bytes()).digest() == before
+    assert {path.name for path in copy_photos.iterdir()} == {"images", "photos.db"}
+
+
+class Busy:
+    """Stands for a model that is at work until it is told to go on."""
+
+    def __init__(self, monkeypatch):
+        self.running, self.most, self.go_on = 0, 0, threading.Event()
+        self.embed = pipeline.embed_picture
+        monkeypatch.setattr(pipeline, "embed_picture", self)
+
+    def __call__(self, *args):
+        self.running += 1
+        self.most = max(self.most, self.running)
+        self.go_on.wait(10)
+        try:
+            return self.embed(*args)
+        finally:
+            self.running -= 1
+
+
+@pytest.fixture
+def busy(monkeypatch):
+    found = Busy(monkeypatch)
+    yield found
+    found.go_on.set()
+
+
+async def started(busy):
+    while not busy.running:
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.asyncio
+async def test_one_inference_at_a_time_and_a_short_queue(photos, picture, busy):
+    ds = serve(photos / "photos.db")
+    await ds.client.get(GALLERY)
+    posts = [asyncio.ensure_future(post(ds, picture)) for _ in range(upload.WAITING + 3)]
+    done, pending = await asyncio.wait(posts, timeout=5, return_when=asyncio.FIRST_COMPLETED)
+    while len(done) < 2:
+        more, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        done |= more
+    for refused in done:
+        assert refused.result().status_code == 429
+        assert refused.result().headers["retry-after"]
+    busy.go_on.set()
+    assert [(await each).status_code for each in pending] == [200] * (upload.WAITING + 1)
+    assert busy.most == 1
+    assert (await post(ds, picture)).status_code == 200
+
+
+@pytest.mark.asyncio
+async def test_other_pages_are_served_while_the_model_computes(photos, picture, busy):
+    ds = serve(photos / "photos.db")
+    await ds.client.get(GALLERY)
+    sent = asyncio.ensure_future(post(ds, picture))
+    await started(busy)
+    for path in (GALLERY, f"{GALLERY}/similar/3", "/photos.json?sql=select+1"):
+        response = await asyncio.wait_for(ds.client.get(path, follow_redirects=True), 5)
+        assert response.status_code == 200
+    assert not sent.done()
+    busy.go_on.set()
+    assert (await sent).status_code == 200
+
+
+@pytest.mark.asyncio
+async def test_a_client_that_goes_away_leaves_its_place(photos, picture, busy):
+    ds = serve(photos / "photos.db")
+    await ds.client.get(GALLERY)
+    for _ in range(3):
+        gone = [asyncio.ensure_future(post(ds, picture)) for _ in range(upload.WAITING + 1)]
+        await started(busy)
+        await asyncio.sleep(0.1)
+        for each in gone:
+            each.cancel()
+        await asyncio.gather(*gone, return_exceptions=True)
+        busy.go_on.set()
+        while busy.running:
+            await asyncio.sleep(0.01)
+    assert (await post(ds, picture)).status_code == 200
+    assert upload._places._value == upload.WAITING + 1
+
+
+class Arriving:
+    """A request whose body comes in these messages."""
+
+    def __init__(self, messages, headers=()):
+        self.messages, self.headers = list(messages), dict(headers)
+
+    async def receive(self):
+        return self.messages.pop(0)
+
+
+def chunk(data, more=True):
+    return {"type": "http.request", "body": data, "more_body": more}
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "messages,headers,expected",
+    [
+        ([chunk(b"ab"), chunk(b"cd", False)], {}, b"abcd"),
+        ([{"type": "http.request"}], {}, b""),
+        ([chunk(b"abcd"), chunk(b"e", False)], {}, None),
+        ([], {"content-length": "5"}, None),
+        ([chunk(b"abc", False)], {"content-length": "x"}, b"abc"),
+    ],
+)
+async def test_bodies_are_read_up_to_the_limit(messages, headers, expected):
+    assert await compat.body(Arriving(messages, headers), 4) == expected
+
+
+@pytest.mark.asyncio
+async def test_a_body_that_breaks_off_is_no_picture():
+    with pytest.raises(compat.BrokenUpload):
+        await compat.body(Arriving([chunk(b"ab"), {"type": "http.disconnect"}]), 4)
+
+
+@pytest.mark.asyncio
+async def test_any_format_that_can_be_embedded_can_be_sent(photos, tmp_path):
+    ds = serve(photos / "photos.db")
+    for suffix in ("png", "webp", "gif", "tiff", "bmp"):
+        data = draw(tmp_path / f"a.{suffix}").read_bytes()
+        response = await post(ds, data)
+        assert response.status_code == 200, suffix
+        assert response.json()["query"]["format"] == suffix.upper()
