@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import hashlib
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +26,7 @@ NORMALISE = {
     "oxford": ("BGR", 1, (103.939, 116.779, 123.68), (1, 1, 1)),
 }
 SMALLEST_NORM = 1e-12
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # malloc.h
 
 
 class Network:
@@ -116,6 +119,19 @@ def _at_precision(module: torch.nn.Module, device: str, precision: str) -> torch
         first.float().load_state_dict(exact)
         first.register_forward_hook(lambda module, inputs, output: output.to(dtype))
     return module
+
+
+def keep_memory() -> None:
+    """Lets this process keep the memory of one batch for the next, where the C library is glibc.
+
+    By default each layer's large maps are given back to the kernel, which fills them with zeros
+    when the next layer asks: a fifth of the time of VGG16 and more of a small network.
+    """
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt is not None:
+            mallopt(M_MMAP_MAX, 0)
+            mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def in_network_order(model: Model, levels: list[str]) -> list[str]:

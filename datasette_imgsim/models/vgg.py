@@ -74,9 +74,12 @@ class VGG(Model):
         import importlib.util
 
         if importlib.util.find_spec("torchvision") is None:
-            return "torchvision is not installed: pip install 'datasette-imgsim[embed]'"
+            return "This needs torchvision: pip install 'datasette-imgsim[embed]'"
         if not self._downloaded():
-            return f"its weights ({self.description.download}) are downloaded on first use"
+            return (
+                f"The weights of {self.description.name} are not on this machine: the first "
+                f"'embed' with it downloads them ({self.description.download})"
+            )
         return None
 
     def _downloaded(self) -> bool:

@@ -104,8 +104,3 @@ def rank(
         rows = range(len(found))
     best = sorted((-_rounded(found[row]), row) for row in rows if row not in left_out)
     return [(index.ids[row], 0.0 - score) for score, row in best[:k]]
-
-
-def plain(id) -> int | str:
-    """The id itself."""
-    return id

@@ -1,0 +1,350 @@
+"""The commands: parse, call, print."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import click
+
+from . import schema, store
+from .errors import ImgsimError
+
+POOLINGS = ("avg", "max", "gem", "flatten")
+MODEL_OPTIONS = (
+    "model", "levels", "pooling", "weights", "preprocess", "resize", "size", "dtype",
+)  # fmt: skip
+
+database_argument = click.argument(
+    "database", metavar="DB", type=click.Path(dir_okay=False, path_type=Path)
+)
+space_option = click.option("--space", "space_name", metavar="NAME", help="Which space to use")
+
+
+@contextmanager
+def sentences(exit_code: int = 1):
+    """Ends the command with the text of an ImgsimError."""
+    try:
+        yield
+    except ImgsimError as ex:
+        error = click.ClickException(_printable(str(ex)))
+        error.exit_code = exit_code
+        raise error from ex
+
+
+def _printable(text: str) -> str:
+    """Names of files need not be UTF-8, and what is printed must be."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def speaks(function):
+    """A command whose errors are sentences."""
+
+    @functools.wraps(function)
+    def inner(*args, **kwargs):
+        with sentences():
+            return function(*args, **kwargs)
+
+    return inner
+
+
+@click.group()
+def imgsim():
+    """Find similar pictures: embed them with a truncated VGG and rank them by likeness."""
+
+
+@imgsim.command()
+@database_argument
+@click.argument("images", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--model", help="Which network; 'models' lists them  [default: vgg-mini]")
+@click.option("--levels", help="Where to cut it: one or more of its levels, such as pool4,pool5")
+@click.option("--pooling", type=click.Choice(POOLINGS), help="How a level's map becomes a vector")
+@click.option(
+    "--weights",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Take the weights from a .safetensors, .pth or .pt file",
+)
+@click.option(
+    "--preprocess",
+    type=click.Choice(["torchvision", "oxford"]),
+    help="What the weights expect: RGB with ImageNet statistics, or Oxford's BGR minus mean",
+)
+@click.option(
+    "--resize",
+    type=click.Choice(["squash", "crop", "pad"]),
+    help="How a picture becomes a square  [default: squash]",
+)
+@click.option("--size", type=click.IntRange(1, 4096), help="Side of that square in pixels")
+@click.option(
+    "--space", "space_name", metavar="NAME", help="Go on in this space, or name a new one"
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(list(store.DTYPES)),
+    help="How the numbers are stored  [default: float16]",
+)
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda or mps")
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "float32", "bfloat16"]),
+    default="auto",
+    show_default=True,
+    help="How the network computes; auto is bfloat16 where the processor has it",
+)
+@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)
+@click.option(
+    "--workers", type=click.IntRange(1), help="Threads that decode  [default: one a processor]"
+)
+@click.option("--thumbnail-size", type=click.IntRange(16, 2048), default=256, show_default=True)
+@click.option(
+    "--max-pixels",
+    type=click.IntRange(1),
+    default=250_000_000,
+    show_default=True,
+    help="Refuse larger pictures",
+)
+@click.option("--gps", is_flag=True, help="Store where pictures were taken; off, for privacy")
+@click.option("--prune", is_flag=True, help="Remove images below IMAGES whose file is gone")
+@click.option("--retry-failed", is_flag=True, help="Try again files that failed and are unchanged")
+@click.option("--quiet", is_flag=True, help="No progress bar and no summary")
+@speaks
+def embed(database, images, space_name, device, precision, quiet, retry_failed, prune, **options):
+    """Embed picture files and folders into the SQLite database DB.
+
+    Folders are searched recursively; the database is made where there is none. Run it again after
+    pictures were added, changed, renamed or removed: it does only what is new. Without model
+    options it goes on in the default space.
+
+    Exit code: 0 when something was embedded or there was nothing to do, 1 when nothing could be
+    embedded, 2 for wrong usage, 130 after Ctrl-C.
+    """
+    from .ingest import pipeline, settings
+
+    model_options = {name: options.pop(name) for name in MODEL_OPTIONS}
+    wanted = None
+    if any(value is not None for value in model_options.values()):
+        with sentences(exit_code=2):
+            wanted = settings.from_options(**model_options)
+    summary = pipeline.embed_folder(
+        database,
+        list(images),
+        wanted,
+        space_name,
+        pipeline.Choices(**options | {"workers": options["workers"] or 0}),
+        Terminal(database, quiet),
+        device,
+        precision,
+        retry_failed,
+        prune,
+    )
+    if not quiet:
+        click.echo(_printable(_report(summary, database)))
+    if summary.failed:
+        click.echo(
+            f"{_images(summary.failed)} could not be embedded; the reasons are in the table "
+            "imgsim_failures.",
+            err=True,
+        )
+    sys.exit(130 if summary.interrupted else 1 if summary.nothing_worked else 0)
+
+
+class Terminal:
+    """Tells the user of a run what happens, on standard error."""
+
+    def __init__(self, database: Path, quiet: bool):
+        self.database, self.quiet = database, quiet
+
+    @contextmanager
+    def progress(self, total: int):
+        if self.quiet or not total or not sys.stderr.isatty():
+            yield lambda count: None
+            return
+        from tqdm import tqdm
+
+        with tqdm(total=total, unit=" images", dynamic_ncols=True) as bar:
+            yield bar.update
+
+    def waiting(self) -> None:
+        _say_waiting(self.database)
+
+
+def _say_waiting(database: Path) -> None:
+    text = f"Waiting for another program that has {database} locked …"
+    click.echo(_printable(text), err=True)
+
+
+def _report(summary, database: Path) -> str:
+    parts = [f"{summary.embedded:,} embedded", f"{summary.unchanged:,} unchanged"]
+    for count, what in (
+        (summary.renamed, "renamed"),
+        (summary.copied, "copied"),
+        (summary.pruned, "pruned"),
+        (summary.failed, "failed"),
+    ):
+        parts.append(f"{count:,} {what}")
+    if summary.failed_before:
+        parts.append(f"{summary.failed_before:,} failed before (--retry-failed tries them again)")
+    text = ", ".join(parts)
+    if summary.embedded:
+        text += f"; {summary.embedded / summary.seconds:.1f} images/s"
+    if database.exists():
+        text += f"; {database} is {database.stat().st_size / 1e6:.1f} MB"
+    else:
+        text = "No pictures found; nothing was written"
+    if summary.interrupted:
+        text = f"Stopped; the same command goes on from here. So far: {text}"
+    return text + "."
+
+
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count:,} images"
+
+
+@imgsim.command()
+@database_argument
+@click.argument("query")
+@click.option("-k", type=click.IntRange(1), default=10, show_default=True, help="How many")
+@space_option
+@click.option("--level-weights", help="Such as pool5=1,pool3=.5")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array")
+@speaks
+def similar(database, query, k, space_name, level_weights, as_json):
+    """Show the images most like QUERY: a picture file, or the id of an image.
+
+    A file that exists is taken as a file, whether or not it is in the database.
+    """
+    from .search import index, ranking
+
+    with closing(store.open_reader(database)) as conn, store.errors_named(database):
+        space = store.choose_space(conn, space_name)
+        given = ranking.parse_level_weights(level_weights) if level_weights else None
+        weights = ranking.weights(space, given)
+        found = index.load(conn, space)
+        own = []
+        if os.path.isfile(query):
+            vector = _embed_file(space, database, query)
+            vector = ranking.of_vector(found, vector, weights)
+        else:
+            row = found.row(query)
+            if row is None:
+                raise ImgsimError(f"{query} is neither a file nor the id of an image in {database}")
+            vector = ranking.of_image(found, row, weights)
+            own = [found.ids[row]]
+        best = ranking.rank(found, vector, k, exclude=own)
+        names = _names(conn, space.source_table, [id for id, _ in best])
+    rows = [
+        {"id": id, "score": score, "percentile": None, "path": names.get(id)} for id, score in best
+    ]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    for row in rows:
+        click.echo(f"{row['score']:7.3f}  {row['id']:>6}  {row['path'] or ''}".rstrip())
+
+
+def _embed_file(space, database: Path, query: str):
+    from .ingest import decode, pipeline
+
+    base = database.absolute().parent
+    try:
+        data = Path(query).read_bytes()
+        return pipeline.embed_picture(space, base, data, decode.MAX_PIXELS).vector
+    except (OSError, decode.NotAPicture, decode.TooLarge) as ex:
+        raise ImgsimError(f"{query}: {ex}") from ex
+
+
+def _names(conn, table: str, ids: list) -> dict:
+    """What to call images, by id: their path, where the table has one."""
+    columns = [name for (name,) in conn.execute("select name from pragma_table_info(?)", [table])]
+    if "path" not in columns:
+        return {}
+    key, _ = store.primary_key(conn, table)
+    return dict(
+        conn.execute(
+            f"""
+            select {store.quoted(key)}, path from {store.quoted(table)}
+            where {store.quoted(key)} in (select value from json_each(?))
+            """,
+            [json.dumps(ids)],
+        )
+    )
+
+
+@imgsim.command()
+@speaks
+def models():
+    """List the networks that can be used, their levels and licences."""
+    from .models import registry
+
+    for name, model in registry.models().items():
+        about = model.description
+        usual = " (the default)" if name == registry.DEFAULT else ""
+        version = f", version {about.version}" if about.version else ""
+        click.echo(f"{name}{usual}: {about.about}{version}")
+        levels = ", ".join(f"{level} {channels}" for level, channels in about.channels.items())
+        click.echo(f"    levels and dimensions: {levels}")
+        click.echo(
+            f"    by default: {','.join(about.default_levels)}, {about.default_pooling}, "
+            f"{about.size} x {about.size} pixels"
+        )
+        click.echo(f"    licence of the weights: {about.licence or 'unknown'}")
+        click.echo(f"    weights: {model.unavailable() or 'here'}")
+
+
+@imgsim.command()
+@database_argument
+@click.option("--default", metavar="NAME", help="Make this the default space of its table")
+@speaks
+def spaces(database, default):
+    """List the spaces of a database; choose the default one."""
+    if default is not None:
+        _set_default(database, default)
+    with closing(_open_upgraded(database)) as conn, store.errors_named(database):
+        counts = store.counts(conn)
+        for space in store.spaces(conn):
+            usual = " (the default)" if space.is_default else ""
+            levels = ",".join(space.levels)
+            click.echo(
+                f"{space.name}{usual}: {counts.get(space.id, 0):,} images of "
+                f"{space.source_table!r}; {space.model}, {levels}, {space.pooling}, "
+                f"{space.preprocess['size']} px {space.preprocess['resize']}; "
+                f"{space.dimensions:,} x {space.dtype}"
+            )
+
+
+def _set_default(database: Path, name: str) -> None:
+    with closing(_writer(database)) as conn, store.errors_named(database):
+        store.set_default(conn, store.choose_space(conn, name))
+
+
+def _writer(database: Path):
+    return store.open_writer(database, lambda: _say_waiting(database))
+
+
+def _open_upgraded(database: Path):
+    """A connection to an existing database; an older one is brought up to date."""
+    try:
+        return store.open_reader(database)
+    except schema.OlderDatabase:
+        return _writer(database)
+
+
+@imgsim.command()
+@database_argument
+@click.argument("space")
+@speaks
+def drop(database, space):
+    """Remove SPACE and its vectors; images and other spaces stay."""
+    with closing(_writer(database)) as conn, store.errors_named(database):
+        chosen = store.choose_space(conn, space)
+        count = store.counts(conn).get(chosen.id, 0)
+        store.drop_space(conn, chosen)
+    text = (
+        f"Removed the space {space!r} with {count:,} vectors; 'sqlite-utils vacuum {database}' "
+        "gives the disk space back."
+    )
+    click.echo(_printable(text))

@@ -1,0 +1,1 @@
+"""From files to vectors: sources, then decode, then pipeline."""

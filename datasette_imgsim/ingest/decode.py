@@ -1,0 +1,314 @@
+"""Bytes of a picture file -> upright RGB pixels, a thumbnail, and what EXIF says."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import io
+import math
+import re
+import threading
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import numpy as np
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from ..errors import ImgsimError
+
+FORMATS = ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF"]
+MAX_PIXELS = 250_000_000
+LARGE_PIXELS = 40_000_000
+_one_large = threading.Lock()
+WHITE = (255, 255, 255)
+# Scaled-down decoding of JPEG must leave more pixels than are needed, or detail is lost twice.
+DRAFT_MARGIN = 1.5
+THUMBNAIL_QUALITY = 80
+TRANSPOSE = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+SIDEWAYS = {5, 6, 7, 8}
+
+
+class NotAPicture(ImgsimError):
+    """The bytes are no picture of a known format, or a damaged one."""
+
+
+class TooLarge(ImgsimError):
+    """The picture has more pixels than are allowed."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the images table says of a picture. width and height are of the upright picture."""
+
+    width: int
+    height: int
+    format: str
+    taken_at: str | None
+    camera: str | None
+    latitude: float | None
+    longitude: float | None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What is made of a picture file."""
+
+    pixels: np.ndarray
+    thumbnail: bytes
+    facts: Facts
+
+
+def decode(
+    file: BinaryIO,
+    size: int,
+    resize: str = "squash",
+    thumbnail_size: int = 256,
+    max_pixels: int = MAX_PIXELS,
+) -> Picture:
+    """Reads the first frame of a picture.
+
+    `pixels` is (size, size, 3) uint8 RGB; `thumbnail` a JPEG without metadata that fits into
+    thumbnail_size x thumbnail_size. Raises NotAPicture or TooLarge with a reason for people.
+    """
+    try:
+        with open_image(file, max_pixels) as image, _turn(image):
+            facts = _facts(image)
+            image.draft(None, _draft_size(image.size, size, thumbnail_size))
+            rgb = upright_rgb(image)
+            pixels = np.array(RESIZE[resize](rgb, size))
+            return Picture(pixels, small_jpeg(rgb, thumbnail_size, THUMBNAIL_QUALITY), facts)
+    except ImgsimError:
+        raise
+    except Image.DecompressionBombError as ex:
+        raise _too_large(ex) from ex
+    except MemoryError:
+        raise TooLarge("there is not enough memory to decode the picture") from None
+    # Decoders raise nearly anything on hostile bytes, and one file must not stop a run.
+    except Exception as ex:
+        if isinstance(ex, OSError) and ex.errno is not None:
+            raise  # the disk's fault, not the picture's
+        reason = str(ex).splitlines()[0] if str(ex) else type(ex).__name__
+        raise NotAPicture(f"the picture is damaged, cut off or of a rare kind ({reason})") from ex
+
+
+def _turn(image: Image.Image) -> AbstractContextManager:
+    """Large pictures are decoded one at a time, so that threads do not multiply their memory."""
+    return _one_large if image.width * image.height > LARGE_PIXELS else nullcontext()
+
+
+def _too_large(ex: Exception) -> TooLarge:
+    return TooLarge(f"the picture has too many pixels ({ex})")
+
+
+def open_image(file: BinaryIO, max_pixels: int) -> Image.Image:
+    """Pillow's lazy image of a file. Raises NotAPicture or TooLarge."""
+    start = file.read(12)
+    file.seek(0)
+    if not start:
+        raise NotAPicture("the file is empty")
+    if start[4:8] == b"ftyp":
+        _refuse_fatal_heif(file)
+    # Pillow's own limit is lower than ours; where someone has switched it off it stays off.
+    if Image.MAX_IMAGE_PIXELS is not None:
+        Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, max_pixels)
+    try:
+        image = Image.open(file, formats=FORMATS + _heif())
+    except Image.DecompressionBombError as ex:
+        raise _too_large(ex) from ex
+    except UnidentifiedImageError:
+        if start[4:8] == b"ftyp" and not _heif():
+            raise NotAPicture("HEIC pictures need a package: pip install pi-heif") from None
+        raise NotAPicture(
+            "not a picture: its content is no JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF or HEIC"
+        ) from None
+    pixels = image.width * image.height
+    if pixels > max_pixels:
+        image.close()
+        raise TooLarge(
+            f"{image.width} x {image.height} is {pixels:,} pixels, over the limit of {max_pixels:,}"
+        )
+    return image
+
+
+@functools.cache
+def _heif() -> list[str]:
+    try:
+        import pi_heif
+    except ImportError:
+        return []
+    pi_heif.register_heif_opener()
+    return ["HEIF"]
+
+
+# An item of a HEIF file (ISO/IEC 23008-12, infe) up to its type and names.
+HEIF_ITEM = re.compile(rb"infe(?:\x02.{7}|\x03.{9})", re.DOTALL)
+
+
+def _refuse_fatal_heif(file: BinaryIO) -> None:
+    """Raises NotAPicture for item names that are no text: pi-heif 1.4 dies of them (SIGSEGV)."""
+    data = file.read()
+    file.seek(0)
+    for item in HEIF_ITEM.finditer(data):
+        box = item.start() - 4
+        size = int.from_bytes(data[box : box + 4], "big")
+        try:
+            data[item.end() : box + size].decode()
+        except UnicodeDecodeError:
+            raise NotAPicture("the picture is damaged (an item's name is no text)") from None
+
+
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """The loaded picture turned as EXIF says, as RGB: alpha over white, 16 bits to 8."""
+    image.load()
+    turn = TRANSPOSE.get(_exif(image).get(ExifTags.Base.Orientation))
+    if image.mode.startswith("I") or image.mode == "F":
+        image = _eight_bits(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, WHITE)
+        image = Image.alpha_composite(white, image)
+    if image.mode != "RGB":
+        image = image.convert("RGB")
+    return image.transpose(turn) if turn is not None else image
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Grey of 16 or 32 bits, or of floating point, with its range brought to 0..255."""
+    values = np.nan_to_num(np.asarray(image, np.float32))
+    largest = float(values.max(initial=0))
+    if image.mode == "F":
+        white = 1.0 if largest <= 1 else 255.0 if largest <= 255 else largest
+    else:
+        white = 65535.0 if largest <= 65535 else largest
+    return Image.fromarray((values.clip(0, white) * (255 / white)).round().astype(np.uint8))
+
+
+def _draft_size(stored: tuple[int, int], size: int, thumbnail_size: int) -> tuple[int, int]:
+    """The fewest pixels from which both the input and the thumbnail can be made well."""
+    shrink = thumbnail_size / max(stored)
+    return tuple(math.ceil(DRAFT_MARGIN * max(size, side * shrink)) for side in stored)
+
+
+# Input size
+
+
+def _squash(image: Image.Image, size: int) -> Image.Image:
+    """The whole picture, its sides made equal: the article's way."""
+    return _resized(image, (size, size))
+
+
+def _crop(image: Image.Image, size: int) -> Image.Image:
+    """The largest square in the middle."""
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    return _resized(image, (size, size), (left, top, left + side, top + side))
+
+
+def _pad(image: Image.Image, size: int) -> Image.Image:
+    """The whole picture with its proportions, white where it does not reach."""
+    small = _resized(image, _fitting(image.size, size))
+    square = Image.new("RGB", (size, size), WHITE)
+    square.paste(small, ((size - small.width) // 2, (size - small.height) // 2))
+    return square
+
+
+RESIZE = {"squash": _squash, "crop": _crop, "pad": _pad}
+
+
+def _resized(image: Image.Image, size: tuple[int, int], box=None) -> Image.Image:
+    # Bilinear with antialiasing is what torchvision's weights were trained with.
+    return image.resize(size, Image.Resampling.BILINEAR, box=box, reducing_gap=3.0)
+
+
+def _fitting(size: tuple[int, int], side: int) -> tuple[int, int]:
+    scale = side / max(size)
+    return tuple(max(1, round(length * scale)) for length in size)
+
+
+def small_jpeg(image: Image.Image, side: int, quality: int) -> bytes:
+    """A JPEG of an RGB image that fits into side x side, never enlarged, without metadata."""
+    if max(image.size) > side:
+        image = _resized(image, _fitting(image.size, side))
+    buffer = io.BytesIO()
+    # Without `comment`, Pillow would carry over that of the original.
+    image.save(buffer, "JPEG", quality=quality, comment=b"")
+    return buffer.getvalue()
+
+
+# EXIF
+
+
+def _exif(image: Image.Image) -> Image.Exif:
+    try:
+        return image.getexif()
+    except Exception:  # damaged metadata must not cost the picture
+        return Image.Exif()
+
+
+def _facts(image: Image.Image) -> Facts:
+    exif = _exif(image)
+    width, height = image.size
+    # Pillow gives the size of a TIFF as it is to be seen, that of the others as it is stored.
+    if image.format != "TIFF" and exif.get(ExifTags.Base.Orientation) in SIDEWAYS:
+        width, height = height, width
+    kind = "JPEG" if image.format == "MPO" else image.format
+    return Facts(width, height, kind, _taken_at(exif), _camera(exif), *_place(exif))
+
+
+def _taken_at(exif: Image.Exif) -> str | None:
+    detail = _directory(exif, ExifTags.IFD.Exif)
+    text = detail.get(ExifTags.Base.DateTimeOriginal) or exif.get(ExifTags.Base.DateTime)
+    try:
+        return datetime.datetime.strptime(_text(text)[:19], "%Y:%m:%d %H:%M:%S").isoformat()
+    except ValueError:
+        return None
+
+
+def _camera(exif: Image.Exif) -> str | None:
+    make, model = _text(exif.get(ExifTags.Base.Make)), _text(exif.get(ExifTags.Base.Model))
+    if model.startswith(make):
+        make = ""
+    return f"{make} {model}".strip() or None
+
+
+def _place(exif: Image.Exif) -> tuple[float | None, float | None]:
+    """(latitude, longitude) in degrees, north and east positive."""
+    gps = _directory(exif, ExifTags.IFD.GPSInfo)
+    latitude = _degrees(gps.get(ExifTags.GPS.GPSLatitude), gps.get(ExifTags.GPS.GPSLatitudeRef), 90)
+    longitude = _degrees(
+        gps.get(ExifTags.GPS.GPSLongitude), gps.get(ExifTags.GPS.GPSLongitudeRef), 180
+    )
+    return (latitude, longitude) if None not in (latitude, longitude) else (None, None)
+
+
+def _degrees(parts, reference, limit: int) -> float | None:
+    try:
+        degrees, minutes, seconds = (float(part) for part in parts)
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
+    value = degrees + minutes / 60 + seconds / 3600
+    if not 0 <= value <= limit:  # also when it is not a number
+        return None
+    return -value if _text(reference) in ("S", "W") else value
+
+
+def _directory(exif: Image.Exif, ifd: int) -> dict:
+    try:
+        return exif.get_ifd(ifd)
+    except Exception:  # damaged metadata must not cost the picture
+        return {}
+
+
+def _text(value) -> str:
+    if isinstance(value, bytes):
+        value = value.decode("latin-1")
+    return value.replace("\0", "").strip() if isinstance(value, str) else ""

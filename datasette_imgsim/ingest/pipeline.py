@@ -1,0 +1,487 @@
+"""From sources to stored vectors: decoding runs ahead, the network follows, batches are stored."""
+
+from __future__ import annotations
+
+import collections
+import functools
+import hashlib
+import io
+import itertools
+import logging
+import os
+import signal
+import sqlite3
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+import numpy as np
+
+from .. import store
+from ..errors import ImgsimError
+from ..models.network import Network, keep_memory
+from ..schema import SOURCE_TABLE
+from ..store import Known, Space, Writer
+from . import decode, settings, sources
+from .decode import Picture
+from .settings import Settings
+from .sources import Source
+
+HASH_BLOCK = 1 << 20
+BATCHES_AHEAD = 2
+NOT_FINITE = "the network gives no finite numbers for it"
+
+
+@dataclass(frozen=True)
+class Choices:
+    """How files are read; none of it changes what a vector means."""
+
+    batch_size: int = 32
+    workers: int = 0
+    thumbnail_size: int = 256
+    max_pixels: int = decode.MAX_PIXELS
+    gps: bool = False
+
+
+class Interface(Protocol):
+    """How a run tells its user what happens."""
+
+    def progress(self, total: int) -> AbstractContextManager[Callable[[int], None]]:
+        """Shows how far a run over `total` files is; gives what to call with files finished."""
+
+    def waiting(self) -> None:
+        """Says that another program has the database locked; called once at most."""
+
+
+@dataclass
+class Summary:
+    """What a run did, in images."""
+
+    embedded: int = 0
+    unchanged: int = 0
+    renamed: int = 0
+    copied: int = 0
+    failed: int = 0
+    failed_before: int = 0
+    pruned: int = 0
+    interrupted: bool = False
+    seconds: float = 0.0
+
+    @property
+    def nothing_worked(self) -> bool:
+        return self.failed > 0 and not (self.embedded or self.renamed or self.copied)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The files of a run, sorted by what is to be done with them."""
+
+    pending: list[Source]
+    rows: dict[str, Known]
+    """Rows of images by path, those excepted whose file is gone."""
+    gone: list[Known]
+    unchanged: int
+    failed_before: int
+    recovered: list[str]
+    """Names of failures that are none any more: the old file is back, the folder can be listed."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """A file that was read: its hash, and the picture where it had to be decoded."""
+
+    source: Source
+    sha256: str | None = None
+    picture: Picture | None = None
+    error: str | None = None
+
+
+def plan(
+    conn: sqlite3.Connection,
+    space: Space | None,
+    found: list[Source],
+    base: Path,
+    retry_failed: bool = False,
+) -> Plan:
+    """Compares the files with the tables: unchanged is same path, size, mtime and a vector."""
+    names = {source.name for source in found}
+    rows, gone = {}, []
+    for image in store.known_images(conn, space):
+        if image.path not in names and sources.is_gone(sources.path_of(image.path, base)):
+            gone.append(image)
+        else:
+            rows[image.path] = image
+    failures = store.failures(conn, SOURCE_TABLE)
+    recovered = [
+        name
+        for name in failures.keys() - names
+        if sources.can_be_listed(sources.path_of(name, base))
+    ]
+    pending, unchanged, failed_before = [], 0, 0
+    for source in found:
+        image, stamp = rows.get(source.name), (source.bytes, source.mtime_ns)
+        if image and image.embedded and (image.bytes, image.mtime_ns) == stamp:
+            unchanged += 1
+            if source.name in failures:
+                recovered.append(source.name)
+        elif failures.get(source.name) == stamp and not retry_failed:
+            failed_before += 1
+        else:
+            pending.append(source)
+    return Plan(pending, rows, gone, unchanged, failed_before, recovered)
+
+
+class Run:
+    """One run over the pending files of a plan, in one space."""
+
+    def __init__(
+        self,
+        conn: Writer,
+        space: Space,
+        network: Callable[[], Network],
+        plan: Plan,
+        choices: Choices,
+    ):
+        """`network` loads the network when the first picture needs it."""
+        self.conn, self.space, self.network = conn, space, functools.cache(network)
+        self.plan, self.choices = plan, choices
+        self.summary = Summary(unchanged=plan.unchanged, failed_before=plan.failed_before)
+        self.gone = collections.defaultdict(list)
+        for image in plan.gone:
+            self.gone[image.sha256].append(image)
+        # Which image has the vector of a content. A file that may have changed is no witness.
+        changing = {source.name for source in plan.pending}
+        self.holders = {
+            image.sha256: image.id
+            for image in [*plan.rows.values(), *plan.gone]
+            if image.embedded and image.path not in changing
+        }
+        self.stop = threading.Event()
+
+    def go(self, progress: Callable[[int], None] = lambda count: None) -> Summary:
+        """Reads, embeds and stores. `progress` is called with the number of files finished."""
+        started = time.monotonic()
+        if self.plan.recovered:
+            with self.conn.transaction():
+                store.clear_failures(self.conn, SOURCE_TABLE, self.plan.recovered)
+        with _ctrl_c(self.stop), _silent_pillow(), closing(self._ahead()) as reads:
+            for batch in self._batches(reads):
+                self._store(batch)
+                progress(len(batch))
+                if self.stop.is_set():
+                    self.summary.interrupted = True
+                    break
+        self.summary.seconds = time.monotonic() - started
+        return self.summary
+
+    def _batches(self, reads: Iterator[Read]) -> Iterator[list[Read]]:
+        """Files in order, as many at a time as hold one batch of pictures for the network."""
+        # A run of copies or failures must not wait for pictures for ever.
+        most = self.space.rows_a_transaction
+        batch, pictures = [], 0
+        for read in reads:
+            batch.append(read)
+            pictures += read.picture is not None
+            if pictures == self.choices.batch_size or len(batch) == most:
+                yield batch
+                batch, pictures = [], 0
+        if batch:
+            yield batch
+
+    def _ahead(self) -> Iterator[Read]:
+        """Decodes in threads, a bounded number of files ahead of the one that is given."""
+        workers = self.choices.workers or os.cpu_count() or 1
+        todo = iter(self.plan.pending)
+        ahead = BATCHES_AHEAD * self.choices.batch_size + workers
+        pool = ThreadPoolExecutor(workers)
+        try:
+            futures = collections.deque(
+                pool.submit(self._read, source) for source in itertools.islice(todo, ahead)
+            )
+            while futures:
+                yield futures.popleft().result()
+                for source in itertools.islice(todo, 1):
+                    futures.append(pool.submit(self._read, source))
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _read(self, source: Source) -> Read:
+        if source.error:
+            return Read(source, error=source.error)
+        try:
+            with open(source.file, "rb") as file:
+                sha256 = _digest(file)
+                if sha256 in self.holders or self._only_touched(source, sha256):
+                    return Read(source, sha256)
+                file.seek(0)
+                picture = decode.decode(
+                    file,
+                    self.space.preprocess["size"],
+                    self.space.preprocess["resize"],
+                    self.choices.thumbnail_size,
+                    self.choices.max_pixels,
+                )
+                return Read(source, sha256, picture)
+        except ImgsimError as ex:
+            return Read(source, error=str(ex))
+        except OSError as ex:
+            return Read(source, error=sources.os_reason(ex))
+
+    def _only_touched(self, source: Source, sha256: str) -> bool:
+        row = self.plan.rows.get(source.name)
+        return row is not None and row.embedded and row.sha256 == sha256
+
+    def _store(self, batch: list[Read]) -> None:
+        """Embeds a batch, outside the transaction, and writes it in one."""
+        fresh = {}
+        for read in batch:
+            if read.picture is not None and read.sha256 not in self.holders:
+                fresh.setdefault(read.sha256, read)
+        vectors = self._embed(fresh)
+        lost = fresh.keys() - vectors
+        batch = [replace(r, error=NOT_FINITE) if r.sha256 in lost else r for r in batch]
+        failed = [read for read in batch if read.error]
+        good = [read for read in batch if not read.error]
+        with self.conn.transaction():
+            store.save_failures(
+                self.conn,
+                SOURCE_TABLE,
+                [(r.source.name, r.error, r.source.bytes, r.source.mtime_ns) for r in failed],
+            )
+            store.clear_failures(self.conn, SOURCE_TABLE, [read.source.name for read in good])
+            self._store_vectors([fresh[sha256] for sha256 in vectors], vectors)
+            for read in good:
+                if fresh.get(read.sha256) is not read:
+                    self._link(read)
+            if good:
+                store.raise_generation(self.conn, self.space)
+        self.summary.failed += len(failed)
+
+    def _embed(self, reads: dict[str, Read]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """sha256 -> (vector, norms), for those that have finite numbers."""
+        if not reads:
+            return {}
+        pixels = np.stack([read.picture.pixels for read in reads.values()])
+        try:
+            with np.errstate(all="ignore"):
+                units, norms = self.network().vectors(pixels)
+        except RuntimeError as ex:  # which PyTorch's errors about memory are, on every device
+            if "memory" not in str(ex):
+                raise
+            raise ImgsimError(
+                f"There is not enough memory for {len(pixels)} pictures of {pixels.shape[1]} x "
+                f"{pixels.shape[2]} pixels at a time: give a smaller --batch-size"
+            ) from ex
+        finite = np.isfinite(units).all(axis=1) & np.isfinite(norms).all(axis=1)
+        return {sha256: (units[n], norms[n]) for n, sha256 in enumerate(reads) if finite[n]}
+
+    def _store_vectors(self, reads: list[Read], vectors: dict) -> None:
+        """Rows, vectors and thumbnails of pictures that no other image has."""
+        ids = []
+        for read in reads:
+            self._rename(read)
+            ids.append(self._save_row(read, self._facts(read.picture.facts)))
+        store.save_vectors(
+            self.conn, self.space, [(id, *vectors[read.sha256]) for id, read in zip(ids, reads)]
+        )
+        store.save_thumbnails(
+            self.conn, SOURCE_TABLE, [(id, r.picture.thumbnail) for id, r in zip(ids, reads)]
+        )
+        for id, read in zip(ids, reads):
+            self.holders[read.sha256] = id
+        self.summary.embedded += len(reads)
+
+    def _link(self, read: Read) -> None:
+        """A file whose content has a vector already: touched, renamed or copied."""
+        if self._only_touched(read.source, read.sha256):
+            self._save_row(read, {})
+            self.summary.unchanged += 1
+            return
+        holder, renamed = self.holders[read.sha256], self._rename(read)
+        id = self._save_row(read, {} if renamed else self._facts_of(holder))
+        if id != holder:
+            store.copy_vector(self.conn, self.space, holder, id)
+        self.summary.renamed += renamed
+        self.summary.copied += not renamed
+
+    def _rename(self, read: Read) -> bool:
+        """Gives a new file the row of one that is gone and had its content; whether it did."""
+        gone = self.gone.get(read.sha256)
+        if not gone or read.source.name in self.plan.rows:
+            return False
+        return store.rename_image(self.conn, gone.pop(), read.source.name)
+
+    def _save_row(self, read: Read, facts: dict) -> int:
+        source = read.source
+        stamp = {"sha256": read.sha256, "bytes": source.bytes, "mtime_ns": source.mtime_ns}
+        return store.save_image(self.conn, {"path": source.name} | stamp | facts)
+
+    def _facts_of(self, id: int) -> dict:
+        facts = store.facts(self.conn, id)
+        if not self.choices.gps:
+            facts |= dict.fromkeys(facts.keys() & {"latitude", "longitude"})
+        return facts
+
+    def _facts(self, facts: decode.Facts) -> dict:
+        values = vars(facts).copy()
+        if not self.choices.gps:
+            values["latitude"] = values["longitude"] = None
+        return values
+
+
+def _digest(file: BinaryIO) -> str:
+    sha256 = hashlib.sha256()
+    while block := file.read(HASH_BLOCK):
+        sha256.update(block)
+    return sha256.hexdigest()
+
+
+@contextmanager
+def _ctrl_c(stop: threading.Event) -> Iterator[None]:
+    """Ctrl-C sets `stop`; a second one ends the program as usual."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def asked(number, frame):
+        stop.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, asked)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _silent_pillow() -> Iterator[None]:
+    """What it warns of and logs names no file, and what matters becomes a failure."""
+    logger = logging.getLogger("PIL")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            yield
+    finally:
+        logger.setLevel(before)
+
+
+def prune(conn: Writer, gone: Iterable[Known], folders: list[Path], base: Path) -> int:
+    """Removes images whose file is gone, where it was below one of `folders` that exist."""
+    tops = [os.path.join(os.path.abspath(folder), "") for folder in folders if folder.is_dir()]
+
+    def is_below(name: str) -> bool:
+        return sources.path_of(name, base).startswith(tuple(tops))
+
+    below = [image.id for image in gone if is_below(image.path)]
+    failed = [
+        name
+        for name in store.failures(conn, SOURCE_TABLE)
+        if is_below(name) and sources.is_gone(sources.path_of(name, base))
+    ]
+    store.remove_images(conn, below)
+    with conn.transaction():
+        store.clear_failures(conn, SOURCE_TABLE, failed)
+    return len(below)
+
+
+def embed_folder(
+    database: Path,
+    paths: list[Path],
+    wanted: Settings | None,
+    space_name: str | None,
+    choices: Choices,
+    interface: Interface,
+    device: str = "auto",
+    precision: str = "auto",
+    retry_failed: bool = False,
+    prune_gone: bool = False,
+) -> Summary:
+    """Embeds files and folders into `database`. Raises ImgsimError.
+
+    Without `wanted` settings, goes on in the space `space_name`, else in the default one.
+    """
+    base = database.absolute().parent
+    if not base.is_dir():
+        raise ImgsimError(f"The folder {base} does not exist: make it first, or name another")
+    found = list(sources.find(paths, base))
+    if not os.path.exists(database):
+        if not found:
+            return Summary()
+        wanted = wanted or settings.from_options()
+    keep_memory()
+    # Whatever is wrong with the model must show before anything is written.
+    network = wanted.network(device, precision) if wanted else None
+    with (
+        closing(store.open_writer(database, interface.waiting, create=True)) as conn,
+        store.errors_named(database),
+    ):
+        space = None if wanted else _present_space(conn, space_name)
+        if space is None:
+            wanted = wanted or settings.from_options()
+            network = network or wanted.network(device, precision)
+            space = settings.find_or_create(conn, wanted, network, SOURCE_TABLE, base, space_name)
+
+        def load() -> Network:
+            return network or settings.network_of(space, base, device, precision)
+
+        run = Run(conn, space, load, plan(conn, space, found, base, retry_failed), choices)
+        with interface.progress(len(run.plan.pending)) as progress:
+            summary = run.go(progress)
+        if prune_gone and not summary.interrupted:
+            summary.pruned = prune(conn, itertools.chain(*run.gone.values()), paths, base)
+        store.centre_if_due(conn, store.choose_space(conn, space.name))
+    return summary
+
+
+def _present_space(conn: sqlite3.Connection, name: str | None) -> Space | None:
+    present = store.spaces(conn, SOURCE_TABLE)
+    if name is None:
+        return present[0] if present else None
+    return next((space for space in present if space.name == name), None)
+
+
+# Queries
+
+
+@dataclass(frozen=True)
+class Query:
+    """A picture that is not in the database: its vector (dimensions,) and a thumbnail."""
+
+    vector: np.ndarray
+    thumbnail: bytes
+    facts: decode.Facts
+
+
+_loaded: dict[tuple, Network] = {}
+_loading = threading.Lock()
+
+
+def embed_picture(space: Space, base: Path, data: bytes, max_pixels: int) -> Query:
+    """Embeds a picture as the images of a space were. `base` is the folder of the database file.
+
+    One network stays loaded in the process. Raises ImgsimError.
+    """
+    picture = decode.decode(
+        io.BytesIO(data),
+        space.preprocess["size"],
+        space.preprocess["resize"],
+        max_pixels=max_pixels,
+    )
+    key = (space.weights_sha256, space.model, *space.levels, space.pooling, str(space.preprocess))
+    with _loading:
+        if key not in _loaded:
+            _loaded.clear()
+            _loaded[key] = settings.network_of(space, base)
+        units, _ = _loaded[key].vectors(picture.pixels[None])
+    # Stored vectors were rounded to the space's dtype: so is this one, or twins would differ.
+    return Query(space.decode(space.encode(units[0])), picture.thumbnail, picture.facts)

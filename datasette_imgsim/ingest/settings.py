@@ -1,0 +1,210 @@
+"""Which space a run works in: from options, or from a space that is there."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import store
+from ..errors import ImgsimError
+from ..models import registry
+from ..models.base import ModelUnavailable
+from ..models.network import Network, in_network_order
+from ..store import Space, Writer
+from .sources import path_of, stored_name
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides the numbers of a vector, the weights' content aside."""
+
+    model: str
+    levels: tuple[str, ...]
+    pooling: str
+    preprocess: dict
+    dtype: str
+    weights: Path | None = None
+
+    def network(self, device: str = "auto", precision: str = "auto") -> Network:
+        """Loads the network. Raises ImgsimError."""
+        missing = registry.missing_packages()
+        if missing:
+            raise ModelUnavailable(missing)
+        return Network(
+            registry.get(self.model),
+            list(self.levels),
+            self.pooling,
+            self.preprocess["normalise"],
+            self.preprocess["size"],
+            self.weights,
+            device,
+            precision,
+        )
+
+    def describes(self, space: Space) -> bool:
+        """Whether a space was made with these settings, whatever its weights."""
+        return self._identity() == (
+            space.model, tuple(space.levels), space.pooling, space.preprocess, space.dtype
+        )  # fmt: skip
+
+    def _identity(self) -> tuple:
+        return self.model, self.levels, self.pooling, self.preprocess, self.dtype
+
+    @property
+    def space_name(self) -> str:
+        """The name of a new space: the model's, with what is not its default."""
+        description = registry.get(self.model).description
+        usual = (description.default_levels, description.default_pooling)
+        if (self.levels, self.pooling) == usual:
+            return self.model
+        return f"{self.model} {'+'.join(self.levels)} {self.pooling}"
+
+
+def from_options(
+    model: str | None = None,
+    levels: str | None = None,
+    pooling: str | None = None,
+    weights: Path | None = None,
+    preprocess: str | None = None,
+    resize: str | None = None,
+    size: int | None = None,
+    dtype: str | None = None,
+) -> Settings:
+    """Settings of the command line; what is None is the model's default. Raises ImgsimError."""
+    chosen = registry.get(model or registry.DEFAULT)
+    description = chosen.description
+    asked = [level.strip() for level in levels.split(",")] if levels else description.default_levels
+    return Settings(
+        description.name,
+        tuple(in_network_order(chosen, asked)),
+        pooling or description.default_pooling,
+        {
+            "normalise": preprocess or description.normalise,
+            "resize": resize or "squash",
+            "size": size or description.size,
+        },
+        dtype or "float16",
+        weights,
+    )
+
+
+def from_space(space: Space, base: Path) -> Settings:
+    """The settings a space was made with. `base` is the folder of its database file."""
+    file = space.versions.get("weights_file")
+    return Settings(
+        space.model,
+        tuple(space.levels),
+        space.pooling,
+        space.preprocess,
+        space.dtype,
+        Path(path_of(file, base)) if file else None,
+    )
+
+
+def network_of(space: Space, base: Path, device: str = "auto", precision: str = "auto") -> Network:
+    """The network whose vectors can be compared with those of a space. Raises ImgsimError."""
+    settings = from_space(space, base)
+    network = settings.network(device, precision)
+    if network.weights_sha256 == space.weights_sha256:
+        return network
+    if settings.weights:
+        raise ImgsimError(
+            f"The weights file {settings.weights} is not the one that made the space "
+            f"{space.name!r}: put that back, or make a new space with --space NAME --weights FILE"
+        )
+    now = registry.get(space.model).description.version
+    raise ImgsimError(
+        f"The space {space.name!r} was made with {space.model} weights version "
+        f"{space.versions.get('weights', 'unknown')} and this package has version "
+        f"{now or 'unknown'}: 'datasette imgsim embed DATABASE IMAGES --model {space.model} "
+        "--space NAME' makes a new space"
+    )
+
+
+def find_or_create(
+    conn: Writer,
+    settings: Settings,
+    network: Network,
+    table: str,
+    base: Path,
+    name: str | None = None,
+) -> Space:
+    """The space that equals these settings and weights, or a new one. Raises ImgsimError."""
+    with conn.transaction():
+        present = {space.name: space for space in store.spaces(conn)}
+        equal = [
+            space
+            for space in present.values()
+            if space.source_table == table
+            and settings.describes(space)
+            and space.weights_sha256 == network.weights_sha256
+        ]
+        if name in present and present[name] not in equal:
+            raise ImgsimError(
+                f"The space {name!r} was made with other options: leave the model's options out "
+                "to go on in it, or give another --space"
+            )
+        if name in present:
+            return present[name]
+        if equal and name is None:
+            return equal[0]
+        return store.create_space(
+            conn,
+            name=name or _unused(settings.space_name, present),
+            source_table=table,
+            model=settings.model,
+            weights_sha256=network.weights_sha256,
+            levels=network.dimensions,
+            pooling=settings.pooling,
+            preprocess=settings.preprocess,
+            dtype=settings.dtype,
+            precision=network.precision,
+            dimensions=sum(network.dimensions.values()),
+            level_weights=_level_weights(settings),
+            versions=_versions(settings, base),
+        )
+
+
+def _unused(name: str, taken) -> str:
+    number, candidate = 1, name
+    while candidate in taken:
+        number += 1
+        candidate = f"{name} {number}"
+    return candidate
+
+
+def _level_weights(settings: Settings) -> dict[str, float]:
+    usual = registry.get(settings.model).description.level_weights
+    return {level: usual.get(level, 1) for level in settings.levels}
+
+
+def _versions(settings: Settings, base: Path) -> dict:
+    found = {
+        name: importlib.metadata.version(name)
+        for name in ("datasette-imgsim", "torch", "torchvision", "pillow")
+    }
+    description = registry.get(settings.model).description
+    if settings.weights:
+        found["weights_file"] = stored_name(os.path.abspath(settings.weights), str(base))
+    elif description.version:
+        found["weights"] = description.version
+    return found
+
+
+def unavailable(space: Space, base: Path) -> str | None:
+    """Why pictures cannot be embedded into a space on this machine, or None; quick."""
+    missing = registry.missing_packages()
+    if missing:
+        return missing
+    try:
+        settings, model = from_space(space, base), registry.get(space.model)
+    except ImgsimError as ex:
+        return str(ex)
+    if settings.weights is None:
+        return model.unavailable()
+    if settings.weights.exists():
+        return None
+    # Visitors see this: the name must do, without the folder.
+    return f"The weights file {settings.weights.name} is not on this machine"

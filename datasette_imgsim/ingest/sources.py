@@ -1,0 +1,130 @@
+"""What there is to embed: picture files under the given files and folders."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+SUFFIXES = {
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp",
+    ".avif", ".heic", ".heif", ".hif",
+}  # fmt: skip
+SKIPPED_FOLDERS = {"__MACOSX"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file: where it is, the name it has in the database, and how it looked when listed."""
+
+    file: str
+    name: str
+    bytes: int | None
+    mtime_ns: int | None
+    error: str | None = None
+
+
+def find(paths: Iterable[str | Path], base: str | Path) -> Iterator[Source]:
+    """Every picture file under `paths`, each once, named relative to the folder `base`.
+
+    Hidden files and folders are skipped. Links to folders are followed, but no folder is entered
+    twice. A file given by name is taken whatever its suffix.
+    """
+    base = os.path.abspath(base)
+    seen: set[str] = set()
+    for path in paths:
+        path = os.path.abspath(path)
+        files = _walk(path) if os.path.isdir(path) else [path]
+        for file in files:
+            if file not in seen:
+                seen.add(file)
+                yield _source(file, base)
+
+
+def _walk(top: str) -> Iterator[str]:
+    """Files with a picture's suffix; real folders before links, so that names stay short."""
+    entered: set[tuple[int, int]] = set()
+    folders, links = [top], []
+    while folders or links:
+        folder = folders.pop() if folders else links.pop()
+        try:
+            identity = os.stat(folder)
+            if (identity.st_dev, identity.st_ino) in entered:
+                continue
+            entered.add((identity.st_dev, identity.st_ino))
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError:
+            # The folder itself is named as a failure: its pictures cannot even be listed.
+            yield folder
+            continue
+        below = []
+        for entry in entries:
+            if entry.name.startswith(".") or entry.name in SKIPPED_FOLDERS:
+                continue
+            if os.path.isdir(entry):
+                (links if entry.is_symlink() else below).append(entry.path)
+            elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:
+                yield entry.path
+        folders.extend(reversed(below))
+
+
+def _source(file: str, base: str) -> Source:
+    name = stored_name(file, base)
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        escaped = os.fsencode(name).decode("utf-8", "backslashreplace")
+        return Source(
+            file, escaped, None, None, "the file's name is not valid UTF-8: rename the file"
+        )
+    try:
+        found = os.stat(file)
+    except OSError as ex:
+        return Source(file, name, None, None, os_reason(ex))
+    if stat.S_ISDIR(found.st_mode):
+        return Source(file, name, None, None, "no permission to list this folder")
+    # Opening a pipe would wait for ever.
+    error = None if stat.S_ISREG(found.st_mode) else "a pipe, socket or device and no picture file"
+    return Source(file, name, found.st_size, found.st_mtime_ns, error)
+
+
+def stored_name(file: str, base: str) -> str:
+    """The path of a file as the database has it: relative to `base`, with '/'.
+
+    Absolute where `base` is on another drive.
+    """
+    try:
+        return os.path.relpath(file, base).replace(os.sep, "/")
+    except ValueError:
+        return file.replace(os.sep, "/")
+
+
+def path_of(name: str, base: str | Path) -> str:
+    """The file that `stored_name` gave this name."""
+    return os.path.normpath(os.path.join(base, name))
+
+
+def is_gone(file: str) -> bool:
+    """Whether there is no such file; one in a folder that may not be entered is not gone."""
+    try:
+        os.lstat(file)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def can_be_listed(path: str) -> bool:
+    return os.path.isdir(path) and os.access(path, os.R_OK | os.X_OK)
+
+
+def os_reason(ex: OSError) -> str:
+    """Why a file could not be read, in words."""
+    if isinstance(ex, PermissionError):
+        return "no permission to read the file"
+    if isinstance(ex, FileNotFoundError):
+        return "the file is gone, or a link that points nowhere"
+    return f"the file cannot be read ({ex.strerror or ex})"

@@ -1,0 +1,132 @@
+"""The tables, their migrations, and whether this package can read a given database."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from sqlite_utils import Migrations
+
+from .errors import ImgsimError
+
+SOURCE_TABLE = "images"
+
+migrations = Migrations("datasette-imgsim")
+
+
+@migrations()
+def m001_spaces_vectors_thumbnails_failures(db):
+    # image_id has no declared type, so it has BLOB affinity: 7, '7' and '007' stay what they are.
+    for statement in (
+        """
+        create table imgsim_spaces (
+            id integer primary key autoincrement,
+            name text not null unique,
+            source_table text not null,
+            is_default integer not null,
+            model text not null,
+            weights_sha256 text not null,
+            levels text not null,
+            pooling text not null,
+            preprocess text not null,
+            dtype text not null,
+            precision text not null,
+            dimensions integer not null,
+            generation integer not null default 0,
+            centre blob,
+            centred_on integer not null default 0,
+            level_weights text not null,
+            calibration text,
+            versions text not null,
+            created_at text not null
+        )""",
+        """
+        create table imgsim_vectors (
+            space_id integer not null references imgsim_spaces(id),
+            image_id not null,
+            vector blob not null,
+            norms blob not null,
+            primary key (space_id, image_id)
+        )""",
+        """
+        create table imgsim_thumbnails (
+            source_table text not null,
+            image_id not null,
+            jpeg blob not null,
+            primary key (source_table, image_id)
+        )""",
+        """
+        create table imgsim_failures (
+            source_table text not null,
+            source text not null,
+            error text not null,
+            bytes integer,
+            mtime_ns integer,
+            tried_at text not null,
+            primary key (source_table, source)
+        )""",
+        """
+        create table imgsim_atlas (
+            space_id integer not null references imgsim_spaces(id),
+            image_id not null,
+            x real not null check (x >= 0 and x < 256),
+            y real not null check (y >= 0 and y < 256),
+            placed text not null check (placed in ('fitted', 'interpolated')),
+            primary key (space_id, image_id)
+        )""",
+    ):
+        db.conn.execute(statement)
+
+
+IMAGES_SQL = """
+create table images (
+    id integer primary key autoincrement,
+    path text not null unique,
+    sha256 text,
+    bytes integer,
+    mtime_ns integer,
+    width integer,
+    height integer,
+    format text,
+    taken_at text,
+    camera text,
+    latitude real,
+    longitude real
+)"""
+IMAGES_COLUMNS = (
+    "id", "path", "sha256", "bytes", "mtime_ns", "width", "height",
+    "format", "taken_at", "camera", "latitude", "longitude",
+)  # fmt: skip
+
+
+class OlderDatabase(ImgsimError):
+    """The tables are of an older version: the command line can bring them up to date."""
+
+
+def tables(conn: sqlite3.Connection) -> set[str]:
+    """Names of the tables of a database, in lower case as SQLite compares them."""
+    rows = conn.execute("select lower(name) from sqlite_master where type in ('table', 'view')")
+    return {name for (name,) in rows}
+
+
+def check_version(conn: sqlite3.Connection) -> None:
+    """Raises ImgsimError where the tables are of another version than this package."""
+    names = tables(conn)
+    if "imgsim_spaces" not in names:
+        return
+    applied = set()
+    if Migrations.migrations_table in names:
+        rows = conn.execute(
+            f"select name from {Migrations.migrations_table} where migration_set = ?",
+            [migrations.name],
+        )
+        applied = {name for (name,) in rows}
+    known = {migration.name for migration in migrations._migrations}
+    if applied - known:
+        raise ImgsimError(
+            "This database was written by a newer datasette-imgsim: pip install -U datasette-imgsim"
+        )
+    if known - applied:
+        raise OlderDatabase(
+            "This database was written by an older datasette-imgsim: run "
+            "'datasette imgsim spaces DATABASE', which upgrades its tables"
+        )

@@ -1,0 +1,301 @@
+"""`embed` again: it does only what is new, and ids stay what they are."""
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+
+import pytest
+from conftest import TOY, draw, draw_groups, embed_toy, imgsim, rows
+from PIL import ExifTags, Image
+
+
+@pytest.fixture
+def folder(tmp_path, toy):
+    """A folder with images/a.jpg, b.jpg and sub/c.jpg, embedded."""
+    draw(tmp_path / "images/a.jpg", "circle")
+    draw(tmp_path / "images/b.jpg", "square")
+    draw(tmp_path / "images/sub/c.jpg", "stripes")
+    embed_toy(tmp_path)
+    return tmp_path
+
+
+def paths(folder):
+    """Path -> id of every image that has a vector."""
+    sql = "select path, id from images join imgsim_vectors on image_id = id"
+    return dict(rows(folder / "photos.db", sql))
+
+
+def everything(folder):
+    """All that is stored, the space's generation and statistics excepted."""
+    tables = ("images", "imgsim_vectors", "imgsim_thumbnails", "imgsim_failures", "imgsim_atlas")
+    return [rows(folder / "photos.db", f"select * from {table} order by 1, 2") for table in tables]
+
+
+def change(folder, sql):
+    with closing(sqlite3.connect(folder / "photos.db")) as conn, conn:
+        conn.execute(sql)
+
+
+def generation(folder):
+    return rows(folder / "photos.db", "select max(generation) from imgsim_spaces")[0]
+
+
+def same_vector(folder, one, other):
+    sql = "select vector from imgsim_vectors join images on image_id = id where path = ?"
+    return rows(folder / "photos.db", sql, one) == rows(folder / "photos.db", sql, other) != []
+
+
+def test_nothing_to_do(folder):
+    before, number = everything(folder), generation(folder)
+    assert "0 embedded, 3 unchanged" in embed_toy(folder)
+    assert (everything(folder), generation(folder)) == (before, number)
+
+
+def test_nothing_to_do_needs_no_torch(folder):
+    code = """
+import sys
+import time
+from datasette.cli import cli
+cli(sys.argv[1:], standalone_mode=False)
+print(sorted({"torch", "torchvision", "sklearn"} & sys.modules.keys()))
+"""
+    arguments = ["imgsim", "embed", folder / "photos.db", folder / "images"]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert "3 unchanged" in done.stdout
+
+
+def test_a_new_file(folder):
+    before = paths(folder)
+    draw(folder / "images/d.jpg", "dots")
+    assert "1 embedded, 3 unchanged" in embed_toy(folder)
+    assert paths(folder) == before | {"images/d.jpg": 4}
+
+
+def test_changed_content_loses_all_that_was_made_of_the_old(folder):
+    imgsim("embed", folder / "photos.db", folder / "images", "--model", "toy", "--space", "other")
+    change(folder, "insert into imgsim_atlas select 1, id, 1, 1, 'fitted' from images")
+    before, number = everything(folder), generation(folder)
+    draw(folder / "images/a.jpg", "dots", "green", size=(50, 40))
+    assert "1 embedded, 2 unchanged" in embed_toy(folder)
+    images, vectors, thumbnails, _, atlas = everything(folder)
+    assert [image[0] for image in images] == [1, 2, 3]
+    assert images[0][2] != before[0][0][2] and images[0][5:7] == (50, 40)
+    assert (
+        len(vectors) == 5
+        and vectors[0] != before[1][0]
+        and vectors[1:] == before[1][1:3] + before[1][4:]
+    )
+    assert thumbnails[0] != before[2][0] and thumbnails[1:] == before[2][1:]
+    assert atlas == before[4][1:]
+    assert generation(folder) > number
+
+
+def test_a_touched_file_is_not_embedded_again(folder):
+    before = everything(folder)
+    os.utime(folder / "images/a.jpg", ns=(1, 1))
+    assert "0 embedded, 3 unchanged" in embed_toy(folder)
+    assert rows(folder / "photos.db", "select mtime_ns from images where id = 1") == [1]
+    assert everything(folder)[1:] == before[1:]
+
+
+def test_a_renamed_file_keeps_its_id(folder):
+    before = everything(folder)
+    (folder / "images/new").mkdir()
+    (folder / "images/a.jpg").rename(folder / "images/new/z.jpg")
+    assert "0 embedded, 2 unchanged, 1 renamed" in embed_toy(folder)
+    assert paths(folder) == {"images/new/z.jpg": 1, "images/b.jpg": 2, "images/sub/c.jpg": 3}
+    assert everything(folder)[1:] == before[1:]
+
+
+def test_a_renamed_file_keeps_its_place(tmp_path, toy):
+    exif = Image.Exif()
+    place = {
+        "LatitudeRef": "N",
+        "Latitude": (10, 0, 0),
+        "LongitudeRef": "E",
+        "Longitude": (2, 0, 0),
+    }
+    exif.get_ifd(ExifTags.IFD.GPSInfo).update(
+        {ExifTags.GPS[f"GPS{name}"]: value for name, value in place.items()}
+    )
+    draw(tmp_path / "images/a.jpg", exif=exif)
+    embed_toy(tmp_path, "--gps")
+    (tmp_path / "images/a.jpg").rename(tmp_path / "images/b.jpg")
+    assert "1 renamed" in embed_toy(tmp_path)
+    assert rows(tmp_path / "photos.db", "select path, latitude from images") == [
+        ("images/b.jpg", 10.0)
+    ]
+
+
+def test_a_copy_gets_a_row_and_the_vector(folder):
+    shutil.copy(folder / "images/a.jpg", folder / "images/copy.jpg")
+    assert "0 embedded, 3 unchanged, 0 renamed, 1 copied" in embed_toy(folder)
+    assert paths(folder)["images/copy.jpg"] == 4
+    assert same_vector(folder, "images/a.jpg", "images/copy.jpg")
+    sql = "select count(distinct jpeg), count(*) from imgsim_thumbnails where image_id in (1, 4)"
+    assert rows(folder / "photos.db", sql) == [(1, 2)]
+    sql = "select count(distinct width || format || bytes) from images where id in (1, 4)"
+    assert rows(folder / "photos.db", sql) == [1]
+
+
+def test_copies_among_new_files(tmp_path, toy):
+    draw(tmp_path / "images/a.jpg")
+    for name in "bcd":
+        shutil.copy(tmp_path / "images/a.jpg", tmp_path / f"images/{name}.jpg")
+    assert "1 embedded, 0 unchanged, 0 renamed, 3 copied" in embed_toy(tmp_path)
+    assert len(paths(tmp_path)) == 4
+
+
+def test_of_two_equal_files_one_is_renamed(folder):
+    shutil.copy(folder / "images/a.jpg", folder / "images/copy.jpg")
+    embed_toy(folder)
+    (folder / "images/copy.jpg").rename(folder / "images/moved.jpg")
+    assert "1 renamed, 0 copied" in embed_toy(folder)
+    assert paths(folder)["images/moved.jpg"] == 4
+
+
+def test_two_files_that_change_places(folder):
+    a, b = folder / "images/a.jpg", folder / "images/b.jpg"
+    vector = "select vector from imgsim_vectors where image_id = ?"
+    before = [rows(folder / "photos.db", vector, id) for id in (1, 2)]
+    a.rename(folder / "x")
+    b.rename(a)
+    (folder / "x").rename(b)
+    for number, file in enumerate((a, b)):
+        os.utime(file, ns=(number, number))
+    embed_toy(folder)
+    assert [rows(folder / "photos.db", vector, id) for id in (2, 1)] == before
+    assert "3 unchanged" in embed_toy(folder)
+
+
+def test_a_chain_of_renamings(folder):
+    """a -> b -> c: every file ends with its own vector, whoever keeps which id."""
+    a, b, c = (folder / f"images/{name}.jpg" for name in "abc")
+    shutil.copy(a, folder / "old-a.jpg")
+    shutil.copy(b, folder / "old-b.jpg")
+    b.rename(c)
+    a.rename(b)
+    os.utime(b, ns=(5, 5))
+    embed_toy(folder)
+    for name in ("old-a.jpg", "old-b.jpg"):
+        shutil.copy(folder / name, folder / "images" / name)
+    embed_toy(folder)
+    assert same_vector(folder, "images/b.jpg", "images/old-a.jpg")
+    assert same_vector(folder, "images/c.jpg", "images/old-b.jpg")
+
+
+def test_a_content_that_only_another_space_knows_is_renamed_too(folder):
+    (folder / "images/a.jpg").rename(folder / "images/z.jpg")
+    imgsim("embed", folder / "photos.db", folder / "images", "--model", "toy")
+    sql = "select space_id from imgsim_vectors where image_id = 1 order by 1"
+    assert rows(folder / "photos.db", sql) == [1, 2]
+    assert rows(folder / "photos.db", "select path from images where id = 1") == ["images/z.jpg"]
+
+
+def test_rows_of_files_that_are_gone_stay_without_prune(folder):
+    (folder / "images/a.jpg").unlink()
+    embed_toy(folder)
+    assert len(paths(folder)) == 3
+
+
+def test_prune_removes_all_that_was_made_of_a_file(folder):
+    (folder / "images/a.jpg").unlink()
+    number = generation(folder)
+    assert "1 pruned" in embed_toy(folder, "--prune")
+    images, vectors, thumbnails, _, _ = everything(folder)
+    assert [len(images), len(vectors), len(thumbnails)] == [2, 2, 2]
+    assert generation(folder) > number
+
+
+def test_prune_forgets_failures_of_files_that_are_gone(folder):
+    (folder / "images/bad.jpg").write_bytes(b"")
+    embed_toy(folder, exit_code=1)
+    (folder / "images/bad.jpg").unlink()
+    embed_toy(folder, "--prune")
+    assert rows(folder / "photos.db", "select * from imgsim_failures") == []
+
+
+def prune(folder, *given):
+    """The paths that are left after `embed --prune` of some folders."""
+    imgsim("embed", folder / "photos.db", *[folder / name for name in given], *TOY, "--prune")
+    return sorted(paths(folder))
+
+
+def test_prune_keeps_to_the_folders_that_are_given(folder):
+    draw(folder / "images2/d.jpg", "dots")
+    imgsim("embed", folder / "photos.db", folder / "images2", *TOY)
+    for name in ("images/a.jpg", "images/sub/c.jpg", "images2/d.jpg"):
+        (folder / name).unlink()
+    assert prune(folder, "images/sub") == ["images/a.jpg", "images/b.jpg", "images2/d.jpg"]
+    assert prune(folder, "images") == ["images/b.jpg", "images2/d.jpg"]
+    assert prune(folder, ".") == ["images/b.jpg"]
+
+
+def test_prune_above_the_database(tmp_path, toy):
+    database = tmp_path / "here/db/photos.db"
+    database.parent.mkdir(parents=True)
+    for name in ("here/a.jpg", "here/db/b.jpg", "far/c.jpg"):
+        draw(tmp_path / name, seed=len(name))
+    imgsim("embed", database, tmp_path / "here", tmp_path / "far", *TOY)
+    names = ["../../far/c.jpg", "../a.jpg", "b.jpg"]
+    assert rows(database, "select path from images order by path") == names
+    for name in ("here/a.jpg", "here/db/b.jpg", "far/c.jpg"):
+        (tmp_path / name).unlink()
+    assert "2 pruned" in imgsim("embed", database, tmp_path / "here", *TOY, "--prune")
+    assert rows(database, "select path from images") == ["../../far/c.jpg"]
+
+
+def test_nothing_is_pruned_where_a_folder_is_missing(folder):
+    """As where a drive is not connected: what is asked for does not exist."""
+    shutil.move(folder / "images/sub", folder / "away")
+    draw(folder / "images/sub.jpg", "dots")
+    imgsim("embed", folder / "photos.db", folder / "images/sub", "--prune", exit_code=2)
+    assert len(paths(folder)) == 3
+
+
+def test_paths_are_relative_to_the_database(folder, monkeypatch):
+    monkeypatch.chdir(folder / "images/sub")
+    assert "3 unchanged" in imgsim("embed", "../../photos.db", "..", "c.jpg", "../b.jpg")
+    moved = folder.parent / "moved"
+    folder.rename(moved)
+    monkeypatch.chdir(moved)
+    assert "3 unchanged" in imgsim("embed", "photos.db", "images")
+
+
+def test_a_row_that_was_deleted_by_hand_is_made_again(folder):
+    change(folder, "delete from images where id = 2")
+    assert "1 embedded, 2 unchanged" in embed_toy(folder)
+    assert paths(folder) == {"images/a.jpg": 1, "images/sub/c.jpg": 3, "images/b.jpg": 4}
+
+
+def test_own_columns_of_the_user_stay(folder):
+    change(folder, "alter table images add column title text")
+    change(folder, "update images set title = 'mine'")
+    draw(folder / "images/a.jpg", "dots")
+    draw(folder / "images/d.jpg", "dots", "green")
+    embed_toy(folder)
+    assert rows(folder / "photos.db", "select title from images order by id") == ["mine"] * 3 + [
+        None
+    ]
+
+
+def test_a_large_database_is_compared_quickly(folder):
+    numbers = "with recursive n (i) as (select 4 union select i + 1 from n where i < 20000)"
+    change(folder, f"insert into images (id, path) {numbers} select i, i || '.jpg' from n")
+    change(folder, f"insert into imgsim_vectors {numbers} select 1, i, zeroblob(192), '' from n")
+    began = time.monotonic()
+    assert "3 unchanged" in embed_toy(folder)
+    assert time.monotonic() - began < 10
+
+
+def test_many_small_batches_give_the_same(tmp_path, toy):
+    draw_groups(tmp_path / "images", 3)
+    embed_toy(tmp_path, "--batch-size", 1, "--workers", 3)
+    one = everything(tmp_path)
+    (tmp_path / "photos.db").unlink()
+    embed_toy(tmp_path, "--batch-size", 100, "--workers", 1)
+    assert everything(tmp_path) == one
