@@ -1,0 +1,190 @@
+"""How fast pictures become stored vectors, beside the loop a user would write.
+
+python benchmarks/embed.py            # about five minutes on two cores; --help for more
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import statistics
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+import torchvision
+from PIL import Image
+
+from datasette_imgsim.ingest import pipeline, settings
+from datasette_imgsim.models.network import choose_precision
+
+# Multiply-accumulates of VGG16's convolutions for one picture of 224 x 224 (Simonyan & Zisserman).
+VGG16_MACS = 15_346_630_656
+MATRIX = 2048
+BATCH = 32
+
+
+class Silent:
+    """No progress bar."""
+
+    @contextmanager
+    def progress(self, total):
+        yield lambda count: None
+
+    def waiting(self):
+        pass
+
+
+def draw_photos(folder: Path, count: int, width: int, height: int) -> list[Path]:
+    """JPEG files about as detailed as photographs: noise at four scales, each its own seed."""
+    folder.mkdir(parents=True)
+    files = []
+    for number in range(count):
+        generator = np.random.default_rng(number)
+        total = np.zeros((height, width, 3), np.float32)
+        for cells, strength in ((4, 90), (24, 40), (120, 15), (500, 8)):
+            noise = generator.normal(128, strength, (cells, cells, 3)).clip(0, 255)
+            image = Image.fromarray(noise.astype(np.uint8))
+            total += np.asarray(image.resize((width, height), Image.Resampling.BICUBIC), np.float32)
+        files.append(folder / f"{number}.jpg")
+        Image.fromarray((total / 4).astype(np.uint8)).save(files[-1], quality=88)
+    return files
+
+
+def random_vgg16(path: Path) -> Path:
+    """Weights with torchvision's own random initialisation: speed does not depend on training."""
+    torch.manual_seed(0)
+    features = torchvision.models.vgg16(weights=None).features
+    torch.save({f"features.{k}": v for k, v in features.state_dict().items()}, path)
+    return path
+
+
+class UserLoop:
+    """What one would write with torchvision and Pillow: float32, no threads for decoding."""
+
+    def __init__(self, weights: Path, batch_size: int):
+        model = torchvision.models.vgg16(weights=None)
+        model.load_state_dict(torch.load(weights), strict=False)
+        self.model, self.batch_size = model.features.eval(), batch_size
+        self.transform = torchvision.transforms.Compose(
+            [
+                torchvision.transforms.Resize((224, 224)),
+                torchvision.transforms.ToTensor(),
+                torchvision.transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+            ]
+        )
+
+    def __call__(self, files: list[Path]) -> float:
+        started, vectors = time.perf_counter(), []
+        with torch.inference_mode():
+            for start in range(0, len(files), self.batch_size):
+                batch = files[start : start + self.batch_size]
+                pixels = [self.transform(Image.open(file).convert("RGB")) for file in batch]
+                vectors.append(self.model(torch.stack(pixels)).mean((2, 3)))
+        torch.cat(vectors)
+        return time.perf_counter() - started
+
+
+class Embed:
+    """`datasette imgsim embed`, files to committed rows, once Python and the network are loaded."""
+
+    def __init__(self, **options):
+        self.settings = settings.from_options(**options)
+
+    def __call__(self, files: list[Path]) -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            database, choices = Path(folder, "photos.db"), pipeline.Choices(batch_size=BATCH)
+            summary = pipeline.embed_folder(database, files, self.settings, None, choices, Silent())
+        assert summary.embedded == len(files)
+        return summary.seconds
+
+
+class Apart:
+    """A candidate in a process of its own, so that none changes how another's memory behaves."""
+
+    def __init__(self, make, *args, **options):
+        spawn = multiprocessing.get_context("spawn")
+        self.pool = ProcessPoolExecutor(1, spawn, _make, (make, args, options))
+
+    def __call__(self, files: list[Path]) -> float:
+        return self.pool.submit(_measure, files).result()
+
+
+def _make(make, args, options) -> None:
+    global candidate
+    candidate = make(*args, **options)
+
+
+def _measure(files: list[Path]) -> float:
+    return candidate(files)
+
+
+def rates(candidates: dict, files: list[Path], rounds: int) -> dict[str, float]:
+    """Median images/s of each, all in turn in each round, after a short warm-up."""
+    for measured in candidates.values():
+        measured(files[:BATCH])
+    seen = {name: [] for name in candidates}
+    for _ in range(rounds):
+        for name, measured in candidates.items():
+            seen[name].append(len(files) / measured(files))
+    return {name: statistics.median(values) for name, values in seen.items()}
+
+
+def matrix_products(precision: str) -> float:
+    """The machine's limit: multiply-accumulates a second of a large product of matrices."""
+    left, right = (torch.randn(MATRIX, MATRIX).to(getattr(torch, precision)) for _ in range(2))
+    best = 0.0
+    for _ in range(10):
+        started = time.perf_counter()
+        left @ right
+        best = max(best, MATRIX**3 / (time.perf_counter() - started))
+    return best
+
+
+@click.command()
+@click.option("--images", default=96, show_default=True, help="How many for VGG16")
+@click.option("--mini-images", default=480, show_default=True, help="How many for vgg-mini")
+@click.option("--rounds", default=3, show_default=True)
+def main(images, mini_images, rounds):
+    """Compare VGG16 at 224 px with a loop in torchvision, and time vgg-mini from JPEG files."""
+    precision = choose_precision("auto", "cpu")
+    click.echo(f"torch {torch.__version__}, {torch.get_num_threads()} threads, auto = {precision}")
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        weights = random_vgg16(folder / "vgg16.pth")
+        files = draw_photos(folder / "small", mini_images, 640, 480)
+        large = draw_photos(folder / "large", mini_images // 8, 4000, 3000)
+        ours = f"embed --model vgg16, files to committed rows, {precision}"
+        found = rates(
+            {
+                "loop with torchvision, float32, one by one": Apart(UserLoop, weights, 1),
+                f"loop with torchvision, float32, batches of {BATCH}": Apart(
+                    UserLoop, weights, BATCH
+                ),
+                ours: Apart(Embed, model="vgg16", weights=weights, pooling="avg"),
+            },
+            files[:images],
+            rounds,
+        )
+        *_, batched, _ = found
+        click.echo("\nVGG16 at 224 px, from JPEG files of 0.3 megapixels")
+        for name, rate in found.items():
+            click.echo(f"  {rate:7.1f} images/s  {rate / found[batched]:5.2f} x  {name}")
+        limit = max(matrix_products(precision) for _ in range(rounds)) / VGG16_MACS
+        click.echo(
+            f"  {limit:7.1f} images/s  would be the limit of {precision} matrix products; "
+            f"embed reaches {found[ours] / limit:.0%} of it"
+        )
+        click.echo("\nvgg-mini, from JPEG files to committed rows")
+        mini = Apart(Embed)
+        for megapixels, kind in ((0.3, files), (12, large)):
+            rate = rates({"": mini}, kind, rounds)[""]
+            click.echo(f"  {rate:7.1f} images/s  from files of {megapixels} megapixels")
+
+
+if __name__ == "__main__":
+    main()
