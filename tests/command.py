@@ -7,6 +7,7 @@ import ctypes
 import itertools
 import os
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -52,6 +53,8 @@ def wait_until(condition, seconds=30):
 
 
 if __name__ == "__main__":
+    # A shell that starts the tests in the background lets its children ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.path.insert(0, str(Path(__file__).parent))
     from conftest import Toy, hookimpl, pm
     from datasette.cli import cli

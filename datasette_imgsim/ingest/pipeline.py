@@ -345,10 +345,11 @@ def _digest(file: BinaryIO) -> str:
 @contextmanager
 def _ctrl_c(stop: threading.Event) -> Iterator[None]:
     """Ctrl-C sets `stop`; a second one ends the program as usual."""
-    if threading.current_thread() is not threading.main_thread():
+    before = signal.getsignal(signal.SIGINT)
+    # A program that was started to ignore Ctrl-C, in the background, goes on ignoring it.
+    if before == signal.SIG_IGN or threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.getsignal(signal.SIGINT)
 
     def asked(number, frame):
         stop.set()
