@@ -40,7 +40,8 @@ readme: .venv/ready
 
 # For the tests of the pages: the system's own Chromium, else Debian's, else Playwright's.
 chromium: .venv/ready
-	@command -v chromium chromium-browser google-chrome >/dev/null \
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null \
+		|| command -v google-chrome >/dev/null \
 		|| { [ "$$(id -u)" = 0 ] && apt-get -qq update && apt-get -qq install -y chromium >/dev/null; } \
 		|| $(BIN)/playwright install chromium \
 		|| echo "Chromium cannot be had here: the tests that need it are skipped"

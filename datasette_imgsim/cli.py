@@ -13,8 +13,8 @@ import click
 
 from . import schema, store
 from .errors import ImgsimError
+from .models.pooling import POOLINGS
 
-POOLINGS = ("avg", "max", "gem", "flatten")
 MODEL_OPTIONS = (
     "model", "levels", "pooling", "weights", "preprocess", "resize", "size", "dtype",
 )  # fmt: skip
@@ -62,7 +62,9 @@ def imgsim():
 @click.argument("images", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--model", help="Which network; 'models' lists them  [default: vgg-mini]")
 @click.option("--levels", help="Where to cut it: one or more of its levels, such as pool4,pool5")
-@click.option("--pooling", type=click.Choice(POOLINGS), help="How a level's map becomes a vector")
+@click.option(
+    "--pooling", type=click.Choice(list(POOLINGS)), help="How a level's map becomes a vector"
+)
 @click.option(
     "--weights",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -163,8 +165,11 @@ class Terminal:
         if self.quiet or not total or not sys.stderr.isatty():
             yield lambda count: None
             return
-        from tqdm import tqdm
-
+        try:
+            from tqdm import tqdm
+        except ImportError:  # comes with what a network needs, and that will be missed by name
+            yield lambda count: None
+            return
         with tqdm(total=total, unit=" images", dynamic_ncols=True) as bar:
             yield bar.update
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 
 from datasette import Forbidden
 
@@ -74,6 +75,19 @@ def static(datasette, filename: str) -> str:
 def color(db) -> str:
     """The colour of a database's headings."""
     return getattr(db, "color", "ff0000")
+
+
+def private_connection(db) -> sqlite3.Connection:
+    """A connection that only the caller closes.
+
+    Datasette closes all that it knows of when it stops; amid a load that would crash the process.
+    """
+    conn = db.connect()
+    for name in ("_all_connections", "_all_file_connections"):  # Datasette 1.0, 0.65
+        known = getattr(db, name, [])
+        if conn in known:
+            known.remove(conn)
+    return conn
 
 
 async def body(request, max_bytes: int) -> bytes | None:

@@ -108,6 +108,25 @@ def tables(conn: sqlite3.Connection) -> set[str]:
     return {name for (name,) in rows}
 
 
+def is_ours(conn: sqlite3.Connection) -> bool:
+    """Whether the table `images` was made by IMAGES_SQL; columns may have been added."""
+    kind = conn.execute("select type from sqlite_master where lower(name) = ?", [SOURCE_TABLE])
+    columns = dict(conn.execute("select name, pk from pragma_table_info(?)", [SOURCE_TABLE]))
+    unique = conn.execute(
+        """
+        select group_concat(column.name) from pragma_index_list(?) as entry
+        join pragma_index_info(entry.name) as column where entry."unique" group by entry.name
+        """,
+        [SOURCE_TABLE],
+    ).fetchall()
+    return (
+        kind.fetchone() == ("table",)
+        and columns.keys() >= set(IMAGES_COLUMNS)
+        and columns["id"] == 1
+        and ("path",) in unique
+    )
+
+
 def check_version(conn: sqlite3.Connection) -> None:
     """Raises ImgsimError where the tables are of another version than this package."""
     names = tables(conn)

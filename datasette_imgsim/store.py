@@ -26,6 +26,7 @@ WRITER_WAITS_SECONDS = 600
 READER_WAITS_SECONDS = 5
 ROWS_A_TRANSACTION, BYTES_A_TRANSACTION = 500, 16_000_000
 SMALLEST_CENTRED_SPACE = 3
+FACTS = schema.IMAGES_COLUMNS[5:]  # what a picture's content says, beside its hash and size
 DTYPES = {"float16": "<f2", "float32": "<f4"}
 
 
@@ -192,8 +193,7 @@ def _prepare(conn: Writer, path: str | Path, create: bool) -> None:
     except schema.OlderDatabase:
         pass  # it is upgraded here
     if schema.SOURCE_TABLE in names:
-        columns = conn.execute("select name from pragma_table_info(?)", [schema.SOURCE_TABLE])
-        if not {name for (name,) in columns}.issuperset(schema.IMAGES_COLUMNS):
+        if not schema.is_ours(conn):
             if create:
                 raise ImgsimError(
                     f"{path} has a table 'images' that was not made by datasette-imgsim: "
@@ -322,6 +322,12 @@ def centre(conn: sqlite3.Connection, space: Space) -> np.ndarray | None:
     return None if blob is None else np.frombuffer(blob, "<f4")
 
 
+def save_versions(conn: sqlite3.Connection, space: Space, versions: dict) -> None:
+    conn.execute(
+        "update imgsim_spaces set versions = ? where id = ?", [json.dumps(versions), space.id]
+    )
+
+
 def set_default(conn: Writer, space: Space) -> None:
     with conn.transaction():
         conn.execute(
@@ -411,6 +417,7 @@ def save_image(conn: sqlite3.Connection, values: dict) -> int:
     present = image_at(conn, values["path"])
     if present and present[1] != values["sha256"]:
         forget(conn, schema.SOURCE_TABLE, [present[0]])
+        values = dict.fromkeys(FACTS) | values
     sql = f"""
         insert into images ({", ".join(values)}) values ({", ".join("?" * len(values))})
         on conflict (path) do update set
@@ -465,9 +472,8 @@ def save_vectors(conn: sqlite3.Connection, space: Space, rows: Iterable[tuple]) 
 
 def facts(conn: sqlite3.Connection, id: int) -> dict:
     """What the file's content says of an image: size, format, EXIF; empty where it is gone."""
-    columns = schema.IMAGES_COLUMNS[5:]
-    row = conn.execute(f"select {', '.join(columns)} from images where id = ?", [id]).fetchone()
-    return dict(zip(columns, row or ()))
+    row = conn.execute(f"select {', '.join(FACTS)} from images where id = ?", [id]).fetchone()
+    return dict(zip(FACTS, row or ()))
 
 
 def copy_vector(conn: sqlite3.Connection, space: Space, source: int, target: int) -> None:
@@ -499,9 +505,9 @@ def raise_generation(conn: sqlite3.Connection, space: Space) -> None:
 
 
 def save_thumbnails(conn: sqlite3.Connection, table: str, rows: Iterable[tuple]) -> None:
-    """Writes (image id, JPEG bytes)."""
+    """Writes (image id, JPEG bytes) where there is none yet: `forget` removes outdated ones."""
     conn.executemany(
-        "insert or replace into imgsim_thumbnails (source_table, image_id, jpeg) values (?, ?, ?)",
+        "insert or ignore into imgsim_thumbnails (source_table, image_id, jpeg) values (?, ?, ?)",
         [(table, id, jpeg) for id, jpeg in rows],
     )
 
@@ -537,6 +543,27 @@ def remove_images(conn: Writer, ids: list[int]) -> None:
         with conn.transaction():
             forget(conn, schema.SOURCE_TABLE, some)
             conn.executemany("delete from images where id = ?", [(id,) for id in some])
+
+
+def forget_orphans(conn: Writer, table: str) -> None:
+    """Removes what was made of images whose row has been deleted by hand."""
+    key, _ = primary_key(conn, table)
+    there = f"select 1 from {quoted(table)} where {quoted(key)} = image_id"
+    orphans = conn.execute(
+        f"""
+        select image_id from imgsim_vectors
+        where space_id in (select id from imgsim_spaces where source_table = :table)
+        and not exists ({there})
+        union
+        select image_id from imgsim_thumbnails
+        where source_table = :table and not exists ({there})
+        """,
+        {"table": table},
+    ).fetchall()
+    size = min(space.rows_a_transaction for space in spaces(conn, table))
+    for some in pieces([id for (id,) in orphans], size):
+        with conn.transaction():
+            forget(conn, table, some)
 
 
 def centre_if_due(conn: Writer, space: Space) -> None:

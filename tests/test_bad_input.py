@@ -102,6 +102,7 @@ def test_a_name_that_is_no_text_is_escaped(folder):
     assert failures(folder) == {
         r"caf\xe9.jpg": "the file's name is not valid UTF-8: rename the file"
     }
+    assert "1 failed before" in embed_toy(folder, "--prune")
     assert "1 failed before" in embed_toy(folder)
 
 

@@ -1,5 +1,6 @@
 """The pages in a real browser, under a strict Content-Security-Policy."""
 
+import importlib.util
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ from serving import GALLERY
 
 pytestmark = pytest.mark.datasette
 
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 POLICY = "default-src 'self'; img-src 'self' data: blob:"
 
 # Served beside the plugin: the policy, and a space that loads for a moment where a file says so.
@@ -51,13 +52,22 @@ def asgi_wrapper():
 """
 
 
+def chromium(playwright):
+    """A browser that is installed, else Playwright's own."""
+    installed = next(filter(None, map(shutil.which, BROWSERS)), None)
+    return os.environ.get("CHROMIUM") or installed or playwright.chromium.executable_path
+
+
 @pytest.fixture(scope="module")
 def browser():
-    sync_api = pytest.importorskip("playwright.sync_api")
-    needed(os.path.exists(CHROMIUM), "Chromium")
-    with sync_api.sync_playwright() as playwright:
+    needed(importlib.util.find_spec("playwright"), "Playwright")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        path = chromium(playwright)
+        needed(os.path.exists(path), "Chromium")
         found = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"]
+            executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"]
         )
         yield found
         found.close()

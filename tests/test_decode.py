@@ -111,6 +111,15 @@ def test_heic_is_read(folder):
     assert row(database, "a.heic", "width, height, format, camera") == (*SIZE, "HEIF", "Toy")
 
 
+def test_a_film_that_is_called_a_picture_is_not_read_whole(tmp_path):
+    film = tmp_path / "film.heic"
+    with film.open("wb") as file:
+        file.write(b"\0\0\0\x20ftypisom\0\0\2\0isomiso2mp41" + bytes(8))
+        file.truncate(20_000_000_000)  # more than there is memory
+    with film.open("rb") as file, pytest.raises(decode.NotAPicture, match="not a picture"):
+        decode.decode(file, 8)
+
+
 def test_heic_without_its_package_says_what_to_install(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "pi_heif", None)
     monkeypatch.setattr(decode, "_heif", decode._heif.__wrapped__)

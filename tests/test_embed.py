@@ -17,6 +17,7 @@ from test_models import random_weights
 
 from datasette_imgsim.models import mini
 from datasette_imgsim.models.network import Network
+from datasette_imgsim.schema import IMAGES_COLUMNS
 
 
 @pytest.fixture
@@ -278,9 +279,18 @@ def test_wrong_options_end_with_a_sentence_and_no_database(folder, what):
     assert not (folder / "photos.db").exists()
 
 
-def test_a_table_of_another_kind_is_left_alone(folder):
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "create table images (id integer primary key, title text)",
+        f"create table images ({', '.join(IMAGES_COLUMNS)})",
+        f"create table images ({', '.join(IMAGES_COLUMNS)}, primary key (id, path))",
+        f"create view images as select {' , '.join('1 as ' + name for name in IMAGES_COLUMNS)}",
+    ],
+)
+def test_a_table_of_another_kind_is_left_alone(folder, sql):
     with closing(sqlite3.connect(folder / "photos.db")) as conn, conn:
-        conn.execute("create table images (id integer primary key, title text)")
+        conn.execute(sql)
     before = (folder / "photos.db").read_bytes()
     assert "has a table 'images' that was not made by" in embed_toy(folder, exit_code=1)
     assert (folder / "photos.db").read_bytes() == before
@@ -314,6 +324,28 @@ def test_numbers_that_are_not_finite_are_a_failure(folder, monkeypatch):
         "the network gives no finite numbers for it"
     ]
     assert rows(folder / "photos.db", "select count(*) from images") == [0]
+
+
+def test_a_failure_of_one_network_does_not_hold_for_another(folder, monkeypatch):
+    def cut(model, levels, weights, cut=Toy.cut):
+        module = cut(model, levels, weights)
+        module.scale.data[:] = float("inf") if "pool1" in levels else 1
+        return module
+
+    monkeypatch.setattr(Toy, "cut", cut)
+    embed_toy(folder, exit_code=1)
+    assert "3 embedded" in embed_toy(folder, "--levels", "pool2")
+
+
+def test_weights_that_were_moved_are_found_again(folder, weights):
+    first, second = folder / "one.pth", folder / "two.pth"
+    first.write_bytes(weights.read_bytes())
+    options = ("--model", "vgg11", "--levels", "pool1", "--size", 32, "--weights")
+    embed(folder, *options, first)
+    first.rename(second)
+    embed(folder, *options, second)
+    draw(folder / "images/new.jpg", "dots")
+    assert "1 embedded" in embed(folder)
 
 
 def test_an_empty_file_becomes_a_database(folder):

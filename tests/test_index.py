@@ -212,14 +212,18 @@ def test_a_slow_load_says_how_far_it_is(cache, conn, slow):
     assert len(cache.get(conn, space_of(conn), wait=10)) == 20
 
 
-def test_warming_loads_the_defaults(path, cache, conn):
+@pytest.mark.parametrize(
+    "configured,names",
+    [(None, ["third", "toy"]), ("second", ["second", "third"]), ("nope", ["third", "toy"])],
+)
+def test_warming_loads_what_is_used_by_default(path, cache, configured, names):
     make_space(path, random_vectors(4), name="second")
     make_space(path, random_vectors(4), name="third", table="others")
-    cache.warm()
+    cache.warm(configured)
     deadline = time.monotonic() + 10
     while len(cache.held) < 2 and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert sorted(held.space.name for held in cache.held.values()) == ["third", "toy"]
+    assert sorted(held.space.name for held in cache.held.values()) == names
 
 
 @pytest.mark.parametrize("make", (lambda path: None, lambda path: path.write_text("no database")))

@@ -190,6 +190,12 @@ async def test_sql_is_not_linked_where_it_may_not_be_run(photos):
         ("/similar/3{}?_size=x", 400, "_size is a whole number from 1 to 200"),
         ("/similar/3{}?_next=-1", 400, "_next is a whole number"),
         ("{}?_next=x", 400, "_next is the key of an image"),
+        ("{}?_next=--5", 400, "_next is the key of an image"),
+        ("/similar/--5{}", 404, "no image '--5'"),
+        ("/similar/3{}?_size=000000001999999", 400, "_size is a whole number from 1 to 200"),
+        pytest.param(
+            "/similar/3{}?_size=" + "1" * 5000, 400, "_size is a whole number", id="digits"
+        ),
         ("/similar/3{}?space=nope", 400, "No space 'nope'"),
         ("{}?space=nope", 400, "No space 'nope'"),
         ("/similar/3{}?level_weights=x", 400, "Level weights are written"),

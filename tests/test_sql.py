@@ -542,6 +542,10 @@ async def test_the_configured_space_is_the_default(path):
     make_space(path, random_vectors(4), name="other")
     plugin = {"datasette-imgsim": {"space": "other"}}
     ds = await served(path, metadata={"databases": {"photos": {"plugins": plugin}}})
+    cache = index.cache_for(ds.get_database("photos"))
+    while not cache.loads:  # before anybody asks
+        await asyncio.sleep(0.01)
+    assert [load.space.name for load in cache.loads.values()] == ["other"]
     query = "select imgsim_status()"
     await until(ds, query, lambda text: text.startswith("The space 'other' of the table"))
     named = 'select imgsim_status(\'{"space": "toy"}\')'
@@ -660,8 +664,25 @@ async def test_an_image_deleted_by_hand_vanishes_at_once(path):
     for k in (3, 10, 27, 99):
         assert found_ids(await ask_one(ds, f"select similar_to(1, {k})")) == left[:k]
     for query in ("similar_to(:id)", "coalesce(imgsim_distance(:id, 1), '[]')",
-                  "coalesce(imgsim_vector(:id), '[]')"):  # fmt: skip
+                  "coalesce(imgsim_score(:id, 1), '[]')", "coalesce(imgsim_score(1, :id), '[]')",
+                  "coalesce(imgsim_vector(:id), '[]')",
+                  "coalesce(imgsim_vector(:id, '{\"ranked\": true}'), '[]')"):  # fmt: skip
         assert await ask_one(ds, f"select {query}", id=str(before[0])) == "[]"
+    for pair in ("id, :id", ":id, id"):
+        query = f"select count(imgsim_score({pair})) from images"
+        for id, count in ((before[0], 0), (1, 28)):
+            await asyncio.sleep(sql.SECONDS_OF_PAUSE + 0.05)  # or it may be of the last statement
+            assert await ask_one(ds, query, id=str(id)) == count
+
+
+@pytest.mark.parametrize("pair", ("id, 7", "7, id"))
+def test_the_image_compared_with_is_looked_up_once(toys, pair, monkeypatch):
+    looked_up, there = [], sql.Functions._there
+    monkeypatch.setattr(
+        sql.Functions, "_there", lambda *args: looked_up.extend(args[2]) or there(*args)
+    )
+    assert len(answers(toys, f"select imgsim_score({pair}) from images")) == 30
+    assert sorted(looked_up) == [1, 7]
 
 
 @pytest.mark.datasette

@@ -46,7 +46,7 @@ async def test_other_images_have_other_etags(photos):
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("id", ["99", "x", "~2E~2E~2Fphotos~2Edb"])
+@pytest.mark.parametrize("id", ["99", "x", "--5", "-", "~2E~2E~2Fphotos~2Edb"])
 async def test_thumbnails_that_are_not_there(photos, id):
     ds = serve(photos / "photos.db")
     assert (await get_json(ds, f"{GALLERY}/thumbnail/{id}.jpg", 404))["error"]
@@ -184,6 +184,13 @@ async def test_nothing_else_can_be_had_as_a_large_picture(big, tmp_path, path):
     ds = serve(database, {"images_root": str(big / "images")})
     answer = await get_json(ds, f"/{database.stem}/images/-/imgsim/large/1.jpg", 404)
     assert answer["ok"] is False and str(big) not in answer["error"]
+
+
+@pytest.mark.asyncio
+async def test_no_large_picture_of_what_looks_like_a_number(photos):
+    ds = serve(photos / "photos.db", {"images_root": str(photos / "images")})
+    answer = await get_json(ds, f"{GALLERY}/large/--5.jpg", 404)
+    assert "no image '--5'" in answer["error"]
 
 
 @pytest.mark.asyncio

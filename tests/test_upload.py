@@ -6,9 +6,10 @@ import io
 import threading
 
 import pytest
-from conftest import draw
+from conftest import draw, imgsim
 from PIL import Image
 from serving import GALLERY, IS_1, ROW_KEYS, cookies, serve
+from test_models import random_weights
 
 from datasette_imgsim import compat
 from datasette_imgsim.ingest import pipeline
@@ -241,6 +242,84 @@ async def test_a_client_that_goes_away_leaves_its_place(photos, picture, busy):
             await asyncio.sleep(0.01)
     assert (await post(ds, picture)).status_code == 200
     assert upload._places._value == upload.WAITING + 1
+
+
+async def slow(go_on, data=b""):
+    """A body whose first byte comes at once and the rest when it is told to."""
+    yield data[:1]
+    await go_on.wait()
+    yield data[1:]
+
+
+async def taken(count):
+    while upload._places._value != upload.WAITING + 1 - count:
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.asyncio
+async def test_bodies_on_their_way_take_places(photos, picture):
+    ds, go_on = serve(photos / "photos.db"), asyncio.Event()
+    await ds.client.get(GALLERY)
+    sent = [
+        asyncio.ensure_future(post(ds, slow(go_on, data)))
+        for data in (picture, picture, b"x" * 99, b"x" * 30_000_000)
+    ]
+    await taken(upload.WAITING + 1)
+    assert (await post(ds, picture)).status_code == 429
+    sent[0].cancel()
+    await taken(upload.WAITING)
+    go_on.set()
+    assert [(await each).status_code for each in sent[1:]] == [200, 415, 413]
+    await taken(0)
+
+
+@pytest.mark.asyncio
+async def test_a_body_that_takes_too_long_loses_its_place(photos, monkeypatch):
+    monkeypatch.setattr(upload, "SECONDS_A_BODY", 0.1)
+    ds = serve(photos / "photos.db")
+    await ds.client.get(GALLERY)
+    response = await post(ds, slow(asyncio.Event()))
+    assert response.status_code == 408 and "0.1 s to arrive" in response.json()["error"]
+    await taken(0)
+
+
+@pytest.fixture
+def own_weights(copy_photos):
+    """A folder whose database was made with the file own.pth in it."""
+    weights = random_weights("vgg11", ["pool1"], copy_photos / "own.pth")
+    options = ("--model", "vgg11", "--weights", weights, "--levels", "pool1", "--size", 32)
+    imgsim("embed", copy_photos / "own.db", copy_photos / "images", "--quiet", *options)
+    return copy_photos
+
+
+def remove(weights):
+    weights.unlink()
+
+
+def corrupt(weights):
+    weights.write_bytes(b"no tensors")
+
+
+def cut_short(weights):
+    weights.write_bytes(weights.read_bytes()[:1000])
+
+
+def exchange(weights):
+    random_weights("vgg11", ["pool1"], weights, seed=1)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("change", [remove, corrupt, cut_short, exchange])
+async def test_wrong_weights_are_told_to_the_log_only(
+    own_weights, picture, change, monkeypatch, capsys
+):
+    change(own_weights / "own.pth")
+    # As if the file had gone just now.
+    monkeypatch.setattr(upload.settings, "unavailable", lambda *args: None)
+    response = await post(serve(own_weights / "own.db"), picture, "/own/images/-/imgsim/search")
+    assert response.status_code == 503 and "see the server's log" in response.json()["error"]
+    assert str(own_weights) not in response.text and "own.pth" not in response.text
+    assert str(own_weights / "own.pth") in capsys.readouterr().err
 
 
 class Arriving:

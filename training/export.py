@@ -1,6 +1,6 @@
 """Writes mini.safetensors from a training checkpoint: batch norm folded, float16, metadata.
 
-python -m training.export CHECKPOINT.safetensors datasette_imgsim/models/mini.safetensors
+python -m training.export CHECKPOINT.safetensors mini.safetensors --version 1
 """
 
 from __future__ import annotations

@@ -115,7 +115,7 @@ def open_image(file: BinaryIO, max_pixels: int) -> Image.Image:
     file.seek(0)
     if not start:
         raise NotAPicture("the file is empty")
-    if start[4:8] == b"ftyp":
+    if _is_heif(start):
         _refuse_fatal_heif(file)
     # Pillow's own limit is lower than ours; where someone has switched it off it stays off.
     if Image.MAX_IMAGE_PIXELS is not None:
@@ -147,6 +147,15 @@ def _heif() -> list[str]:
         return []
     pi_heif.register_heif_opener()
     return ["HEIF"]
+
+
+def _is_heif(start: bytes) -> bool:
+    """Whether pi-heif would take a file, by its first 12 bytes; films begin alike."""
+    if not _heif():
+        return False
+    import pi_heif
+
+    return pi_heif.is_supported(io.BytesIO(start))
 
 
 # An item of a HEIF file (ISO/IEC 23008-12, infe) up to its type and names.

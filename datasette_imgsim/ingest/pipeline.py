@@ -35,7 +35,7 @@ from .sources import Source
 
 HASH_BLOCK = 1 << 20
 BATCHES_AHEAD = 2
-NOT_FINITE = "the network gives no finite numbers for it"
+PLACE = ("latitude", "longitude")
 
 
 @dataclass(frozen=True)
@@ -245,7 +245,7 @@ class Run:
                 fresh.setdefault(read.sha256, read)
         vectors = self._embed(fresh)
         lost = fresh.keys() - vectors
-        batch = [replace(r, error=NOT_FINITE) if r.sha256 in lost else r for r in batch]
+        batch = [_not_finite(read) if read.sha256 in lost else read for read in batch]
         failed = [read for read in batch if read.error]
         good = [read for read in batch if not read.error]
         with self.conn.transaction():
@@ -286,7 +286,7 @@ class Run:
         ids = []
         for read in reads:
             self._rename(read)
-            ids.append(self._save_row(read, self._facts(read.picture.facts)))
+            ids.append(self._save_row(read, self._told(vars(read.picture.facts))))
         store.save_vectors(
             self.conn, self.space, [(id, *vectors[read.sha256]) for id, read in zip(ids, reads)]
         )
@@ -304,7 +304,7 @@ class Run:
             self.summary.unchanged += 1
             return
         holder, renamed = self.holders[read.sha256], self._rename(read)
-        id = self._save_row(read, {} if renamed else self._facts_of(holder))
+        id = self._save_row(read, {} if renamed else self._told(store.facts(self.conn, holder)))
         if id != holder:
             store.copy_vector(self.conn, self.space, holder, id)
         self.summary.renamed += renamed
@@ -322,17 +322,17 @@ class Run:
         stamp = {"sha256": read.sha256, "bytes": source.bytes, "mtime_ns": source.mtime_ns}
         return store.save_image(self.conn, {"path": source.name} | stamp | facts)
 
-    def _facts_of(self, id: int) -> dict:
-        facts = store.facts(self.conn, id)
-        if not self.choices.gps:
-            facts |= dict.fromkeys(facts.keys() & {"latitude", "longitude"})
-        return facts
+    def _told(self, facts: dict) -> dict:
+        """What may be stored of a picture: where it was taken only if that was asked for."""
+        if self.choices.gps:
+            return facts
+        return {name: value for name, value in facts.items() if name not in PLACE}
 
-    def _facts(self, facts: decode.Facts) -> dict:
-        values = vars(facts).copy()
-        if not self.choices.gps:
-            values["latitude"] = values["longitude"] = None
-        return values
+
+def _not_finite(read: Read) -> Read:
+    # Without size and mtime the failure does not hold for the next run, or for another network.
+    source = replace(read.source, bytes=None, mtime_ns=None)
+    return Read(source, error="the network gives no finite numbers for it")
 
 
 def _digest(file: BinaryIO) -> str:
@@ -376,8 +376,11 @@ def _silent_pillow() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def prune(conn: Writer, gone: Iterable[Known], folders: list[Path], base: Path) -> int:
+def prune(
+    conn: Writer, gone: Iterable[Known], found: list[Source], folders: list[Path], base: Path
+) -> int:
     """Removes images whose file is gone, where it was below one of `folders` that exist."""
+    names = {source.name for source in found}
     tops = [os.path.join(os.path.abspath(folder), "") for folder in folders if folder.is_dir()]
 
     def is_below(name: str) -> bool:
@@ -386,7 +389,7 @@ def prune(conn: Writer, gone: Iterable[Known], folders: list[Path], base: Path) 
     below = [image.id for image in gone if is_below(image.path)]
     failed = [
         name
-        for name in store.failures(conn, SOURCE_TABLE)
+        for name in store.failures(conn, SOURCE_TABLE).keys() - names
         if is_below(name) and sources.is_gone(sources.path_of(name, base))
     ]
     store.remove_images(conn, below)
@@ -439,7 +442,9 @@ def embed_folder(
         with interface.progress(len(run.plan.pending)) as progress:
             summary = run.go(progress)
         if prune_gone and not summary.interrupted:
-            summary.pruned = prune(conn, itertools.chain(*run.gone.values()), paths, base)
+            gone = itertools.chain(*run.gone.values())
+            summary.pruned = prune(conn, gone, found, paths, base)
+        store.forget_orphans(conn, SOURCE_TABLE)
         store.centre_if_due(conn, store.choose_space(conn, space.name))
     return summary
 

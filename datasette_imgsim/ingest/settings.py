@@ -146,10 +146,10 @@ def find_or_create(
                 f"The space {name!r} was made with other options: leave the model's options out "
                 "to go on in it, or give another --space"
             )
-        if name in present:
-            return present[name]
-        if equal and name is None:
-            return equal[0]
+        found = present[name] if name in present else equal[0] if equal and name is None else None
+        if found is not None:
+            _remember_weights(conn, found, settings, base)
+            return found
         return store.create_space(
             conn,
             name=name or _unused(settings.space_name, present),
@@ -165,6 +165,13 @@ def find_or_create(
             level_weights=_level_weights(settings),
             versions=_versions(settings, base),
         )
+
+
+def _remember_weights(conn: Writer, space: Space, settings: Settings, base: Path) -> None:
+    """The same weights were given again, perhaps from where they were moved to."""
+    file = _versions(settings, base).get("weights_file")
+    if file and file != space.versions.get("weights_file"):
+        store.save_versions(conn, space, space.versions | {"weights_file": file})
 
 
 def _unused(name: str, taken) -> str:

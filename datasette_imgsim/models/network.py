@@ -70,6 +70,8 @@ class Network:
         try:
             return {level: p.shape[1] for level, p in zip(self.levels, self._pooled(black))}
         except RuntimeError as ex:
+            if "too small" not in str(ex):
+                raise
             raise ImgsimError(
                 f"Pictures of {self.size} x {self.size} pixels are too small for the level "
                 f"{self.levels[-1]}: give a larger --size"

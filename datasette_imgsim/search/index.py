@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from .. import schema, store
+from .. import compat, schema, store
 from ..errors import ImgsimError
 from ..store import Space
 
@@ -224,20 +224,19 @@ class Cache:
         """How it stands with the load that replaces an older index."""
         return self.loads[space.id].state
 
-    def warm(self) -> None:
-        """Starts loading the default spaces in the background."""
+    def warm(self, configured: str | None = None) -> None:
+        """Starts loading each table's default space, or the configured one, in the background."""
         if self.connect is not None:
-            threading.Thread(target=self._warm, daemon=True).start()
+            threading.Thread(target=self._warm, args=(configured,), daemon=True).start()
 
-    def _warm(self) -> None:
+    def _warm(self, configured: str | None = None) -> None:
         try:
             with closing(self.connect()) as conn:
                 if "imgsim_spaces" not in schema.tables(conn):
                     return
                 schema.check_version(conn)
-                for space in store.spaces(conn):
-                    if space.is_default:
-                        self._started(space)
+                for space in _used_by_default(store.spaces(conn), configured):
+                    self._started(space)
         except (sqlite3.Error, ImgsimError):
             pass  # the first query will meet the same and tell its user
 
@@ -311,6 +310,16 @@ class Load:
         return f"is loading, {100 * self.share:.0f} %"
 
 
+def _used_by_default(spaces: list[Space], configured: str | None) -> list[Space]:
+    """The configured space, which stands in for its table's default, and other tables' defaults."""
+    replaced = {space.source_table for space in spaces if space.name == configured}
+    return [
+        space
+        for space in spaces
+        if (space.name == configured if space.source_table in replaced else space.is_default)
+    ]
+
+
 def is_interrupt(ex: Exception) -> bool:
     """Whether a time limit, or somebody who gave up waiting, ended a query."""
     return isinstance(ex, sqlite3.OperationalError) and ex.args == ("interrupted",)
@@ -320,18 +329,5 @@ def cache_for(db) -> Cache:
     """The one cache of a Datasette database; it lives and dies with the Database object."""
     # Each connection to a nameless memory database has tables of its own.
     is_shared = not db.is_memory or db.memory_name
-    connect = functools.partial(_private_connection, db) if is_shared else None
+    connect = functools.partial(compat.private_connection, db) if is_shared else None
     return vars(db).setdefault("_imgsim_cache", Cache(connect))
-
-
-def _private_connection(db) -> sqlite3.Connection:
-    """A connection that only the caller closes.
-
-    Datasette closes all that it knows of when it stops; amid a load that would crash the process.
-    """
-    conn = db.connect()
-    for name in ("_all_connections", "_all_file_connections"):  # Datasette 1.0, 0.65
-        known = getattr(db, name, [])
-        if conn in known:
-            known.remove(conn)
-    return conn

@@ -34,7 +34,7 @@ class View:
     key: str
     weights: np.ndarray
     ranked: bool
-    # A statement mostly compares with one and the same image: what was made of the last one.
+    # A statement mostly compares with one and the same image: what was made of the last ones.
     queries: dict = field(default_factory=dict)
     raws: dict = field(default_factory=dict)
 
@@ -115,16 +115,35 @@ class Functions:
         return {id for (id,) in rows}
 
     def imgsim_score(self, a, b, options="{}"):
+        """The score of two images, or None.
+
+        The image that others are compared with is looked up in its table, once. The others are
+        not, which would cost more than the score: one deleted by hand may still have one.
+        """
         view = self._view(options)
-        vectors = self._index(view.space)
-        if a in view.queries:
+        vectors, queries = self._index(view.space), view.queries
+        if a not in queries and b not in queries:
+            # Only the next call tells which of the two stays the same.
+            made = {id: self._query(vectors, view, id) for id in (a, b)}
+            queries.clear()
+            queries.update(made)
+        if b not in queries:
             a, b = b, a
-        if b not in view.queries:
-            _replace(view.queries, b, _query(vectors, view, b))
-        row, query = vectors.row(a), view.queries[b]
-        if row is None or query is None:
+        row, query = vectors.row(a), queries[b]
+        if row is None or query is None or queries.get(a, query) is None:
             return None
         return ranking.pair(query, vectors.matrix[row])
+
+    def _query(self, vectors: Index, view: View, id) -> np.ndarray | None:
+        row = self._row(vectors, id)
+        return None if row is None else ranking.of_image(vectors, row, view.weights)
+
+    def _row(self, vectors: Index, id) -> int | None:
+        """Where the vector of an image is that still is in its table."""
+        row = vectors.row(id)
+        if row is None or not self._there(vectors, [vectors.ids[row]]):
+            return None
+        return row
 
     def imgsim_distance(self, a, b, options="{}"):
         view = self._view(options)
@@ -145,7 +164,7 @@ class Functions:
             stored = self._stored(view, id)
             return None if stored is None else stored[0].astype("<f4").tobytes()
         vectors = self._index(view.space)
-        row = vectors.row(id)
+        row = self._row(vectors, id)
         if row is None:
             return None
         scale = np.sqrt(ranking.per_number(view.space, view.weights))
@@ -222,11 +241,6 @@ class Functions:
 def _replace(remembered: dict, id, made) -> None:
     remembered.clear()
     remembered[id] = made
-
-
-def _query(vectors: Index, view: View, id) -> np.ndarray | None:
-    row = vectors.row(id)
-    return None if row is None else ranking.of_image(vectors, row, view.weights)
 
 
 def _parse(options, known: tuple) -> dict:

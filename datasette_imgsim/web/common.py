@@ -130,7 +130,7 @@ def find_key(conn: sqlite3.Connection, source: Source, text: str):
     """The key, as stored, of the image that a URL names. Raises Refused."""
     key, table = store.quoted(source.key), store.quoted(source.table)
     candidates = [text]
-    if text.lstrip("-").isdecimal() and len(text) < 19:
+    if text.removeprefix("-").isdecimal() and len(text) < 19:
         candidates.append(int(text))  # an undeclared column compares '7' and 7 as different
     for candidate in candidates:
         row = conn.execute(f"select {key} from {table} where {key} = ?", [candidate]).fetchone()
@@ -175,8 +175,9 @@ def options_of(request) -> Options:
     size = request.args.get("_size") or str(PAGE_SIZE)
     if size == "max":
         size = str(MAX_PAGE_SIZE)
-    if not size.isdecimal() or not 1 <= int(size[:9]) <= MAX_PAGE_SIZE:
-        raise Refused(400, f"_size is a whole number from 1 to {MAX_PAGE_SIZE}, not {size!r}")
+    # int() itself refuses numbers of thousands of digits.
+    if not size.isdecimal() or len(size) > 9 or not 1 <= int(size) <= MAX_PAGE_SIZE:
+        raise Refused(400, f"_size is a whole number from 1 to {MAX_PAGE_SIZE}, not {size!r:.60}")
     return Options(
         request.args.get("space") or None,
         request.args.get("level_weights") or None,

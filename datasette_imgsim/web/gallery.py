@@ -101,7 +101,7 @@ def _rows(conn, source: Source, options: Options) -> tuple[list[Tile], str | Non
     key, table = store.quoted(source.key), store.quoted(source.table)
     after, where = [], ""
     if options.next is not None:
-        if source.affinity == "integer" and not options.next.lstrip("-").isdecimal():
+        if source.affinity == "integer" and not options.next.removeprefix("-").isdecimal():
             raise Refused(400, f"_next is the key of an image, not {options.next!r}")
         after, where = [options.next], f"where {key} > ?"
     rows = conn.execute(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 from .. import compat
+from ..errors import ImgsimError
 from ..ingest import settings
 from ..search import ranking
 from .common import (
@@ -27,9 +29,12 @@ from .common import (
 
 MAX_PIXELS = 50_000_000
 WAITING = 3
+# How long a body may take to arrive; a slow client must not keep others out for ever.
+SECONDS_A_BODY = 60
 
 # The model's own thread: SQL queries and other pages go on while it computes.
 _model = ThreadPoolExecutor(max_workers=1, thread_name_prefix="imgsim-model")
+# Taken before a body is read: what is being sent needs memory too.
 _places = threading.Semaphore(1 + WAITING)
 
 
@@ -44,8 +49,7 @@ async def search(datasette, request, source):
     space, weights, level_weights = await source.db.execute_fn(
         lambda conn: _prepared(conn, source, options)
     )
-    data = await _body(request, source.config.max_upload_bytes)
-    picture = await _embedded(space, source.folder, data)
+    picture = await _embedded(request, source, space)
 
     def results(conn):
         vectors = vectors_of(conn, source, space)
@@ -90,7 +94,11 @@ def _prepared(conn, source: Source, options: Options):
 
 async def _body(request, max_bytes: int) -> bytes:
     try:
-        data = await compat.body(request, max_bytes)
+        data = await asyncio.wait_for(compat.body(request, max_bytes), SECONDS_A_BODY)
+    except asyncio.TimeoutError:
+        raise Refused(
+            408, f"The image took longer than {SECONDS_A_BODY:g} s to arrive: send a smaller one"
+        ) from None
     except compat.BrokenUpload:
         raise Refused(400, "The image did not arrive completely: send it again") from None
     if data is None:
@@ -100,14 +108,19 @@ async def _body(request, max_bytes: int) -> bytes:
     return data
 
 
-async def _embedded(space, base, data: bytes):
-    """The vector and more of an image. Raises Refused."""
+async def _embedded(request, source: Source, space):
+    """The vector and more of the image that a request sends. Raises Refused."""
     if not _places.acquire(blocking=False):
         raise Refused(
             429, "Too many images are being looked at: try again soon", {"retry-after": "5"}
         )
-    work = _model.submit(_embed, space, base, data)
-    # Also when the client went away: the place is free when the work is done or was dropped.
+    try:
+        data = await _body(request, source.config.max_upload_bytes)
+        work = _model.submit(_embed, space, source.folder, data)
+    except BaseException:  # a client that goes away cancels this
+        _places.release()
+        raise
+    # Also when the client goes away now: the place is free when the work is done or was dropped.
     work.add_done_callback(lambda _work: _places.release())
     return await asyncio.wrap_future(work)
 
@@ -115,7 +128,6 @@ async def _embedded(space, base, data: bytes):
 def _embed(space, base, data: bytes):
     from ..ingest import decode
     from ..ingest.pipeline import embed_picture
-    from ..models.base import ModelUnavailable
 
     try:
         return embed_picture(space, base, data, MAX_PIXELS)
@@ -123,5 +135,11 @@ def _embed(space, base, data: bytes):
         raise Refused(413, f"The image is too large: {ex}") from ex
     except decode.NotAPicture as ex:
         raise Refused(415, f"The image cannot be read: {ex}") from ex
-    except ModelUnavailable as ex:
-        raise Refused(503, str(ex)) from ex
+    except ImgsimError as ex:
+        # The sentence is for who runs the server: it may name a path.
+        print(f"datasette-imgsim: {ex}", file=sys.stderr)
+        raise Refused(
+            503,
+            "Searching with an image of your own does not work here: the network of the space "
+            f"{space.name!r} cannot be loaded (see the server's log)",
+        ) from ex

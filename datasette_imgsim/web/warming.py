@@ -7,10 +7,10 @@ from . import config
 
 
 def warm(datasette) -> None:
-    """Starts loading the default spaces, so that the first query need not wait."""
+    """Starts loading the spaces used by default, so that the first query need not wait."""
     for name, db in datasette.databases.items():
         if name != "_internal":
-            index.cache_for(db).warm()
+            index.cache_for(db).warm(config.of(datasette, name).space)
 
 
 def register_functions(conn, database: str, datasette) -> None:
