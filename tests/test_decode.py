@@ -204,7 +204,6 @@ MODES = {
     "rgba.tif": (lambda: with_hole("RGB"), {}, lambda: over_white(with_hole("RGB"))),
     "cmyk.jpg": (lambda: quarters().convert("CMYK"), {"quality": 95}, quarters),
     "cmyk.tif": (lambda: quarters().convert("CMYK"), {}, quarters),
-    "ycbcr.tif": (lambda: quarters().convert("YCbCr"), {}, quarters),
     "16.png": (sixteen_bits, {}, grey),
     "16.tif": (sixteen_bits, {}, grey),
     "32.tif": (lambda: sixteen_bits().convert("I"), {}, grey),
