@@ -43,7 +43,7 @@ class Choices:
     """How files are read; none of it changes what a vector means."""
 
     batch_size: int = 32
-    workers: int = 0
+    workers: int | None = None  # one a processor
     thumbnail_size: int = 256
     max_pixels: int = decode.MAX_PIXELS
     gps: bool = False
