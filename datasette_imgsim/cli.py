@@ -18,6 +18,7 @@ from .models.pooling import POOLINGS
 MODEL_OPTIONS = (
     "model", "levels", "pooling", "weights", "preprocess", "resize", "size", "dtype",
 )  # fmt: skip
+SWEPT_SHOWN = 12
 
 database_argument = click.argument(
     "database", metavar="DB", type=click.Path(dir_okay=False, path_type=Path)
@@ -161,7 +162,7 @@ class Terminal:
         self.database, self.quiet = database, quiet
 
     @contextmanager
-    def progress(self, total: int):
+    def progress(self, total: int, unit: str = " images"):
         if self.quiet or not total or not sys.stderr.isatty():
             yield lambda count: None
             return
@@ -170,7 +171,7 @@ class Terminal:
         except ImportError:  # comes with what a network needs, and that will be missed by name
             yield lambda count: None
             return
-        with tqdm(total=total, unit=" images", dynamic_ncols=True) as bar:
+        with tqdm(total=total, unit=unit, dynamic_ncols=True) as bar:
             yield bar.update
 
     def waiting(self) -> None:
@@ -277,6 +278,73 @@ def _names(conn, table: str, ids: list) -> dict:
             [json.dumps(ids)],
         )
     )
+
+
+@imgsim.command("eval")
+@database_argument
+@click.option("--label", metavar="COLUMN", help="The column that says what a picture shows")
+@click.option("--label-from-folder", is_flag=True, help="The folder of a picture says it")
+@space_option
+@click.option("--sweep", is_flag=True, help="Try other level weights, with centring and without")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object")
+@speaks
+def evaluate_space(database, label, label_from_folder, space_name, sweep, as_json):
+    """Measure how well a space finds pictures with the same label.
+
+    Each image asks for the others of its label (leave one out); an image without a label is left
+    out. Beside it: what colours alone would find, and a random order. 0 is worst, 1 is best.
+
+    \b
+    mAP       mean average precision: 1 where all others of the label come first
+    P@1, P@5  how many of the first 1 and 5 have the label
+    R@10      how many of those with the label are among the first 10
+    nDCG@10   the first 10, where earlier counts more
+    """
+    from . import evaluate
+
+    if (label is not None) == label_from_folder:
+        raise click.UsageError("Say where labels are: --label COLUMN or --label-from-folder")
+    with closing(store.open_reader(database)) as conn, store.errors_named(database):
+        space = store.choose_space(conn, space_name)
+        labels = evaluate.labels_of(conn, space, label)
+        evaluation = evaluate.Evaluation(conn, space, labels)
+        with Terminal(database, as_json).progress(evaluation.work(sweep), " queries") as progress:
+            results = evaluation.results(progress)
+            swept = evaluation.sweep(progress) if sweep else []
+    if as_json:
+        report = {"space": space.name, **evaluation.sizes, "results": [*map(vars, results)]}
+        if sweep:
+            report["sweep"] = [*map(vars, swept)]
+        click.echo(json.dumps(report, indent=2, ensure_ascii=False))
+        return
+    click.echo(_sizes(space.name, evaluation.sizes))
+    click.echo(_table("mean over queries", results, "over_queries"))
+    click.echo(_table("mean over labels", results, "over_classes"))
+    if sweep:
+        for is_centred, how in ((True, "with centring"), (False, "without centring")):
+            some = [result for result in swept if result.centred is is_centred]
+            click.echo(_table(f"level weights, {how}", some[:SWEPT_SHOWN], "over_queries"))
+            if len(some) > SWEPT_SHOWN:
+                click.echo(f"  … and {len(some) - SWEPT_SHOWN} more, which --json shows")
+
+
+def _sizes(name: str, sizes: dict) -> str:
+    left_out = sizes["without_label"]
+    return (
+        f"{name}: {_images(sizes['images'])} of {sizes['classes']:,} labels, "
+        f"{sizes['queries']:,} queries"
+        + (f"; {_images(left_out)} without a label left out" if left_out else "")
+    )
+
+
+def _table(title: str, results: list, means: str) -> str:
+    metrics = list(getattr(results[0], means))
+    width = max(len(title), *(len(result.name) for result in results))
+    lines = [f"\n{title:{width}}" + "".join(f"  {metric:>7}" for metric in metrics)]
+    for result in results:
+        values = getattr(result, means)
+        lines.append(f"{result.name:{width}}" + "".join(f"  {values[m]:7.3f}" for m in metrics))
+    return "\n".join(lines)
 
 
 @imgsim.command()

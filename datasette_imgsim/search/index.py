@@ -94,7 +94,10 @@ def centred(space: Space, centre: np.ndarray | None, vectors: np.ndarray) -> np.
 
 
 def load(
-    conn: sqlite3.Connection, space: Space, progress: Callable[[float], None] = lambda done: None
+    conn: sqlite3.Connection,
+    space: Space,
+    progress: Callable[[float], None] = lambda done: None,
+    centring: bool = True,
 ) -> Index:
     """Reads a space. `progress` is called with the share that is done, 0..1.
 
@@ -102,12 +105,12 @@ def load(
     meanwhile; a space that changes all the time is at last read in one transaction.
     """
     for _ in range(TRIES_WITHOUT_LOCK):
-        found = _read(conn, space, progress)
+        found = _read(conn, space, progress, centring)
         if _latest(conn, space).generation == found.space.generation:
             return found
     conn.execute("begin")
     try:
-        return _read(conn, space, progress)
+        return _read(conn, space, progress, centring)
     finally:
         conn.execute("commit")
 
@@ -125,10 +128,12 @@ def _latest(conn: sqlite3.Connection, space: Space) -> Space:
     raise ImgsimError("it was removed, or the database file was replaced")
 
 
-def _read(conn: sqlite3.Connection, space: Space, progress: Callable[[float], None]) -> Index:
+def _read(
+    conn: sqlite3.Connection, space: Space, progress: Callable[[float], None], centring: bool
+) -> Index:
     space = _latest(conn, space)
     key, affinity = store.primary_key(conn, space.source_table)
-    centre = store.centre(conn, space)
+    centre = store.centre(conn, space) if centring else None
     if centre is not None and not (len(centre) == space.dimensions and np.isfinite(centre).all()):
         raise ImgsimError("its centre is damaged")
     sql = "select count(*) from imgsim_vectors where space_id = ?"

@@ -1,0 +1,321 @@
+"""How good a space is: retrieval over its own images, against labels that the user has."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import os
+import posixpath
+import sqlite3
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import store
+from .errors import ImgsimError
+from .search import index, ranking
+from .search.index import Index
+from .store import Space
+
+METRICS = ("mAP", "P@1", "P@5", "R@10", "nDCG@10")
+SCORES_AT_ONCE = 4_000_000
+BINS = 8
+HISTOGRAM_SIDE = 64
+GRID_STEPS = 4
+SWEEP_QUERIES = 2_000
+
+
+@dataclass(frozen=True)
+class Task:
+    """Which images are queries, and what is relevant to each: the others of its class.
+
+    `classes` (n,) numbers the class of each image. An image that is alone in its class is no
+    query, but others can find it. `queries` are rows.
+    """
+
+    classes: np.ndarray
+    queries: np.ndarray
+
+    @classmethod
+    def of(cls, labels: list) -> Task:
+        """`labels` holds one value an image. Raises ImgsimError where nothing can be asked."""
+        names, classes, sizes = np.unique(
+            np.array([str(label) for label in labels]), return_inverse=True, return_counts=True
+        )
+        queries = np.flatnonzero(sizes[classes] > 1)
+        if len(names) < 2:
+            raise ImgsimError(
+                "All images have the same label: there must be at least two to tell apart"
+            )
+        if len(queries) == 0:
+            raise ImgsimError("No label stands at two images, so there is nothing to find")
+        return cls(classes, queries)
+
+    def sample(self, count: int) -> Task:
+        """The same with at most `count` queries, chosen at random with a fixed seed."""
+        if len(self.queries) <= count:
+            return self
+        chosen = np.random.default_rng(0).choice(self.queries, count, replace=False)
+        return Task(self.classes, np.sort(chosen))
+
+    @property
+    def relevant(self) -> np.ndarray:
+        """How many images are relevant to each query (queries,)."""
+        return np.bincount(self.classes)[self.classes[self.queries]] - 1
+
+
+def rank_metrics(scores: np.ndarray, relevant: np.ndarray) -> np.ndarray:
+    """The METRICS of one query: `scores` (n,) of the others, `relevant` (n,) says which count.
+
+    The images are ranked by falling score; of equal scores the irrelevant come first, so that a
+    space that cannot tell images apart gains nothing. With R relevant images at the ranks
+    r_1 < … < r_R (from 1):
+
+    - mAP, here the average precision: (1/R) sum of i / r_i (Manning, Raghavan & Schütze 2008,
+      Introduction to Information Retrieval, section 8.4)
+    - P@k, precision: how many of the first k are relevant, divided by k
+    - R@k, recall: how many of the relevant are among the first k, divided by R
+    - nDCG@k: the sum of 1 / log2(1 + r_i) over r_i <= k, divided by the most it could be
+      (Järvelin & Kekäläinen 2002, doi 10.1145/582415.582418, with gains of 0 and 1)
+    """
+    # Negated, so that sorting puts the best first and counting "at least as good" is one search.
+    others, wanted = np.sort(-scores), np.sort(-scores[relevant])
+    better = np.searchsorted(others, wanted, side="right")
+    ties = np.searchsorted(wanted, wanted, side="right")
+    number = np.arange(1, len(wanted) + 1)
+    # Irrelevant ones that are at least as good, then the relevant ones so far.
+    ranks = better - ties + number
+    first = ranks[ranks <= 10]
+    ideal = np.arange(1, min(len(wanted), 10) + 1)
+    return np.array(
+        [
+            np.mean(number / ranks),
+            np.sum(ranks <= 1),
+            np.sum(ranks <= 5) / 5,
+            len(first) / len(wanted),
+            np.sum(1 / np.log2(1 + first)) / np.sum(1 / np.log2(1 + ideal)),
+        ]
+    )
+
+
+def by_chance(task: Task) -> np.ndarray:
+    """What a random order would give on average, exactly: (queries, METRICS).
+
+    For R relevant of n: precision at any k is R/n, recall k/n, and the average precision
+    (H_n + (R-1)(n-H_n)/(n-1)) / n with H_n = 1 + 1/2 + … + 1/n, since the i-th image is relevant
+    with probability R/n and then each one before it with (R-1)/(n-1).
+    """
+    n, relevant = len(task.classes) - 1, task.relevant.astype(float)
+    harmonic = np.sum(1 / np.arange(1, n + 1))
+    share = relevant / n
+    discounts = np.cumsum(1 / np.log2(1 + np.arange(1, 11)))
+    ideal = discounts[np.minimum(task.relevant, 10) - 1]
+    return np.stack(
+        [
+            (harmonic + (relevant - 1) * (n - harmonic) / max(n - 1, 1)) / n,
+            share,
+            share * min(n, 5) / 5,
+            np.full_like(share, min(n, 10) / n),
+            share * discounts[min(n, 10) - 1] / ideal,
+        ],
+        axis=1,
+    )
+
+
+def measure(
+    matrices: list[np.ndarray],
+    weightings: np.ndarray,
+    task: Task,
+    progress: Callable[[int], None] = lambda count: None,
+) -> np.ndarray:
+    """(weightings, queries, METRICS): each query against all other images.
+
+    `matrices` are (n, dimensions) float32, one a level, whose inner products are its cosines;
+    `weightings` (weightings, levels) says how to mix these. `progress` is called with queries done.
+    """
+    found = np.empty((len(weightings), len(task.queries), len(METRICS)))
+    step = max(1, SCORES_AT_ONCE // len(task.classes))
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        for start in range(0, len(task.queries), step):
+            rows = task.queries[start : start + step]
+            cosines = [matrix[rows] @ matrix.T for matrix in matrices]
+            for number, weights in enumerate(weightings.tolist()):
+                scores = sum(weight * level for weight, level in zip(weights, cosines) if weight)
+                ranked = threads.map(_leave_one_out, scores, rows, itertools.repeat(task.classes))
+                found[number, start : start + len(rows)] = list(ranked)
+            progress(len(rows))
+    return found
+
+
+def _leave_one_out(scores: np.ndarray, query: int, classes: np.ndarray) -> np.ndarray:
+    others = np.arange(len(classes)) != query
+    return rank_metrics(scores[others], classes[others] == classes[query])
+
+
+def histograms(thumbnails: Iterator[bytes | None], count: int) -> np.ndarray:
+    """(count, 512) float32: the square roots of each picture's shares of 8 x 8 x 8 RGB colours.
+
+    Their inner product is the Bhattacharyya coefficient, 0..1 (Swain & Ballard 1991,
+    doi 10.1007/BF00130487, compare such histograms by their intersection). Pictures without a
+    thumbnail stay 0.
+    """
+    found = np.zeros((count, BINS**3), np.float32)
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        for row, histogram in enumerate(threads.map(_histogram, thumbnails)):
+            found[row] = histogram
+    return found
+
+
+def _histogram(jpeg: bytes | None) -> np.ndarray | float:
+    from PIL import Image
+
+    if jpeg is None:
+        return 0.0
+    with Image.open(io.BytesIO(jpeg)) as image:
+        image.draft("RGB", (HISTOGRAM_SIDE, HISTOGRAM_SIDE))
+        bins = np.asarray(image.convert("RGB")) // (256 // BINS)
+    codes = bins.reshape(-1, 3) @ np.array([BINS * BINS, BINS, 1])
+    counted = np.bincount(codes, minlength=BINS**3)
+    return np.sqrt(counted / counted.sum())
+
+
+@dataclass(frozen=True)
+class Result:
+    """One way to rank, measured: METRICS as means over queries and over classes, 0..1."""
+
+    name: str
+    over_queries: dict[str, float]
+    over_classes: dict[str, float]
+    level_weights: dict[str, float] | None = None
+    centred: bool | None = None
+
+    @classmethod
+    def of(cls, name: str, metrics: np.ndarray, task: Task, **more) -> Result:
+        """`metrics` is (queries, METRICS)."""
+        classes, query_class = np.unique(task.classes[task.queries], return_inverse=True)
+        sums = np.zeros((len(classes), len(METRICS)))
+        np.add.at(sums, query_class, metrics)
+        per_class = sums / np.bincount(query_class)[:, None]
+        return cls(name, _named(metrics.mean(0)), _named(per_class.mean(0)), **more)
+
+
+def _named(values: np.ndarray) -> dict[str, float]:
+    return {name: round(float(value), 6) for name, value in zip(METRICS, values)}
+
+
+def labels_of(conn: sqlite3.Connection, space: Space, column: str | None) -> dict:
+    """The label of each image, by id: a column of the source table, or the folder of its path.
+
+    Images with no label (null) are left out. Raises ImgsimError.
+    """
+    table = space.source_table
+    columns = [name for (name,) in conn.execute("select name from pragma_table_info(?)", [table])]
+    wanted = column or "path"
+    if wanted not in columns:
+        raise ImgsimError(
+            f"The table {table!r} has no column {wanted!r}: there is {store.listed(columns)}"
+        )
+    key, _ = store.primary_key(conn, table)
+    rows = conn.execute(
+        f"select {store.quoted(key)}, {store.quoted(wanted)} from {store.quoted(table)} "
+        f"where {store.quoted(wanted)} is not null"
+    )
+    if column is None:
+        return {id: posixpath.dirname(path) for id, path in rows}
+    return dict(rows)
+
+
+class Evaluation:
+    """A space beside its labels. `sizes` says what was left out."""
+
+    def __init__(self, conn: sqlite3.Connection, space: Space, labels: dict):
+        """Loads the vectors. Raises ImgsimError where there is nothing to measure."""
+        self.conn, self.space = conn, space
+        found = index.load(conn, space)
+        self.ids = [id for id in found.ids if id in labels]
+        self.without_label = len(found) - len(self.ids)
+        if not self.ids:
+            raise ImgsimError("No image has a label: there is nothing to measure")
+        self.task = Task.of([labels[id] for id in self.ids])
+        self.centred = self._levels(found)
+
+    def _levels(self, vectors: Index) -> list[np.ndarray]:
+        rows = [vectors.rows[id] for id in self.ids]
+        return [
+            np.ascontiguousarray(vectors.matrix[rows, part]) for part in self.space.slices.values()
+        ]
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        return {
+            "images": len(self.ids),
+            "classes": len(np.unique(self.task.classes)),
+            "queries": len(self.task.queries),
+            "without_label": self.without_label,
+        }
+
+    def work(self, sweep: bool) -> int:
+        """How many queries `progress` will be told of, in all."""
+        count = 2 * len(self.task.queries)
+        return count + 2 * len(self.task.sample(SWEEP_QUERIES).queries) if sweep else count
+
+    def results(self, progress: Callable[[int], None] = lambda count: None) -> list[Result]:
+        """Each level, the default level weights, and what colours and chance alone would give."""
+        default = ranking.weights(self.space)
+        ways = [weights for weights in np.eye(len(default)) if not np.array_equal(weights, default)]
+        found = self._measured(self.centred, [*ways, default], self.task, True, progress)
+        found[-1] = Result(**(vars(found[-1]) | {"name": f"{found[-1].name} (default)"}))
+        colours = histograms(self._thumbnails(), len(self.ids))
+        if colours.any():
+            (metrics,) = measure([colours], np.ones((1, 1)), self.task, progress)
+            found.append(Result.of("colour histogram", metrics, self.task))
+        return [*found, Result.of("random order", by_chance(self.task), self.task)]
+
+    def sweep(self, progress: Callable[[int], None] = lambda count: None) -> list[Result]:
+        """A grid of level weights, each level alone among them, with centring and without.
+
+        Best mAP first. Over at most SWEEP_QUERIES queries.
+        """
+        task = self.task.sample(SWEEP_QUERIES)
+        grid = weight_grid(len(self.space.levels))
+        raw = self._levels(index.load(self.conn, self.space, centring=False))
+        found = [
+            result
+            for matrices, centred in ((self.centred, True), (raw, False))
+            for result in self._measured(matrices, grid, task, centred, progress)
+        ]
+        return sorted(found, key=lambda result: -result.over_queries["mAP"])
+
+    def _measured(self, matrices, weightings, task, centred, progress) -> list[Result]:
+        measured = measure(matrices, np.array(weightings), task, progress)
+        return [
+            self._result(weights, metrics, task, centred)
+            for weights, metrics in zip(weightings, measured)
+        ]
+
+    def _result(self, weights, metrics, task, centred) -> Result:
+        used = {
+            level: round(float(weight), 4)
+            for level, weight in zip(self.space.levels, weights)
+            if weight
+        }
+        name = ",".join(f"{level}={weight:g}" for level, weight in used.items())
+        if len(used) == 1:
+            (name,) = used
+        return Result.of(name, metrics, task, level_weights=used, centred=centred)
+
+    def _thumbnails(self) -> Iterator[bytes | None]:
+        for id in self.ids:
+            row = self.conn.execute(
+                "select jpeg from imgsim_thumbnails where source_table = ? and image_id = ?",
+                [self.space.source_table, id],
+            ).fetchone()
+            yield row[0] if row else None
+
+
+def weight_grid(levels: int) -> list[np.ndarray]:
+    """All level weights in steps of a quarter that sum to 1."""
+    quarters = itertools.combinations_with_replacement(range(levels), GRID_STEPS)
+    return [np.bincount(chosen, minlength=levels) / GRID_STEPS for chosen in quarters]

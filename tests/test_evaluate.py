@@ -1,0 +1,254 @@
+"""`eval`: the metrics against independent accounts of them, and the command as a user sees it."""
+
+import io
+import json
+import sqlite3
+
+import numpy as np
+import pytest
+from conftest import imgsim, rows
+from made import change, expected_scores, make_space, random_vectors
+from PIL import Image
+from sklearn.metrics import average_precision_score, ndcg_score
+
+from datasette_imgsim import evaluate
+
+KINDS = ["cat", "dog", "bird"]
+
+
+@pytest.fixture
+def labelled(tmp_path):
+    """Thirty random vectors of two levels; `kind` is cat, dog or bird, `alone` only once."""
+    path = make_space(
+        tmp_path / "toy.db", random_vectors(30), level_weights={"pool4": 1, "pool5": 3}
+    )
+    change(path, "alter table images add column kind text")
+    for id in range(1, 29):
+        change(path, "update images set kind = ? where id = ?", KINDS[id % 3], id)
+    change(path, "update images set kind = 'alone' where id = 29")
+    return path
+
+
+def report(path, *options):
+    return json.loads(imgsim("eval", path, "--label", "kind", "--json", *options))
+
+
+def result(path, name, *options):
+    (found,) = [r for r in report(path, *options)["results"] if r["name"] == name]
+    return found
+
+
+# The metrics
+
+
+def test_metrics_of_an_example_worked_by_hand():
+    # Ranked: relevant, not, relevant, not, not, not, relevant.
+    scores = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3], np.float32)
+    relevant = np.array([True, False, True, False, False, False, True])
+    ap, p1, p5, r10, ndcg = evaluate.rank_metrics(scores, relevant)
+    assert ap == pytest.approx((1 / 1 + 2 / 3 + 3 / 7) / 3)
+    assert (p1, p5, r10) == (1, 2 / 5, 1)
+    ideal = 1 / np.log2(2) + 1 / np.log2(3) + 1 / np.log2(4)
+    assert ndcg == pytest.approx((1 / np.log2(2) + 1 / np.log2(4) + 1 / np.log2(8)) / ideal)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_metrics_agree_with_scikit_learn(seed):
+    random = np.random.default_rng(seed)
+    scores = random.standard_normal(200).astype(np.float32)
+    relevant = random.random(200) < random.uniform(0.01, 0.6)
+    relevant[random.integers(200)] = True
+    ap, _, _, _, ndcg = evaluate.rank_metrics(scores, relevant)
+    assert ap == pytest.approx(average_precision_score(relevant, scores))
+    assert ndcg == pytest.approx(ndcg_score([relevant], [scores], k=10))
+
+
+def test_recall_counts_all_that_are_relevant():
+    scores = np.arange(40, 0, -1, dtype=np.float32)
+    relevant = np.zeros(40, bool)
+    relevant[[0, 3, 9, 10, 30]] = True
+    assert evaluate.rank_metrics(scores, relevant)[3] == 3 / 5
+
+
+def test_of_equal_scores_the_irrelevant_come_first():
+    same = np.zeros(10, np.float32)
+    relevant = np.arange(10) < 2
+    ap, p1, *_ = evaluate.rank_metrics(same, relevant)
+    assert ap == pytest.approx((1 / 9 + 2 / 10) / 2)
+    assert p1 == 0
+
+
+def test_chance_is_what_random_orders_give_on_average():
+    random = np.random.default_rng(0)
+    task = evaluate.Task.of(["a"] * 4 + ["b"] * 9 + ["c"])
+    drawn = []
+    for _ in range(4000):
+        scores = random.random((14, 14), np.float32)
+        drawn.append(
+            [
+                evaluate.rank_metrics(
+                    np.delete(scores[q], q), np.delete(task.classes == task.classes[q], q)
+                )
+                for q in (0, 5)
+            ]
+        )
+    expected = evaluate.by_chance(task)[[0, 5]]
+    assert np.mean(drawn, axis=0) == pytest.approx(expected, abs=0.02)
+
+
+def test_chance_with_fewer_images_than_metrics_look_at():
+    expected = evaluate.by_chance(evaluate.Task.of(["a", "a", "b"]))
+    assert expected[0] == pytest.approx([3 / 4, 1 / 2, 1 / 5, 1, (1 + 1 / np.log2(3)) / 2])
+
+
+def jpeg(*colours):
+    """A picture of stripes."""
+    image = Image.new("RGB", (90, 60))
+    for number, colour in enumerate(colours):
+        image.paste(colour, (30 * number, 0, 30 * number + 30, 60))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=95)
+    return buffer.getvalue()
+
+
+def test_colour_histograms_know_colours_and_not_places():
+    pictures = [jpeg("red", "red", "blue"), jpeg("blue", "red", "red"), jpeg("red", "blue", "blue")]
+    found = evaluate.histograms(iter([*pictures, None]), 4)
+    assert np.linalg.norm(found[:3], axis=1) == pytest.approx(1)
+    assert not found[3].any()
+    # Compression blurs the borders a little.
+    assert found[0] @ found[1] == pytest.approx(1, abs=0.1)
+    assert found[0] @ found[2] == pytest.approx(2 * (2 / 9) ** 0.5, abs=0.1)
+
+
+@pytest.mark.parametrize("levels,count", [(1, 1), (2, 5), (3, 15), (5, 70)])
+def test_the_grid_holds_all_weights_in_quarters(levels, count):
+    grid = np.array(evaluate.weight_grid(levels))
+    assert len({tuple(weights) for weights in grid}) == count
+    assert (grid.sum(1) == 1).all()
+    assert {tuple(row) for row in np.eye(levels)} <= {tuple(row) for row in grid}
+
+
+# The command
+
+
+def by_hand(path, metric, level_weights=None, over="queries"):
+    """A metric from the scores as an independent account has them."""
+    scores = expected_scores(path, level_weights)
+    kinds = dict(rows(path, "select id, kind from images where kind is not null"))
+    per_class = {}
+    for query, kind in kinds.items():
+        others = [id for id in kinds if id != query]
+        relevant = [kinds[id] == kind for id in others]
+        if any(relevant):
+            value = metric(relevant, [scores[query][id] for id in others])
+            per_class.setdefault(kind, []).append(value)
+    if over == "queries":
+        return np.mean([value for values in per_class.values() for value in values])
+    return np.mean([np.mean(values) for values in per_class.values()])
+
+
+@pytest.mark.parametrize("over", ["queries", "classes"])
+def test_default_level_weights(labelled, over):
+    found = result(labelled, "pool4=0.25,pool5=0.75 (default)")
+    assert found["level_weights"] == {"pool4": 0.25, "pool5": 0.75}
+    expected = by_hand(labelled, average_precision_score, over=over)
+    assert found[f"over_{over}"]["mAP"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_each_level(labelled):
+    for level in ("pool4", "pool5"):
+        expected = by_hand(labelled, average_precision_score, {level: 1})
+        assert result(labelled, level)["over_queries"]["mAP"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_what_takes_part(labelled):
+    found = report(labelled)
+    assert found["space"] == "toy"
+    # 30 has no label; 29 is alone with its own and so no query.
+    assert (found["images"], found["without_label"]) == (29, 1)
+    assert (found["classes"], found["queries"]) == (4, 28)
+
+
+def test_a_space_of_one_level_has_one_row_for_it(tmp_path):
+    path = make_space(tmp_path / "toy.db", random_vectors(8, 4), levels={"pool5": 4})
+    change(path, "update images set year = 2000 + id % 2")
+    found = json.loads(imgsim("eval", path, "--label", "year", "--json"))
+    assert [r["name"] for r in found["results"]] == ["pool5 (default)", "random order"]
+
+
+def test_real_pictures_beat_colours_and_colours_beat_chance(photos):
+    found = json.loads(imgsim("eval", photos / "photos.db", "--label-from-folder", "--json"))
+    network, colours, chance = (r["over_queries"]["mAP"] for r in found["results"])
+    assert found["classes"] == 4 and found["queries"] == 24
+    assert 1 >= network > chance and colours > chance
+    assert chance == pytest.approx(
+        evaluate.by_chance(evaluate.Task.of(list("abcd") * 6))[0, 0], abs=1e-6
+    )
+
+
+def test_sweep_tries_levels_weights_and_centring(labelled):
+    swept = report(labelled, "--sweep")["sweep"]
+    assert len(swept) == 2 * 5
+    maps = [r["over_queries"]["mAP"] for r in swept]
+    assert maps == sorted(maps, reverse=True)
+    (half,) = [r for r in swept if r["name"] == "pool4=0.5,pool5=0.5" and r["centred"]]
+    expected = by_hand(labelled, average_precision_score, {"pool4": 1, "pool5": 1})
+    assert half["over_queries"]["mAP"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_sweep_without_centring(labelled):
+    swept = report(labelled, "--sweep")["sweep"]
+    (found,) = [r for r in swept if r["name"] == "pool5" and not r["centred"]]
+    change(labelled, "update imgsim_spaces set centre = null")
+    expected = by_hand(labelled, average_precision_score, {"pool5": 1})
+    assert found["over_queries"]["mAP"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_sweep_of_many_images_takes_a_sample_of_queries():
+    task = evaluate.Task.of([number % 7 for number in range(5000)])
+    sample = task.sample(evaluate.SWEEP_QUERIES)
+    assert len(sample.queries) == evaluate.SWEEP_QUERIES
+    assert np.array_equal(sample.queries, task.sample(evaluate.SWEEP_QUERIES).queries)
+    assert len(sample.classes) == 5000
+
+
+def test_for_people(photos):
+    text = imgsim("eval", photos / "photos.db", "--label-from-folder", "--sweep")
+    assert "24 images of 4 labels, 24 queries" in text
+    for part in ("mAP", "nDCG@10", "(default)", "colour histogram", "random order",
+                 "mean over labels", "without centring"):  # fmt: skip
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    "options,sentence",
+    [
+        (["--label", "colour"], "The table 'images' has no column 'colour': there is id, year"),
+        (["--label-from-folder"], "The table 'images' has no column 'path': there is id, year"),
+        (["--label", "kind", "--space", "other"], "No space 'other': there is toy"),
+        (["--label", "year"], "All images have the same label"),
+        (["--label", "id"], "No label stands at two images"),
+        (["--label", "empty"], "No image has a label"),
+    ],
+)
+def test_what_cannot_be_measured_is_a_sentence(labelled, options, sentence):
+    change(labelled, "alter table images add column empty text")
+    text = imgsim("eval", labelled, *options, exit_code=1)
+    assert text.startswith("Error: ") and sentence in text
+
+
+@pytest.mark.parametrize("options", [[], ["--label", "kind", "--label-from-folder"]])
+def test_labels_must_be_said_once(labelled, options):
+    assert "--label COLUMN or --label-from-folder" in imgsim(
+        "eval", labelled, *options, exit_code=2
+    )
+
+
+def test_odd_labels(labelled):
+    with sqlite3.connect(labelled) as conn:
+        conn.execute('alter table images add column "sub-ject"')
+        conn.execute("update images set \"sub-ject\" = iif(id % 2, 7, x'ff00')")
+    conn.close()
+    found = json.loads(imgsim("eval", labelled, "--label", "sub-ject", "--json"))
+    assert (found["images"], found["classes"]) == (30, 2)
