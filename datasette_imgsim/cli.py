@@ -126,6 +126,7 @@ def embed(database, images, space_name, device, precision, quiet, retry_failed, 
     embedded, 2 for wrong usage, 130 after Ctrl-C.
     """
     from .ingest import pipeline, settings
+    from .search import calibration
 
     model_options = {name: options.pop(name) for name in MODEL_OPTIONS}
     wanted = None
@@ -144,6 +145,9 @@ def embed(database, images, space_name, device, precision, quiet, retry_failed, 
         retry_failed,
         prune,
     )
+    if summary.space:
+        with closing(_writer(database)) as conn, store.errors_named(database):
+            calibration.renew(conn, store.choose_space(conn, summary.space))
     if not quiet:
         click.echo(_printable(_report(summary, database)))
     if summary.failed:
@@ -223,7 +227,7 @@ def similar(database, query, k, space_name, level_weights, as_json):
 
     A file that exists is taken as a file, whether or not it is in the database.
     """
-    from .search import index, ranking
+    from .search import calibration, index, ranking
 
     with closing(store.open_reader(database)) as conn, store.errors_named(database):
         space = store.choose_space(conn, space_name)
@@ -242,14 +246,24 @@ def similar(database, query, k, space_name, level_weights, as_json):
             own = [found.ids[row]]
         best = ranking.rank(found, vector, k, exclude=own)
         names = _names(conn, space.source_table, [id for id, _ in best])
+        scale = calibration.of(conn, found, weights)
     rows = [
-        {"id": id, "score": score, "percentile": None, "path": names.get(id)} for id, score in best
+        {
+            "id": id,
+            "score": score,
+            "percentile": scale and scale.percentile(score),
+            "path": names.get(id),
+        }
+        for id, score in best
     ]
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
+    if scale and rows:
+        click.echo(f"{'score':>7}  {'closer than':16}  {'id':>6}  path")
     for row in rows:
-        click.echo(f"{row['score']:7.3f}  {row['id']:>6}  {row['path'] or ''}".rstrip())
+        share = f"{calibration.shortened(row['percentile']):>5} % of pairs  " if scale else ""
+        click.echo(f"{row['score']:7.3f}  {share}{row['id']:>6}  {row['path'] or ''}".rstrip())
 
 
 def _embed_file(space, database: Path, query: str):

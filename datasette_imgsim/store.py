@@ -322,6 +322,16 @@ def centre(conn: sqlite3.Connection, space: Space) -> np.ndarray | None:
     return None if blob is None else np.frombuffer(blob, "<f4")
 
 
+def calibration(conn: sqlite3.Connection, space: Space) -> dict | None:
+    """What `search.calibration` has stored of a space, or None."""
+    row = conn.execute("select calibration from imgsim_spaces where id = ?", [space.id]).fetchone()
+    return json.loads(row[0]) if row and row[0] else None
+
+
+def save_calibration(conn: sqlite3.Connection, space: Space, calibration: str) -> None:
+    conn.execute("update imgsim_spaces set calibration = ? where id = ?", [calibration, space.id])
+
+
 def save_versions(conn: sqlite3.Connection, space: Space, versions: dict) -> None:
     conn.execute(
         "update imgsim_spaces set versions = ? where id = ?", [json.dumps(versions), space.id]

@@ -11,7 +11,7 @@ import time
 import urllib.request
 
 import pytest
-from conftest import draw, needed
+from conftest import draw, imgsim, needed
 from serving import GALLERY
 
 pytestmark = pytest.mark.datasette
@@ -261,8 +261,8 @@ def test_images_and_controls_have_names(server, page):
     first = (
         page.get_by_role("list", name="Similar images, best first").get_by_role("listitem").first
     )
-    assert first.get_by_role("link").count() == 2
-    assert "score 0." in first.text_content()
+    assert first.get_by_role("link").count() == 4
+    assert "score 0." in first.text_content() and "of random pairs" in first.text_content()
     unnamed = "images => images.filter(i => !i.alt).length"
     assert page.eval_on_selector_all(".content img", unnamed) == 0
 
@@ -281,6 +281,106 @@ def test_a_strict_policy_blocks_nothing_of_ours(server, page, path):
     assert ours == []
     styled = page.eval_on_selector_all(".content [style], .content style", "all => all.length")
     assert styled == 0
+
+
+@pytest.fixture(scope="module")
+def levelled(photos, plugins, tmp_path_factory):
+    """The address of a server whose default space has three levels."""
+    folder = tmp_path_factory.mktemp("levels")
+    database, images = folder / "photos.db", folder / "images"
+    images.symlink_to(photos / "images")
+    imgsim("embed", database, images, "--quiet", "--levels", "pool2,pool3,conv5_2")
+    process, url = serve(folder, plugins)
+    yield url
+    process.terminate()
+    process.communicate()
+
+
+def names(page):
+    return page.eval_on_selector_all(".imgsim-tile .imgsim-link", "as => as.map(a => a.href)")
+
+
+def moved(page, level, value):
+    """Moves a slider as a hand does and waits for what it changes."""
+    page.eval_on_selector(
+        f"input[name={level}]",
+        "(slider, value) => { slider.value = value;"
+        " slider.dispatchEvent(new Event('input', {bubbles: true})); }",
+        value,
+    )
+
+
+def test_results_follow_the_sliders(levelled, page):
+    page.goto(f"{levelled}{GALLERY}/similar/3")
+    assert page.locator("[data-levels] input").count() == 3 and fits(page)
+    before, sql = names(page), page.text_content(".imgsim-sql")
+    page.evaluate("document.querySelector('.imgsim-tile img').dataset.stays = 'yes'")
+    for value in (60, 20, 0):
+        moved(page, "conv5_2", value)
+    moved(page, "pool3", 50)
+    page.wait_for_url("**level_weights=pool2:1,pool3:0.5")
+    assert names(page) != before and page.text_content(".imgsim-sql") != sql
+    assert "33 %" in page.inner_text("[data-levels] label:nth-of-type(2)")
+    # The picture that was there is the very same, wherever it stands now.
+    assert page.locator("img[data-stays=yes]").count() == 1
+    after = names(page)
+    page.reload()
+    assert names(page) == after
+    assert page.input_value("input[name=pool3]") == "50"
+
+
+def test_a_slider_moved_again_before_the_answer_wins(levelled, page):
+    page.goto(f"{levelled}{GALLERY}/similar/3")
+    for value in range(95, -1, -5):
+        moved(page, "conv5_2", value)
+        page.wait_for_timeout(20)
+    page.wait_for_url("**level_weights=pool2:1,pool3:1")
+
+
+def test_all_sliders_at_zero_ask_for_nothing(levelled, page):
+    page.goto(f"{levelled}{GALLERY}/similar/3")
+    before = names(page)
+    for level in ("pool2", "pool3", "conv5_2"):
+        moved(page, level, 0)
+    page.wait_for_timeout(400)
+    assert names(page) == before and "level_weights" not in page.url
+    assert "–" in page.inner_text("[data-levels] label:nth-of-type(1)")
+
+
+def test_presets_set_the_sliders(levelled, page):
+    page.goto(f"{levelled}{GALLERY}/similar/3?_size=5")
+    page.click("text=colour and texture")
+    page.wait_for_url("**level_weights=pool2:1&_size=5")
+    values = page.eval_on_selector_all("[data-levels] input", "all => all.map(i => i.value)")
+    assert values == ["100", "0", "0"]
+    assert page.get_attribute(".imgsim-preset >> nth=0", "aria-current") == "true"
+    page.click("text=as usual")
+    page.wait_for_url(f"**{GALLERY}/similar/3?_size=5")
+    assert page.get_attribute(".imgsim-preset >> nth=0", "aria-current") is None
+
+
+def test_a_space_of_one_level_has_no_sliders(server, page):
+    page.goto(f"{server}{GALLERY}/similar/3")
+    assert page.locator("[data-levels]").count() == 0
+
+
+def test_examples_are_kept_in_a_basket(levelled, page):
+    page.goto(f"{levelled}{GALLERY}/similar/3")
+    first, last = names(page)[0], names(page)[-1]
+    page.locator(".imgsim-tile").first.get_by_role("link", name="less like").click()
+    page.wait_for_url("**?minus=*")
+    assert first not in names(page) and page.locator(".imgsim-basket li").count() == 1
+    page.locator(".imgsim-tile").last.get_by_role("link", name="more like").click()
+    page.wait_for_url("**plus=**")
+    assert page.locator(".imgsim-basket li").count() == 2 and fits(page)
+    assert loaded(page, ".imgsim-basket img")
+    moved(page, "pool2", 0)
+    page.wait_for_url("**level_weights=**")
+    assert "plus=" in page.url and "minus=" in page.url
+    for left in (1, 0):
+        page.locator(".imgsim-basket").get_by_role("link", name="out").first.click()
+        page.wait_for_function(f"document.querySelectorAll('.imgsim-basket li').length === {left}")
+    assert {first, last} <= {href.split("?")[0] for href in names(page)}
 
 
 def test_table_pages_show_thumbnails(server, page):

@@ -82,9 +82,11 @@ def test_level_weights_decide(folder):
 
 def test_similar_for_people(folder):
     printed = imgsim("similar", folder / "photos.db", 1, "-k", 1, "--space", "fine")
-    score, id, path = printed.split()
-    assert float(score) < 1 and id == "3" or id == "2"
-    assert path.startswith("images/circles/")
+    heading, row = printed.splitlines()
+    assert heading.split() == ["score", "closer", "than", "id", "path"]
+    score, share, *words, id, path = row.split()
+    assert float(score) < 1 and 0 <= float(share) <= 100 and words == ["%", "of", "pairs"]
+    assert id in ("2", "3") and path.startswith("images/circles/")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from html import unescape
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from datasette.app import Datasette
 from serving import GALLERY, ROW_KEYS, all_pages, gallery_of, get_json, group, links, renamed, serve
 
 import datasette_imgsim
-from datasette_imgsim.search import index
+from datasette_imgsim import store
+from datasette_imgsim.search import calibration, index, ranking
 
 pytestmark = pytest.mark.datasette
 
@@ -91,7 +93,7 @@ async def test_similar_json_has_the_documented_shape(photos):
     assert first == {
         "id": first["id"],
         "score": first["score"],
-        "percentile": None,
+        "percentile": first["percentile"],
         "href": f"{GALLERY}/similar/{first['id']}",
         "thumbnail": f"{GALLERY}/thumbnail/{first['id']}.jpg",
     }
@@ -160,7 +162,10 @@ async def test_configured_space_is_the_default(two_spaces):
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("query", ["", "?space=two+levels&level_weights=pool5:1,pool3:.5&_size=5"])
+@pytest.mark.parametrize(
+    "query",
+    ["", "?space=two+levels&level_weights=pool5:1,pool3:.5&_size=5", "?plus=4&minus=9&minus=12"],
+)
 async def test_the_same_in_sql_is_the_same(two_spaces, query):
     ds = serve(two_spaces)
     html = (await ds.client.get(f"{GALLERY}/similar/3{query}")).text
@@ -170,6 +175,63 @@ async def test_the_same_in_sql_is_the_same(two_spaces, query):
     )
     expected = (await get_json(ds, f"{GALLERY}/similar/3.json{query}"))["rows"]
     assert [row["id"] for row in response.json()] == [row["id"] for row in expected]
+
+
+@pytest.mark.asyncio
+async def test_percentiles_are_said_in_words(photos):
+    ds = serve(photos / "photos.db")
+    rows_ = (await get_json(ds, f"{GALLERY}/similar/3.json"))["rows"]
+    assert 0 <= rows_[-1]["percentile"] < rows_[0]["percentile"] <= 100
+    html = (await ds.client.get(f"{GALLERY}/similar/3")).text
+    assert calibration.in_words(rows_[0]["percentile"]) in html
+    assert f"The first is {calibration.in_words(rows_[0]['percentile'])}." in html
+
+
+@pytest.mark.asyncio
+async def test_a_line_is_drawn_where_chance_begins(photos):
+    ds = serve(photos / "photos.db")
+    html = (await ds.client.get(f"{GALLERY}/similar/3")).text
+    above, below = html.split('class="imgsim-chance"')
+    with closing(sqlite3.connect(photos / "photos.db")) as conn:
+        space = store.choose_space(conn)
+        vectors = index.load(conn, space)
+        chance = calibration.of(conn, vectors, ranking.weights(space)).chance
+    score = r"imgsim-score.+?</span>(-?[0-9.]+)</span>"
+    assert all(float(text) > chance - 1e-3 for text in re.findall(score, above))
+    assert all(float(text) <= chance + 1e-3 for text in re.findall(score, below))
+
+
+@pytest.mark.asyncio
+async def test_examples_can_be_added_and_taken_out(photos):
+    ds = serve(photos / "photos.db")
+    path = f"{GALLERY}/similar/3"
+    html = (await ds.client.get(f"{path}?minus=9&_size=5")).text
+    assert f"{path}?minus=9&_size=5" not in links(html)
+    # Taking 9 out, and making 9's opposite of another image.
+    assert f"{path}?_size=5" in links(html)
+    first = (await get_json(ds, f"{path}.json?minus=9&_size=5"))["rows"][0]["id"]
+    assert f"{path}?plus={first}&minus=9&_size=5" in links(html)
+    assert f"{path}?minus=9&minus={first}&_size=5" in links(html)
+
+
+@pytest.mark.asyncio
+async def test_examples_change_the_ranking_and_are_left_out(photos):
+    ds = serve(photos / "photos.db")
+    plain = await get_json(ds, f"{GALLERY}/similar/3.json")
+    far = plain["rows"][-1]["id"]
+    near = plain["rows"][0]["id"]
+    moved = await get_json(ds, f"{GALLERY}/similar/3.json?plus={far}&minus={near}")
+    assert (moved["query"]["plus"], moved["query"]["minus"]) == ([far], [near])
+    ids = [row["id"] for row in moved["rows"]]
+    assert not {3, far, near} & set(ids) and len(ids) == 21
+    assert ids != [row["id"] for row in plain["rows"] if row["id"] not in (far, near)]
+
+
+@pytest.mark.asyncio
+async def test_an_unknown_example_is_named(photos):
+    ds = serve(photos / "photos.db")
+    answer = await get_json(ds, f"{GALLERY}/similar/3.json?plus=99", 404)
+    assert "There is no image '99'" in answer["error"]
 
 
 @pytest.mark.asyncio

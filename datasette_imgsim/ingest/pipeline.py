@@ -71,6 +71,8 @@ class Summary:
     failed_before: int = 0
     pruned: int = 0
     interrupted: bool = False
+    space: str | None = None
+    """The name of the space that was worked on; None where there was nothing to embed."""
     seconds: float = 0.0
 
     @property
@@ -446,6 +448,7 @@ def embed_folder(
             summary.pruned = prune(conn, gone, found, paths, base)
         store.forget_orphans(conn, SOURCE_TABLE)
         store.centre_if_due(conn, store.choose_space(conn, space.name))
+        summary.space = space.name
     return summary
 
 

@@ -70,6 +70,36 @@ def of_image(index: Index, row: int, weights: np.ndarray) -> np.ndarray:
     return index.matrix[row] * per_number(index.space, weights)
 
 
+def of_examples(
+    index: Index, row: int, plus: Collection[int], minus: Collection[int], weights: np.ndarray
+) -> np.ndarray:
+    """The query vector (dimensions,) of an image, drawn to some rows and away from others.
+
+    Per level, the unit vector of: image + mean of `plus` - half the mean of `minus` (after Rocchio
+    1971, Relevance Feedback in Information Retrieval).
+    """
+    if not plus and not minus:
+        return of_image(index, row, weights)
+    moved = index.matrix[row].copy()
+    for rows, share in ((plus, 1), (minus, -0.5)):
+        if rows:
+            moved += share * index.matrix[list(rows)].mean(axis=0)
+    for part in index.space.slices.values():
+        moved[part] /= max(np.linalg.norm(moved[part]), 1e-12)
+    return moved * per_number(index.space, weights)
+
+
+def example_rows(index: Index, name: str, ids: Collection) -> list[int]:
+    """The rows of the images that `plus` or `minus` names. Raises ImgsimError."""
+    found = []
+    for id in ids:
+        row = index.row(id)
+        if row is None:
+            raise ImgsimError(f"{name} names the image {id!r}, which has no vector in this space")
+        found.append(row)
+    return found
+
+
 def of_vector(index: Index, vector: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The query vector (dimensions,) of a raw vector that is not in the index."""
     moved = centred(index.space, index.centre, vector[None])[0]

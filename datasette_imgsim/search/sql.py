@@ -16,12 +16,15 @@ from sqlite_utils import hookimpl
 from .. import schema, store
 from ..errors import ImgsimError
 from ..store import Space
-from . import index, ranking
+from . import calibration, index, ranking
+from .calibration import Calibration
 from .index import Cache, Index
 
 DEFAULT_K = 20
 OPTIONS = ("level_weights", "space")
+SIMILAR_OPTIONS = ("level_weights", "minus", "plus", "space")
 VECTOR_OPTIONS = ("level_weights", "ranked", "space")
+STATUS_OPTIONS = ("level_weights", "minus", "plus", "ranked", "space")
 # Calls that follow one another more closely than this are taken to be of one statement.
 SECONDS_OF_PAUSE = 0.2
 
@@ -34,9 +37,12 @@ class View:
     key: str
     weights: np.ndarray
     ranked: bool
+    plus: list
+    minus: list
     # A statement mostly compares with one and the same image: what was made of the last ones.
     queries: dict = field(default_factory=dict)
     raws: dict = field(default_factory=dict)
+    calibrations: list = field(default_factory=list)
 
 
 class Functions:
@@ -77,24 +83,28 @@ class Functions:
             self.began = now
 
     def similar_to(self, id, k=DEFAULT_K, options="{}"):
-        k, view = _count(k), self._view(options)
+        k, view = _count(k), self._view(options, SIMILAR_OPTIONS)
         vectors = self._index(view.space)
         row = vectors.row(id)
         if row is None:
             return "[]"
-        own, query = vectors.ids[row], ranking.of_image(vectors, row, view.weights)
+        plus = ranking.example_rows(vectors, "plus", view.plus)
+        minus = ranking.example_rows(vectors, "minus", view.minus)
+        query = ranking.of_examples(vectors, row, plus, minus, view.weights)
+        left_out = [vectors.ids[each] for each in (row, *plus, *minus)]
+        scale = self._calibration(view)
         return json.dumps(
             [
-                {"id": id, "score": score, "percentile": None}
-                for id, score in self._present(vectors, query, k, own)
+                {"id": id, "score": score, "percentile": scale and scale.percentile(score)}
+                for id, score in self._present(vectors, query, k, left_out)
             ]
         )
 
-    def _present(self, vectors: Index, query: np.ndarray, k: int, own) -> list[tuple]:
+    def _present(self, vectors: Index, query: np.ndarray, k: int, left_out: list) -> list[tuple]:
         """The k best that still are in the source table: a row may have been deleted by hand."""
-        wanted = k
+        wanted, own = k, left_out[0]
         while True:
-            found = ranking.rank(vectors, query, wanted, exclude=[own])
+            found = ranking.rank(vectors, query, wanted, exclude=left_out)
             there = self._there(vectors, [own, *(id for id, _ in found)])
             present = [(id, score) for id, score in found if id in there]
             if own not in there:
@@ -102,6 +112,23 @@ class Functions:
             if len(present) >= k or len(found) < wanted:
                 return present[:k]
             wanted *= 2
+
+    def _calibration(self, view: View) -> Calibration | None:
+        if not view.calibrations:
+            found = calibration.of(self.conn, self._index(view.space), view.weights)
+            view.calibrations.append(found)
+        return view.calibrations[0]
+
+    def imgsim_percentile(self, score, options="{}"):
+        if isinstance(score, str):
+            try:
+                score = float(score)
+            except ValueError:
+                pass
+        if not isinstance(score, (int, float)):
+            raise ImgsimError(f"A score is a number from -1 to 1, not {score!r:.60}")
+        found = self._calibration(self._view(options))
+        return found and found.percentile(score)
 
     def _there(self, vectors: Index, ids: list) -> set:
         key = store.quoted(vectors.key)
@@ -172,7 +199,7 @@ class Functions:
 
     def imgsim_status(self, options="{}"):
         try:
-            space = self._new_view(options, VECTOR_OPTIONS).space
+            space = self._new_view(options, STATUS_OPTIONS).space
             vectors = self.cache.get(self.conn, space, wait=0)
         except ImgsimError as ex:
             return str(ex)
@@ -228,7 +255,8 @@ class Functions:
         space = store.choose_space(self.conn, parsed.get("space"), configured=self.configured)
         key, _ = store.primary_key(self.conn, space.source_table)
         weights = ranking.weights(space, parsed.get("level_weights"))
-        return View(space, key, weights, bool(parsed.get("ranked")))
+        examples = [parsed.get(name) or [] for name in ("plus", "minus")]
+        return View(space, key, weights, bool(parsed.get("ranked")), *examples)
 
     def _index(self, space: Space) -> Index:
         found = self.indexes.get(space.id, lambda: None)()
@@ -256,9 +284,17 @@ def _parse(options, known: tuple) -> dict:
             raise ImgsimError(f"No option {name!r}: there is {store.listed(known)}")
     if not isinstance(parsed.get("space"), (str, type(None))):
         raise ImgsimError("The option space is the name of a space, as text")
+    for name in ("plus", "minus"):
+        ids = parsed.get(name) or []
+        if not isinstance(ids, list) or not all(_is_id(id) for id in ids):
+            raise ImgsimError(f"The option {name} is a list of ids, such as [3, 9]")
     if not isinstance(parsed.get("ranked"), (bool, type(None))):
         raise ImgsimError("The option ranked is true or false")
     return parsed
+
+
+def _is_id(id) -> bool:
+    return isinstance(id, (int, float, str)) and not isinstance(id, bool)
 
 
 def _count(k) -> int:
@@ -276,6 +312,7 @@ ARITIES = {
     "similar_to": (1, 2, 3),
     "imgsim_score": (2, 3),
     "imgsim_distance": (2, 3),
+    "imgsim_percentile": (1, 2),
     "imgsim_vector": (1, 2),
     "imgsim_status": (0, 1),
 }

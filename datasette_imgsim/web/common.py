@@ -7,7 +7,7 @@ import posixpath
 import sqlite3
 import urllib.parse
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
 
@@ -17,7 +17,8 @@ from datasette.utils import add_cors_headers, tilde_decode, tilde_encode
 
 from .. import compat, schema, store
 from ..errors import ImgsimError
-from ..search import index, ranking
+from ..search import calibration, index, ranking
+from ..search.calibration import Calibration
 from . import config
 
 PAGE_SIZE, MAX_PAGE_SIZE = 40, 200
@@ -150,16 +151,37 @@ class Options:
     level_weights: str | None
     size: int
     next: str | None
+    plus: tuple[str, ...] = ()
+    """Images that results should be more like, as keys in a URL."""
+    minus: tuple[str, ...] = ()
+    """Images that results should be less like."""
 
     def query(self, **more) -> str:
         """The part of a URL from '?' on that keeps the space and the level weights."""
         values = {"space": self.space, "level_weights": self.level_weights, **more}
-        kept = {name: value for name, value in values.items() if value is not None}
+        kept = {name: value for name, value in values.items() if value not in (None, ())}
         # pool5:1,pool3:.5 stays readable.
-        return "?" + urllib.parse.urlencode(kept, safe=":,") if kept else ""
+        return "?" + urllib.parse.urlencode(kept, safe=":,", doseq=True) if kept else ""
 
     def paged(self, next: str | None) -> str:
-        return self.query(_size=self.size if self.size != PAGE_SIZE else None, _next=next)
+        """The part of a URL from '?' on that keeps everything and leads to another page."""
+        size = self.size if self.size != PAGE_SIZE else None
+        return self.query(plus=self.plus, minus=self.minus, _size=size, _next=next)
+
+    def moved(self, id, to: str | None) -> str:
+        """The same with an image as an example: `to` is 'plus', 'minus' or None for neither."""
+        key = str(id)
+        sides = {
+            name: tuple(each for each in getattr(self, name) if each != key)
+            for name in ("plus", "minus")
+        }
+        if to:
+            sides[to] += (key,)
+        return replace(self, **sides).paged(None)
+
+    def weighted(self, level_weights: str | None) -> str:
+        """The same with other level weights, written as in a URL."""
+        return replace(self, level_weights=level_weights).paged(None)
 
     @property
     def start(self) -> int:
@@ -183,6 +205,8 @@ def options_of(request) -> Options:
         request.args.get("level_weights") or None,
         int(size),
         request.args.get("_next") or None,
+        tuple(dict.fromkeys(request.args.getlist("plus"))),
+        tuple(dict.fromkeys(request.args.getlist("minus"))),
     )
 
 
@@ -222,18 +246,35 @@ class Tile:
     row: str
     thumbnail: str | None
     score: float | None = None
+    percentile: float | None = None
+
+    @property
+    def share(self) -> str:
+        """The percentile with as few digits as tell it from 100."""
+        return calibration.shortened(self.percentile)
+
+    @property
+    def words(self) -> str:
+        """What the score means."""
+        return calibration.in_words(self.percentile)
 
     def json(self) -> dict:
         return {
             "id": self.id,
             "score": self.score,
-            "percentile": None,
+            "percentile": self.percentile,
             "href": self.href,
             "thumbnail": self.thumbnail,
         }
 
 
-def tiles(conn, source: Source, options: Options, scored: Iterable[tuple]) -> list[Tile | None]:
+def tiles(
+    conn,
+    source: Source,
+    options: Options,
+    scored: Iterable[tuple],
+    scale: Calibration | None = None,
+) -> list[Tile | None]:
     """A tile for each (id, score); None where the row has gone from the source table."""
     scored = list(scored)
     known = _described(conn, source, [id for id, _score in scored])
@@ -245,6 +286,7 @@ def tiles(conn, source: Source, options: Options, scored: Iterable[tuple]) -> li
             source.row(id),
             source.thumbnail(id) if known[id][1] else None,
             score,
+            scale and scale.percentile(score),
         )
         if id in known
         else None
@@ -279,15 +321,18 @@ class Results:
 
     tiles: list[Tile]
     next: str | None
+    chance: float | None
+    """The score up to which chance reaches (`Calibration.chance`), or None while it is unknown."""
 
 
-def ranked(conn, source, options, vectors: index.Index, query, exclude=()) -> Results:
+def ranked(conn, source, options, vectors: index.Index, query, weights, exclude=()) -> Results:
     """A page of the images most like `query`. `next` is a place in the ranking."""
     start, size = options.start, options.size
+    scale = calibration.of(conn, vectors, weights)
     wanted = start + size + 1
     while True:
         scored = ranking.rank(vectors, query, wanted, exclude)
-        found = tiles(conn, source, options, scored[start:])
+        found = tiles(conn, source, options, scored[start:], scale)
         places = [place for place, tile in enumerate(found) if tile]
         # Rows deleted by hand are made up for by those that follow.
         if len(places) > size or len(scored) < wanted:
@@ -295,7 +340,7 @@ def ranked(conn, source, options, vectors: index.Index, query, exclude=()) -> Re
         wanted *= 2
     shown = places[:size]
     following = str(start + shown[-1] + 1) if len(places) > size else None
-    return Results([found[place] for place in shown], following)
+    return Results([found[place] for place in shown], following, scale and scale.chance)
 
 
 # Answers

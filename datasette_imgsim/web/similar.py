@@ -40,6 +40,8 @@ class Found:
     space: store.Space
     spaces: list[str]
     level_weights: dict[str, float]
+    plus: list[Tile]
+    minus: list[Tile]
     sql: str
     results: Results | None
     """None while the space is loading, and for an image without a vector."""
@@ -70,6 +72,8 @@ async def similar(datasette, request, source):
                     "href": found.image.href,
                     "thumbnail": found.image.thumbnail,
                     "level_weights": found.level_weights,
+                    "plus": [tile.id for tile in found.plus],
+                    "minus": [tile.id for tile in found.minus],
                 },
                 "rows": [tile.json() for tile in found.results.tiles],
                 **next_link(source, request, f"{path}.json", options, following),
@@ -84,6 +88,7 @@ async def similar(datasette, request, source):
         "source": source,
         "options": options,
         "found": found,
+        "presets": presets(found.space),
         "large": source.large(found.image.id),
         "path": path,
         "start": start,
@@ -100,6 +105,9 @@ def _found(conn, source: Source, options: Options, text: str) -> Found:
     space = chosen_space(conn, source, options)
     weights, level_weights = chosen_weights(space, options)
     id = find_key(conn, source, text)
+    plus, minus = (
+        [find_key(conn, source, each) for each in names] for names in (options.plus, options.minus)
+    )
     results = loading = missing = None
     try:
         vectors = vectors_of(conn, source, space)
@@ -110,8 +118,13 @@ def _found(conn, source: Source, options: Options, text: str) -> Found:
                 "run 'datasette imgsim embed' again, or choose another space"
             )
         else:
-            query = ranking.of_image(vectors, row, weights)
-            results = ranked(conn, source, options, vectors, query, exclude=[id])
+            examples = (
+                ranking.example_rows(vectors, name, ids)
+                for name, ids in (("plus", plus), ("minus", minus))
+            )
+            query = ranking.of_examples(vectors, row, *examples, weights)
+            left_out = [id, *plus, *minus]
+            results = ranked(conn, source, options, vectors, query, weights, left_out)
     except index.Loading as ex:
         loading = ex
     return Found(
@@ -119,14 +132,35 @@ def _found(conn, source: Source, options: Options, text: str) -> Found:
         space=space,
         spaces=[each.name for each in store.spaces(conn, source.table)],
         level_weights=level_weights,
-        sql=_sql(conn, source, space, options, id),
+        plus=tiles(conn, source, options, [(each, None) for each in plus]),
+        minus=tiles(conn, source, options, [(each, None) for each in minus]),
+        sql=_sql(conn, source, space, options, id, {"plus": plus, "minus": minus}),
         results=results,
         loading=loading,
         missing=missing,
     )
 
 
-def _sql(conn, source: Source, space: store.Space, options: Options, id) -> str:
+def presets(space: store.Space) -> dict[str, str]:
+    """Ways to look, each with the level weights that make it, as in a URL.
+
+    What comes early in a network answers to colours and textures, what comes last to objects
+    (Zeiler & Fergus 2014, arXiv 1311.2901).
+    """
+    names = ("colour and texture", "pattern", "object")
+    levels = list(space.levels)
+    if len(levels) < 2:
+        return {}
+    if len(levels) == 2:
+        names = (names[0], names[2])
+    third = len(levels) / len(names)
+    parts = [levels[round(n * third) : round((n + 1) * third)] for n in range(len(names))]
+    return {name: ",".join(f"{level}:1" for level in part) for name, part in zip(names, parts)}
+
+
+def _sql(
+    conn, source: Source, space: store.Space, options: Options, id, examples: dict[str, list]
+) -> str:
     """The query that gives the first page of these results."""
     arguments = [str(id) if isinstance(id, int) else _literal(str(id)), str(options.size)]
     given = {}
@@ -134,6 +168,7 @@ def _sql(conn, source: Source, space: store.Space, options: Options, id) -> str:
         given["space"] = space.name
     if options.level_weights:
         given["level_weights"] = ranking.parse_level_weights(options.level_weights)
+    given |= {name: ids for name, ids in examples.items() if ids}
     if given:
         arguments.append(_literal(json.dumps(given)))
     key = f"image.{store.quoted(source.key)}"

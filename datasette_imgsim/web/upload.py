@@ -54,7 +54,7 @@ async def search(datasette, request, source):
     def results(conn):
         vectors = vectors_of(conn, source, space)
         query = ranking.of_vector(vectors, picture.vector, weights)
-        return ranked(conn, source, options, vectors, query)
+        return ranked(conn, source, options, vectors, query, weights)
 
     found = await source.db.execute_fn(results)
     if "text/html" in request.headers.get("accept", ""):

@@ -1,0 +1,161 @@
+"""What a score is worth: percentiles among random pairs, and how far chance reaches."""
+
+import json
+import sqlite3
+from contextlib import closing
+
+import numpy as np
+import pytest
+from conftest import TOY, draw_groups, imgsim, rows
+from made import answer, change, expected_scores, make_space, random_vectors, space_of
+
+from datasette_imgsim import store
+from datasette_imgsim.search import calibration, index, ranking
+
+
+@pytest.fixture
+def toys(tmp_path):
+    return make_space(tmp_path / "toy.db", random_vectors(30))
+
+
+def all_scores(path, level_weights=None):
+    scores = expected_scores(path, level_weights)
+    return np.array([scores[a][b] for a in scores for b in scores if a < b])
+
+
+def renew(path):
+    with closing(store.open_writer(path)) as conn:
+        calibration.renew(conn, space_of(conn))
+
+
+def stored(path):
+    (text,) = rows(path, "select calibration from imgsim_spaces")
+    return text and json.loads(text)
+
+
+@pytest.mark.parametrize("is_stored", [True, False])
+@pytest.mark.parametrize("score", [-0.5, -0.1, 0.0, 0.2, 0.5])
+def test_a_percentile_is_the_share_of_pairs_that_score_less(toys, score, is_stored):
+    if is_stored:
+        renew(toys)
+    expected = 100 * np.mean(all_scores(toys) < score)
+    assert answer(toys, "select imgsim_percentile(?)", score) == pytest.approx(expected, abs=0.5)
+
+
+def test_other_level_weights_have_percentiles_of_their_own(toys):
+    renew(toys)
+    options = '{"level_weights": {"pool5": 1}}'
+    expected = 100 * np.mean(all_scores(toys, {"pool5": 1}) < 0.3)
+    found = answer(toys, "select imgsim_percentile(0.3, ?)", options)
+    assert found == pytest.approx(expected, abs=0.5)
+    assert found != answer(toys, "select imgsim_percentile(0.3)")
+
+
+def test_results_carry_the_percentile_of_their_score(toys):
+    for row in json.loads(answer(toys, "select similar_to(1, 30)")):
+        assert row["percentile"] == answer(toys, "select imgsim_percentile(?)", row["score"])
+
+
+def test_it_is_stored_when_a_run_ends(tmp_path, toy):
+    draw_groups(tmp_path / "images")
+    imgsim("embed", tmp_path / "photos.db", tmp_path / "images", *TOY)
+    found = stored(tmp_path / "photos.db")
+    assert found["pairs"] == 24 * 23 // 2 and found["weights"] == [1]
+    assert found["scores"] == sorted(found["scores"])
+    assert (found["percentiles"][0], found["percentiles"][-1]) == (0, 100)
+
+
+def test_it_is_renewed_where_vectors_changed_and_only_then(tmp_path, toy):
+    database, images = tmp_path / "photos.db", tmp_path / "images"
+    draw_groups(images, count=2)
+    imgsim("embed", database, images, *TOY)
+    change(database, "update imgsim_spaces set calibration = json_set(calibration, '$.mark', 1)")
+    imgsim("embed", database, images)
+    assert stored(database)["mark"] == 1
+    draw_groups(images, count=3)
+    imgsim("embed", database, images)
+    assert "mark" not in stored(database) and stored(database)["pairs"] == 12 * 11 // 2
+
+
+@pytest.mark.parametrize("count,known", [(1, False), (2, False), (3, True)])
+def test_few_images_have_no_percentile(tmp_path, count, known):
+    path = make_space(tmp_path / "toy.db", random_vectors(count))
+    renew(path)
+    assert (stored(path) is not None) == known
+    assert (answer(path, "select imgsim_percentile(0.5)") is not None) == known
+
+
+def test_copies_of_one_image(tmp_path):
+    path = make_space(tmp_path / "toy.db", np.ones((5, 10)))
+    renew(path)
+    assert answer(path, "select imgsim_percentile(1)") == 0
+    (first, *_) = json.loads(answer(path, "select similar_to(1)"))
+    assert (first["score"], first["percentile"]) == (1, 0)
+
+
+def test_damaged_vectors_are_passed_over(toys):
+    change(toys, "update imgsim_vectors set vector = x'00' where image_id = 3")
+    renew(toys)
+    assert stored(toys)["pairs"] == 29 * 28 // 2
+
+
+@pytest.mark.parametrize("count,wanted", [(3, 10), (5, 10), (1000, 500)])
+def test_pairs_are_of_different_images(count, wanted):
+    left, right = calibration.pairs(count, wanted)
+    assert len(left) == len(right) == min(wanted, count * (count - 1) // 2)
+    assert (left != right).all() and 0 <= min(left.min(), right.min())
+    assert max(left.max(), right.max()) < count
+    assert np.array_equal(left, calibration.pairs(count, wanted)[0])
+
+
+def test_a_large_space_is_sampled(tmp_path, monkeypatch):
+    monkeypatch.setattr(calibration, "IMAGES", 50)
+    monkeypatch.setattr(calibration, "PAIRS", 400)
+    path = make_space(tmp_path / "toy.db", random_vectors(200))
+    renew(path)
+    assert stored(path)["pairs"] == 400
+    expected = 100 * np.mean(all_scores(path) < 0.2)
+    assert answer(path, "select imgsim_percentile(0.2)") == pytest.approx(expected, abs=12)
+
+
+def test_chance_ends_below_what_is_truly_alike(tmp_path):
+    random = np.random.default_rng(0)
+    groups = np.abs(random.standard_normal((8, 60)))
+    vectors = np.repeat(groups, 6, axis=0) + 0.3 * np.abs(random.standard_normal((48, 60)))
+    path = make_space(tmp_path / "toy.db", vectors, levels={"pool5": 60})
+    with closing(sqlite3.connect(path)) as conn:
+        space = space_of(conn)
+        chance = calibration.of(conn, index.load(conn, space), ranking.weights(space)).chance
+    scores = expected_scores(path)
+    within = [
+        scores[a][b] for a in scores for b in scores if a < b and (a - 1) // 6 == (b - 1) // 6
+    ]
+    apart = [scores[a][b] for a in scores for b in scores if (a - 1) // 6 != (b - 1) // 6]
+    assert np.mean(np.array(within) > chance) > 0.95
+    assert np.mean(np.array(apart) > chance) < 0.05
+
+
+@pytest.mark.parametrize(
+    "percentile,text",
+    [
+        (0, "closer than 0 % of random pairs"),
+        (42.9, "closer than 42 % of random pairs"),
+        (99.19, "closer than 99.1 % of random pairs"),
+        (99.987, "closer than 99.98 % of random pairs"),
+        (99.9999, "closer than 99.99 % of random pairs"),
+        (100, "closer than all random pairs"),
+    ],
+)
+def test_words(percentile, text):
+    assert calibration.in_words(percentile) == text
+
+
+def test_similar_says_it_on_the_command_line(tmp_path, toy):
+    draw_groups(tmp_path / "images", count=3)
+    database = tmp_path / "photos.db"
+    imgsim("embed", database, tmp_path / "images", *TOY)
+    first = json.loads(imgsim("similar", database, 1, "--json"))[0]
+    assert 0 <= first["percentile"] <= 100
+    assert f"{calibration.shortened(first['percentile'])} % of pairs" in imgsim(
+        "similar", database, 1
+    )
