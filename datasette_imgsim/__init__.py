@@ -42,6 +42,13 @@ def render_cell(row, value, column, table, database, datasette):
 
 
 @hookimpl
+def filters_from_request(request, datasette):
+    from .web import filters
+
+    return filters.filters_from_request(datasette, request)
+
+
+@hookimpl
 def extra_css_urls(database, table, view_name, datasette):
     from .web import tables
 
@@ -49,10 +56,10 @@ def extra_css_urls(database, table, view_name, datasette):
 
 
 @hookimpl
-def table_actions(datasette, database, table):
+def table_actions(datasette, actor, database, table):
     from .web import tables
 
-    return tables.table_actions(datasette, database, table)
+    return tables.table_actions(datasette, actor, database, table)
 
 
 @hookimpl

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import posixpath
 import sqlite3
 import urllib.parse
@@ -51,8 +52,17 @@ class Source:
         return Path(self.db.path or ".").absolute().parent
 
     @property
+    def rows(self) -> str:
+        """Datasette's own page of the table."""
+        return str(self.datasette.urls.table(self.db.name, self.table))
+
+    def rows_like(self, id) -> str:
+        """That page, filtered."""
+        return f"{self.rows}?{urllib.parse.urlencode({'_similar_to': str(id)})}"
+
+    @property
     def gallery(self) -> str:
-        return f"{self.datasette.urls.table(self.db.name, self.table)}/-/imgsim"
+        return f"{self.rows}/-/imgsim"
 
     def similar(self, id) -> str:
         return f"{self.gallery}/similar/{tilde_encode(str(id))}"
@@ -138,6 +148,12 @@ def find_key(conn: sqlite3.Connection, source: Source, text: str):
         if row:
             return row[0]
     raise Refused(404, f"There is no image {text!r} in the table {source.table!r}")
+
+
+def label_of(conn: sqlite3.Connection, source: Source, id) -> str:
+    """What people call the image."""
+    ((label, _has_thumbnail),) = _described(conn, source, [id]).values()
+    return source.name(id, label)
 
 
 # What a request asks for
@@ -341,6 +357,42 @@ def ranked(conn, source, options, vectors: index.Index, query, weights, exclude=
     shown = places[:size]
     following = str(start + shown[-1] + 1) if len(places) > size else None
     return Results([found[place] for place in shown], following, scale and scale.chance)
+
+
+def similar_sql(conn, source: Source, space: store.Space, id, k: int, options: dict) -> str:
+    """The query that gives the rows of the k images most like one, best first."""
+    arguments = [str(id) if isinstance(id, int) else _literal(str(id)), str(k)]
+    given = sql_options(conn, source, space) | options
+    if given:
+        arguments.append(_literal(json.dumps(given)))
+    key = f"image.{store.quoted(source.key)}"
+    return (
+        f"select round(json_extract(found.value, '$.score'), 3) as score, image.*\n"
+        f"from json_each(similar_to({', '.join(arguments)})) as found\n"
+        f"join {store.quoted(source.table)} as image\n"
+        f"  on {key} = json_extract(found.value, '$.id')\n"
+        f"order by found.key"
+    )
+
+
+def sql_options(conn, source: Source, space: store.Space) -> dict:
+    """The options without which the SQL functions would use another space."""
+    try:
+        usual = store.choose_space(conn, configured=source.config.space).name
+    except ImgsimError:
+        usual = None
+    return {} if usual == space.name else {"space": space.name}
+
+
+def _literal(text: str) -> str:
+    return "'{}'".format(text.replace("'", "''"))
+
+
+async def sql_url(datasette, actor, database: str, sql: str) -> str | None:
+    """Where a query can be run, for an actor who may."""
+    if not await compat.can_execute_sql(datasette, actor, database):
+        return None
+    return f"{datasette.urls.database(database)}?{urllib.parse.urlencode({'sql': sql})}"
 
 
 # Answers

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import urllib.parse
 from dataclasses import dataclass
 
 from datasette.utils import tilde_decode
 
 from .. import compat, store
-from ..errors import ImgsimError
 from ..search import index, ranking
 from .common import (
     Options,
@@ -27,6 +24,8 @@ from .common import (
     options_of,
     page,
     ranked,
+    similar_sql,
+    sql_url,
     tiles,
     vectors_of,
 )
@@ -94,7 +93,8 @@ async def similar(datasette, request, source):
         "start": start,
         "next_url": path + options.paged(following) if following else None,
         "previous_url": path + options.paged(previous) if start else None,
-        "sql_url": await _sql_url(datasette, request, source, found.sql),
+        "rows_like_url": source.rows_like(found.image.id),
+        "sql_url": await sql_url(datasette, request.actor, source.db.name, found.sql),
         "alternate_url_json": f"{path}.json{options.paged(options.next)}",
     }
     status = 404 if found.missing else 200
@@ -134,7 +134,7 @@ def _found(conn, source: Source, options: Options, text: str) -> Found:
         level_weights=level_weights,
         plus=tiles(conn, source, options, [(each, None) for each in plus]),
         minus=tiles(conn, source, options, [(each, None) for each in minus]),
-        sql=_sql(conn, source, space, options, id, {"plus": plus, "minus": minus}),
+        sql=similar_sql(conn, source, space, id, options.size, _given(options, plus, minus)),
         results=results,
         loading=loading,
         missing=missing,
@@ -158,43 +158,12 @@ def presets(space: store.Space) -> dict[str, str]:
     return {name: ",".join(f"{level}:1" for level in part) for name, part in zip(names, parts)}
 
 
-def _sql(
-    conn, source: Source, space: store.Space, options: Options, id, examples: dict[str, list]
-) -> str:
-    """The query that gives the first page of these results."""
-    arguments = [str(id) if isinstance(id, int) else _literal(str(id)), str(options.size)]
-    given = {}
-    if space.name != _space_of_sql(conn, source):
-        given["space"] = space.name
-    if options.level_weights:
-        given["level_weights"] = ranking.parse_level_weights(options.level_weights)
-    given |= {name: ids for name, ids in examples.items() if ids}
-    if given:
-        arguments.append(_literal(json.dumps(given)))
-    key = f"image.{store.quoted(source.key)}"
-    return (
-        f"select round(json_extract(found.value, '$.score'), 3) as score, image.*\n"
-        f"from json_each(similar_to({', '.join(arguments)})) as found\n"
-        f"join {store.quoted(source.table)} as image\n"
-        f"  on {key} = json_extract(found.value, '$.id')\n"
-        f"order by found.key"
-    )
-
-
-def _space_of_sql(conn, source: Source) -> str | None:
-    """The space that the SQL functions use where none is named."""
-    try:
-        return store.choose_space(conn, configured=source.config.space).name
-    except ImgsimError:
-        return None
-
-
-def _literal(text: str) -> str:
-    return "'{}'".format(text.replace("'", "''"))
-
-
-async def _sql_url(datasette, request, source: Source, sql: str) -> str | None:
-    if not await compat.can_execute_sql(datasette, request.actor, source.db.name):
-        return None
-    path = datasette.urls.database(source.db.name)
-    return f"{path}?{urllib.parse.urlencode({'sql': sql})}"
+def _given(options: Options, plus: list, minus: list) -> dict:
+    """What the SQL function must be told to rank as the page does."""
+    weights = options.level_weights
+    given = {
+        "level_weights": ranking.parse_level_weights(weights) if weights else None,
+        "plus": plus,
+        "minus": minus,
+    }
+    return {name: value for name, value in given.items() if value}

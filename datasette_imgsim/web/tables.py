@@ -10,7 +10,9 @@ from markupsafe import Markup
 
 from .. import compat, store
 from ..errors import ImgsimError
-from .common import label_column, source_tables
+from ..search import calibration
+from . import filters
+from .common import label_column, source_tables, sql_url
 
 # A table page asks once for each of its cells.
 REMEMBERED_SECONDS = 2
@@ -56,12 +58,24 @@ async def render_cell(datasette, database, table, row, column, value):
     name = str(id) if value is None or isinstance(value, bytes) else str(value)
     encoded, page = tilde_encode(str(id)), _page(datasette, database, table)
     return Markup(
-        '<a class="imgsim-cell" href="{}"><img src="{}" alt="Similar to {}" loading="lazy"></a>{}'
+        '<a class="imgsim-cell" href="{}"><img src="{}" alt="Similar to {}" loading="lazy"></a>{}{}'
     ).format(
         f"{page}/similar/{encoded}",
         f"{page}/thumbnail/{encoded}.jpg",
         name.rsplit("/", 1)[-1],
+        _score(id),
         "" if value is None or isinstance(value, bytes) else value,
+    )
+
+
+def _score(id) -> Markup:
+    """How like the image is to the one that the page is filtered by."""
+    likeness = filters.current.get()
+    if likeness is None or id not in likeness.scores:
+        return Markup("")
+    score, percentile = likeness.scores[id]
+    return Markup('<span class="imgsim-cell-score" title="{}">{:.3f} · {} %</span>').format(
+        calibration.in_words(percentile), score, calibration.shortened(percentile)
     )
 
 
@@ -71,10 +85,20 @@ async def css_urls(datasette, database, table, view_name) -> list[str]:
     return [compat.static(datasette, "imgsim.css")]
 
 
-async def table_actions(datasette, database, table) -> list[dict]:
+async def table_actions(datasette, actor, database, table) -> list[dict]:
     if table not in await sources(datasette, database):
         return []
-    return [
+    likeness, ordered = filters.current.get(), []
+    url = likeness and await sql_url(datasette, actor, database, likeness.sql)
+    if url:
+        ordered = [
+            {
+                "href": url,
+                "label": "Order by likeness",
+                "description": "The most similar images first, as a query in SQL.",
+            }
+        ]
+    return ordered + [
         {
             "href": _page(datasette, database, table),
             "label": "Image gallery",

@@ -1,0 +1,134 @@
+"""`?_similar_to=` on the source table's own page."""
+
+import json
+import re
+import sqlite3
+from html import unescape
+
+import pytest
+from conftest import rows
+from serving import cookies, get_json, renamed, serve
+
+from datasette_imgsim import store
+from datasette_imgsim.search import calibration, index, ranking
+
+pytestmark = pytest.mark.datasette
+
+
+def reaching(database, id, minimum):
+    """The ids of the images whose percentile is at least `minimum`, best first."""
+    conn = sqlite3.connect(database)
+    space = store.choose_space(conn)
+    vectors, weights = index.load(conn, space), ranking.weights(space)
+    scale = calibration.of(conn, vectors, weights)
+    query = ranking.of_image(vectors, vectors.row(id), weights)
+    scored = ranking.rank(vectors, query, 1000, exclude=[id])
+    conn.close()
+    return [each for each, score in scored if scale.percentile(score) >= minimum]
+
+
+async def ids(ds, query, table="images"):
+    response = await get_json(ds, f"/photos/{table}.json?_shape=array&_size=100&{query}")
+    return [row["id"] for row in response]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("minimum", [50, 90, 97.5])
+async def test_only_images_that_reach_the_percentile_pass(photos, minimum):
+    found = await ids(serve(photos / "photos.db"), f"_similar_to=3&_similar_min={minimum}")
+    assert sorted(found) == sorted(reaching(photos / "photos.db", 3, minimum)) and found
+
+
+@pytest.mark.asyncio
+async def test_without_a_minimum_it_is_99(photos):
+    found = await ids(serve(photos / "photos.db"), "_similar_to=3")
+    assert found == sorted(reaching(photos / "photos.db", 3, 99))
+
+
+@pytest.mark.asyncio
+async def test_it_goes_with_other_filters_facets_and_csv(photos):
+    ds = serve(photos / "photos.db")
+    both = "_similar_to=3&_similar_min=50&path__contains=circles"
+    found = await ids(ds, both)
+    wanted = reaching(photos / "photos.db", 3, 50)
+    circles = set(rows(photos / "photos.db", "select id from images where path like '%circles%'"))
+    assert found == sorted(set(wanted) & circles) and found
+    facets = await get_json(ds, f"/photos/images.json?{both}&_facet=format&_extra=facet_results")
+    results = facets["facet_results"]
+    results = results.get("results", results)
+    assert results["format"]["results"][0]["count"] == len(found)
+    csv = (await ds.client.get(f"/photos/images.csv?{both}")).text
+    assert len(csv.strip().splitlines()) == len(found) + 1
+
+
+@pytest.mark.asyncio
+async def test_it_is_described_in_words(photos):
+    ds = serve(photos / "photos.db")
+    html = unescape((await ds.client.get("/photos/images?_similar_to=3&_similar_min=90")).text)
+    assert "similar to 2.jpg, closer than 90 % of random pairs" in html
+
+
+@pytest.mark.asyncio
+async def test_cells_show_the_score_of_a_filtered_page_only(photos):
+    ds = serve(photos / "photos.db")
+    html = (await ds.client.get("/photos/images?_similar_to=3&_similar_min=90")).text
+    assert html.count('class="imgsim-cell-score"') == len(reaching(photos / "photos.db", 3, 90))
+    assert "of random pairs" in html
+    for path in ("/photos/images", "/photos/images/4"):
+        assert "imgsim-cell-score" not in (await ds.client.get(path)).text
+
+
+@pytest.mark.asyncio
+async def test_the_order_by_likeness_is_a_query_away(photos):
+    ds = serve(photos / "photos.db")
+    html = unescape((await ds.client.get("/photos/images?_similar_to=3&_similar_min=90")).text)
+    url = re.search(r'<a href="([^"]+)"[^>]*>\s*Order by likeness', html)[1]
+    base, _, query = url.partition("?")
+    answer = await ds.client.get(f"{base}.json?{query}&_shape=array", follow_redirects=True)
+    assert [row["id"] for row in answer.json()] == reaching(photos / "photos.db", 3, 90)
+    assert "Order by likeness" not in (await ds.client.get("/photos/images")).text
+
+
+@pytest.mark.asyncio
+async def test_a_text_key(copy_photos):
+    keys = renamed(copy_photos / "photos.db", "my photos", lambda id: f"k/{id}")
+    ds = serve(copy_photos / "photos.db")
+    answer = await get_json(
+        ds, "/photos/my~20photos.json?_shape=array&_similar_to=k/3&_similar_min=50"
+    )
+    assert answer and {row["the key"] for row in answer} < set(keys.values())
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "path,status,sentence",
+    [
+        ("images{}?_similar_to=99", 404, "There is no image '99'"),
+        ("images{}?_similar_to=3&_similar_min=x", 400, "_similar_min is a percentile from 0"),
+        ("images{}?_similar_to=3&_similar_min=nan", 400, "_similar_min is a percentile from 0"),
+        ("images{}?_similar_to=3&_similar_min=101", 400, "_similar_min is a percentile from 0"),
+        ("imgsim_spaces{}?_similar_to=3", 404, "holds no images"),
+    ],
+)
+async def test_errors_are_one_sentence(photos, path, status, sentence):
+    ds = serve(photos / "photos.db")
+    answer = await get_json(ds, "/photos/" + path.format(".json"), status)
+    assert sentence in json.dumps(answer)
+    response = await ds.client.get("/photos/" + path.format(""))
+    assert response.status_code == status and sentence in unescape(response.text)
+
+
+@pytest.mark.asyncio
+async def test_who_may_not_see_the_table_may_not_filter_it(photos):
+    tables = {"images": {"allow": {"id": "ann"}}}
+    ds = serve(photos / "photos.db", databases={"photos": {"tables": tables}})
+    path = "/photos/images.json?_similar_to=3"
+    assert (await ds.client.get(path)).status_code == 403
+    assert (await ds.client.get(path, cookies=cookies(ds, "ann"))).status_code == 200
+
+
+@pytest.mark.asyncio
+async def test_similar_pages_lead_there(photos):
+    ds = serve(photos / "photos.db")
+    html = (await ds.client.get("/photos/images/-/imgsim/similar/3")).text
+    assert 'href="/photos/images?_similar_to=3"' in html
