@@ -60,7 +60,9 @@ def imgsim():
 
 @imgsim.command()
 @database_argument
-@click.argument("images", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.argument("images", nargs=-1, type=click.Path(exists=True, path_type=Path))
+@click.option("--table", metavar="T", help="Embed the pictures of a table of DB, not files")
+@click.option("--column", metavar="C", help="Its column of BLOBs, or of paths relative to DB")
 @click.option("--model", help="Which network; 'models' lists them  [default: vgg-mini]")
 @click.option("--levels", help="Where to cut it: one or more of its levels, such as pool4,pool5")
 @click.option(
@@ -115,12 +117,17 @@ def imgsim():
 @click.option("--retry-failed", is_flag=True, help="Try again files that failed and are unchanged")
 @click.option("--quiet", is_flag=True, help="No progress bar and no summary")
 @speaks
-def embed(database, images, space_name, device, precision, quiet, retry_failed, prune, **options):
+def embed(
+    database, images, table, column, space_name, device, precision, quiet, retry_failed, prune,
+    **options,
+):  # fmt: skip
     """Embed picture files and folders into the SQLite database DB.
 
     Folders are searched recursively; the database is made where there is none. Run it again after
     pictures were added, changed, renamed or removed: it does only what is new. Without model
     options it goes on in the default space.
+
+    With --table and --column, the pictures are those of a table that is there already.
 
     Exit code: 0 when something was embedded or there was nothing to do, 1 when nothing could be
     embedded, 2 for wrong usage, 130 after Ctrl-C.
@@ -128,23 +135,18 @@ def embed(database, images, space_name, device, precision, quiet, retry_failed, 
     from .ingest import pipeline, settings
     from .search import calibration
 
+    _check_what(images, table, column, prune or options["gps"])
     model_options = {name: options.pop(name) for name in MODEL_OPTIONS}
     wanted = None
     if any(value is not None for value in model_options.values()):
         with sentences(exit_code=2):
             wanted = settings.from_options(**model_options)
-    summary = pipeline.embed_folder(
-        database,
-        list(images),
-        wanted,
-        space_name,
-        pipeline.Choices(**options),
-        Terminal(database, quiet),
-        device,
-        precision,
-        retry_failed,
-        prune,
-    )
+    run = (wanted, space_name, pipeline.Choices(**options), Terminal(database, quiet))
+    how = (device, precision, retry_failed)
+    if table:
+        summary = pipeline.embed_table(database, table, column, *run, *how)
+    else:
+        summary = pipeline.embed_folder(database, list(images), *run, *how, prune)
     if summary.space:
         with closing(_writer(database)) as conn, store.errors_named(database):
             calibration.renew(conn, store.choose_space(conn, summary.space))
@@ -157,6 +159,18 @@ def embed(database, images, space_name, device, precision, quiet, retry_failed, 
             err=True,
         )
     sys.exit(130 if summary.interrupted else 1 if summary.nothing_worked else 0)
+
+
+def _check_what(images: tuple, table: str | None, column: str | None, of_files: bool) -> None:
+    """Raises UsageError unless it is clear which pictures are meant."""
+    if bool(images) == bool(table):
+        raise click.UsageError(
+            "Say which pictures: files and folders, or --table T --column C for those of a table"
+        )
+    if bool(table) != bool(column):
+        raise click.UsageError("--table and --column go together")
+    if table and of_files:
+        raise click.UsageError("--prune and --gps are for files, not for the rows of a table")
 
 
 class Terminal:

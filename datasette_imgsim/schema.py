@@ -77,6 +77,22 @@ def m001_spaces_vectors_thumbnails_failures(db):
         db.conn.execute(statement)
 
 
+@migrations()
+def m002_contents(db):
+    # What the pictures of somebody's own table were when they were embedded.
+    db.conn.execute(
+        """
+        create table imgsim_contents (
+            source_table text not null,
+            image_id not null,
+            sha256 text not null,
+            bytes integer,
+            mtime_ns integer,
+            primary key (source_table, image_id)
+        )"""
+    )
+
+
 IMAGES_SQL = """
 create table images (
     id integer primary key autoincrement,

@@ -157,14 +157,18 @@ class Writer(sqlite3.Connection):
 
 
 def open_writer(
-    path: str | Path, waiting: Callable[[], None] = lambda: None, create: bool = False
+    path: str | Path,
+    waiting: Callable[[], None] = lambda: None,
+    create: bool = False,
+    images: bool = True,
 ) -> Writer:
     """Opens a database that holds images and brings its tables up to date.
 
-    With `create`, makes the tables, and the file, where there are none. `waiting` is called when
+    With `create`, makes the tables where there are none, and the file; without `images`, only the
+    tables that hold what is made of pictures, in a file that exists. `waiting` is called when
     another program has the database locked. Raises ImgsimError.
     """
-    if not create:
+    if not create or not images:
         _refuse_absent(path)
     is_new = not os.path.exists(path)
     with errors_named(path):
@@ -174,7 +178,7 @@ def open_writer(
             conn.waiting = waiting
             conn.execute(f"pragma page_size = {PAGE_SIZE}")  # heeded by an empty database only
             with conn.transaction():
-                _prepare(conn, path, create)
+                _prepare(conn, path, create, images)
         except BaseException as ex:
             conn.close()
             if is_new and isinstance(ex, sqlite3.Error):
@@ -183,7 +187,7 @@ def open_writer(
     return conn
 
 
-def _prepare(conn: Writer, path: str | Path, create: bool) -> None:
+def _prepare(conn: Writer, path: str | Path, create: bool, images: bool) -> None:
     """Makes or upgrades our tables, unless something speaks against it. Raises ImgsimError."""
     names = schema.tables(conn)
     if not create and "imgsim_spaces" not in names:
@@ -192,7 +196,9 @@ def _prepare(conn: Writer, path: str | Path, create: bool) -> None:
         schema.check_version(conn)
     except schema.OlderDatabase:
         pass  # it is upgraded here
-    if schema.SOURCE_TABLE in names:
+    if not images:
+        pass
+    elif schema.SOURCE_TABLE in names:
         if not schema.is_ours(conn):
             if create:
                 raise ImgsimError(
@@ -222,6 +228,20 @@ def open_reader(path: str | Path) -> sqlite3.Connection:
             if "imgsim_spaces" not in schema.tables(conn):
                 raise _holds_nothing(path)
             schema.check_version(conn)
+        except BaseException:
+            conn.close()
+            raise
+    return conn
+
+
+def open_any(path: str | Path) -> sqlite3.Connection:
+    """Opens a database read-only, whether or not it holds images yet. Raises ImgsimError."""
+    _refuse_absent(path)
+    with errors_named(path):
+        uri = f"file:{_quote(path)}?mode=ro"
+        conn = sqlite3.connect(uri, uri=True, timeout=READER_WAITS_SECONDS)
+        try:
+            schema.tables(conn)
         except BaseException:
             conn.close()
             raise
@@ -391,10 +411,10 @@ def counts(conn: sqlite3.Connection) -> dict[int, int]:
 
 @dataclass(frozen=True)
 class Known:
-    """A row of the images table, as far as it decides what is to do."""
+    """An image of the source table, as far as it decides what is to do."""
 
-    id: int
-    path: str
+    id: int | str
+    path: int | str
     sha256: str | None
     bytes: int | None
     mtime_ns: int | None
@@ -412,6 +432,35 @@ def known_images(conn: sqlite3.Connection, space: Space | None) -> list[Known]:
         [space.id if space else None],
     )
     return [Known(*row[:5], bool(row[5])) for row in rows]
+
+
+def known_rows(conn: sqlite3.Connection, space: Space | None, table: str) -> list[Known]:
+    """The rows of somebody's own table that were embedded; their key stands for a path."""
+    key = f"t.{quoted(primary_key(conn, table)[0])}"
+    rows = conn.execute(
+        f"""
+        select {key}, {key}, c.sha256, c.bytes, c.mtime_ns, v.image_id is not null
+        from {quoted(table)} t
+        join imgsim_contents c on c.source_table = ? and c.image_id = +{key}
+        left join imgsim_vectors v on v.space_id = ? and v.image_id = +{key}
+        """,
+        [table, space.id if space else None],
+    )
+    return [Known(*row[:5], bool(row[5])) for row in rows]
+
+
+def save_content(conn: sqlite3.Connection, table: str, id, sha256: str, size, mtime_ns) -> None:
+    """Notes what the picture of a row is; one that is another now loses what was made of it."""
+    present = conn.execute(
+        "select sha256 from imgsim_contents where source_table = ? and image_id = ?", [table, id]
+    ).fetchone()
+    if present and present[0] != sha256:
+        forget(conn, table, [id])
+    conn.execute(
+        "insert or replace into imgsim_contents (source_table, image_id, sha256, bytes, mtime_ns) "
+        "values (?, ?, ?, ?, ?)",
+        [table, id, sha256, size, mtime_ns],
+    )
 
 
 def image_at(conn: sqlite3.Connection, path: str) -> tuple[int, str | None] | None:
@@ -458,6 +507,7 @@ def forget(conn: sqlite3.Connection, table: str, ids: Iterable) -> None:
         ("imgsim_vectors", of_space),
         ("imgsim_atlas", of_space),
         ("imgsim_thumbnails", "source_table = ?"),
+        ("imgsim_contents", "source_table = ?"),
     ):
         conn.executemany(
             f"delete from {name} where {owner} and image_id = ?", [(table, id) for id in ids]
@@ -567,11 +617,19 @@ def forget_orphans(conn: Writer, table: str) -> None:
         union
         select image_id from imgsim_thumbnails
         where source_table = :table and not exists ({there})
+        union
+        select image_id from imgsim_contents
+        where source_table = :table and not exists ({there})
         """,
         {"table": table},
     ).fetchall()
+    forget_in_pieces(conn, table, [id for (id,) in orphans])
+
+
+def forget_in_pieces(conn: Writer, table: str, ids: list) -> None:
+    """As `forget`, in transactions that are short."""
     size = min(space.rows_a_transaction for space in spaces(conn, table))
-    for some in pieces([id for (id,) in orphans], size):
+    for some in pieces(ids, size):
         with conn.transaction():
             forget(conn, table, some)
 

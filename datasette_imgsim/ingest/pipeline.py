@@ -29,6 +29,7 @@ from ..models.network import Network, keep_memory
 from ..schema import SOURCE_TABLE
 from ..store import Known, Space, Writer
 from . import decode, settings, sources
+from .collection import Collection, Column, Files
 from .decode import Picture
 from .settings import Settings
 from .sources import Source
@@ -85,8 +86,8 @@ class Plan:
     """The files of a run, sorted by what is to be done with them."""
 
     pending: list[Source]
-    rows: dict[str, Known]
-    """Rows of images by path, those excepted whose file is gone."""
+    rows: dict[int | str, Known]
+    """Images by the name of their source, those excepted whose file is gone."""
     gone: list[Known]
     unchanged: int
     failed_before: int
@@ -106,33 +107,38 @@ class Read:
 
 def plan(
     conn: sqlite3.Connection,
+    collection: Collection,
     space: Space | None,
     found: list[Source],
-    base: Path,
     retry_failed: bool = False,
 ) -> Plan:
-    """Compares the files with the tables: unchanged is same path, size, mtime and a vector."""
+    """Compares the sources with the tables: unchanged is same name, size, mtime and a vector.
+
+    A picture in the database has no mtime: its bytes must be looked at.
+    """
     names = {source.name for source in found}
     rows, gone = {}, []
-    for image in store.known_images(conn, space):
-        if image.path not in names and sources.is_gone(sources.path_of(image.path, base)):
+    for image in collection.known(conn, space):
+        if image.path not in names and collection.is_gone(image):
             gone.append(image)
         else:
             rows[image.path] = image
-    failures = store.failures(conn, SOURCE_TABLE)
-    recovered = [
-        name
-        for name in failures.keys() - names
-        if sources.can_be_listed(sources.path_of(name, base))
-    ]
+    failures = store.failures(conn, collection.table)
+    found_texts = {str(name) for name in names}
+    recovered = [name for name in failures.keys() - found_texts if collection.is_settled(name)]
     pending, unchanged, failed_before = [], 0, 0
     for source in found:
-        image, stamp = rows.get(source.name), (source.bytes, source.mtime_ns)
-        if image and image.embedded and (image.bytes, image.mtime_ns) == stamp:
+        image, stamp, name = (
+            rows.get(source.name),
+            (source.bytes, source.mtime_ns),
+            str(source.name),
+        )
+        same = image and image.embedded and (image.bytes, image.mtime_ns) == stamp
+        if same and source.mtime_ns is not None:
             unchanged += 1
-            if source.name in failures:
-                recovered.append(source.name)
-        elif failures.get(source.name) == stamp and not retry_failed:
+            if name in failures:
+                recovered.append(name)
+        elif failures.get(name) == stamp and not retry_failed:
             failed_before += 1
         else:
             pending.append(source)
@@ -145,13 +151,15 @@ class Run:
     def __init__(
         self,
         conn: Writer,
+        collection: Collection,
         space: Space,
         network: Callable[[], Network],
         plan: Plan,
         choices: Choices,
     ):
         """`network` loads the network when the first picture needs it."""
-        self.conn, self.space, self.network = conn, space, functools.cache(network)
+        self.conn, self.collection, self.space = conn, collection, space
+        self.network = functools.cache(network)
         self.plan, self.choices = plan, choices
         self.summary = Summary(unchanged=plan.unchanged, failed_before=plan.failed_before)
         self.gone = collections.defaultdict(list)
@@ -171,7 +179,7 @@ class Run:
         started = time.monotonic()
         if self.plan.recovered:
             with self.conn.transaction():
-                store.clear_failures(self.conn, SOURCE_TABLE, self.plan.recovered)
+                store.clear_failures(self.conn, self.collection.table, self.plan.recovered)
         with _ctrl_c(self.stop), _silent_pillow(), closing(self._ahead()) as reads:
             for batch in self._batches(reads):
                 self._store(batch)
@@ -199,7 +207,7 @@ class Run:
     def _ahead(self) -> Iterator[Read]:
         """Decodes in threads, a bounded number of files ahead of the one that is given."""
         workers = self.choices.workers or os.cpu_count() or 1
-        todo = iter(self.plan.pending)
+        todo = (self.collection.loaded(self.conn, source) for source in self.plan.pending)
         ahead = BATCHES_AHEAD * self.choices.batch_size + workers
         pool = ThreadPoolExecutor(workers)
         try:
@@ -217,7 +225,7 @@ class Run:
         if source.error:
             return Read(source, error=source.error)
         try:
-            with open(source.file, "rb") as file:
+            with source.open() as file:
                 sha256 = _digest(file)
                 if sha256 in self.holders or self._only_touched(source, sha256):
                     return Read(source, sha256)
@@ -250,18 +258,20 @@ class Run:
         batch = [_not_finite(read) if read.sha256 in lost else read for read in batch]
         failed = [read for read in batch if read.error]
         good = [read for read in batch if not read.error]
+        table = self.collection.table
+        changed = [read for read in good if not self._only_touched(read.source, read.sha256)]
         with self.conn.transaction():
             store.save_failures(
                 self.conn,
-                SOURCE_TABLE,
-                [(r.source.name, r.error, r.source.bytes, r.source.mtime_ns) for r in failed],
+                table,
+                [(str(r.source.name), r.error, r.source.bytes, r.source.mtime_ns) for r in failed],
             )
-            store.clear_failures(self.conn, SOURCE_TABLE, [read.source.name for read in good])
+            store.clear_failures(self.conn, table, [str(read.source.name) for read in good])
             self._store_vectors([fresh[sha256] for sha256 in vectors], vectors)
             for read in good:
                 if fresh.get(read.sha256) is not read:
                     self._link(read)
-            if good:
+            if changed:
                 store.raise_generation(self.conn, self.space)
         self.summary.failed += len(failed)
 
@@ -293,7 +303,9 @@ class Run:
             self.conn, self.space, [(id, *vectors[read.sha256]) for id, read in zip(ids, reads)]
         )
         store.save_thumbnails(
-            self.conn, SOURCE_TABLE, [(id, r.picture.thumbnail) for id, r in zip(ids, reads)]
+            self.conn,
+            self.collection.table,
+            [(id, r.picture.thumbnail) for id, r in zip(ids, reads)],
         )
         for id, read in zip(ids, reads):
             self.holders[read.sha256] = id
@@ -302,11 +314,15 @@ class Run:
     def _link(self, read: Read) -> None:
         """A file whose content has a vector already: touched, renamed or copied."""
         if self._only_touched(read.source, read.sha256):
-            self._save_row(read, {})
+            row = self.plan.rows[read.source.name]
+            if (row.bytes, row.mtime_ns) != (read.source.bytes, read.source.mtime_ns):
+                self._save_row(read, {})
             self.summary.unchanged += 1
             return
         holder, renamed = self.holders[read.sha256], self._rename(read)
-        id = self._save_row(read, {} if renamed else self._told(store.facts(self.conn, holder)))
+        id = self._save_row(
+            read, {} if renamed else self._told(self.collection.facts(self.conn, holder))
+        )
         if id != holder:
             store.copy_vector(self.conn, self.space, holder, id)
         self.summary.renamed += renamed
@@ -319,10 +335,8 @@ class Run:
             return False
         return store.rename_image(self.conn, gone.pop(), read.source.name)
 
-    def _save_row(self, read: Read, facts: dict) -> int:
-        source = read.source
-        stamp = {"sha256": read.sha256, "bytes": source.bytes, "mtime_ns": source.mtime_ns}
-        return store.save_image(self.conn, {"path": source.name} | stamp | facts)
+    def _save_row(self, read: Read, facts: dict) -> int | str:
+        return self.collection.save(self.conn, read.source, read.sha256, facts)
 
     def _told(self, facts: dict) -> dict:
         """What may be stored of a picture: where it was taken only if that was asked for."""
@@ -419,7 +433,8 @@ def embed_folder(
     base = database.absolute().parent
     if not base.is_dir():
         raise ImgsimError(f"The folder {base} does not exist: make it first, or name another")
-    found = list(sources.find(paths, base))
+    files = Files(paths, base)
+    found = files.find()
     if not os.path.exists(database):
         if not found:
             return Summary()
@@ -431,29 +446,94 @@ def embed_folder(
         closing(store.open_writer(database, interface.waiting, create=True)) as conn,
         store.errors_named(database),
     ):
-        space = None if wanted else _present_space(conn, space_name)
-        if space is None:
-            wanted = wanted or settings.from_options()
-            network = network or wanted.network(device, precision)
-            space = settings.find_or_create(conn, wanted, network, SOURCE_TABLE, base, space_name)
-
-        def load() -> Network:
-            return network or settings.network_of(space, base, device, precision)
-
-        run = Run(conn, space, load, plan(conn, space, found, base, retry_failed), choices)
-        with interface.progress(len(run.plan.pending)) as progress:
-            summary = run.go(progress)
+        job = Job(conn, files, found, base, choices, interface, device, precision, retry_failed)
+        summary, run = job.run(wanted, network, space_name)
         if prune_gone and not summary.interrupted:
             gone = itertools.chain(*run.gone.values())
             summary.pruned = prune(conn, gone, found, paths, base)
-        store.forget_orphans(conn, SOURCE_TABLE)
-        store.centre_if_due(conn, store.choose_space(conn, space.name))
-        summary.space = space.name
+        _tidy(conn, run)
     return summary
 
 
-def _present_space(conn: sqlite3.Connection, name: str | None) -> Space | None:
-    present = store.spaces(conn, SOURCE_TABLE)
+def embed_table(
+    database: Path,
+    table: str,
+    column: str,
+    wanted: Settings | None,
+    space_name: str | None,
+    choices: Choices,
+    interface: Interface,
+    device: str = "auto",
+    precision: str = "auto",
+    retry_failed: bool = False,
+) -> Summary:
+    """Embeds the pictures that a column of a table of `database` holds. Raises ImgsimError.
+
+    Without `wanted` settings, goes on in the space `space_name`, else in the table's default one.
+    """
+    base = database.absolute().parent
+    keep_memory()
+    network = wanted.network(device, precision) if wanted else None
+    with closing(store.open_any(database)) as conn, store.errors_named(database):
+        Column(conn, table, column, base)  # raises before anything is written
+    with (
+        closing(store.open_writer(database, interface.waiting, create=True, images=False)) as conn,
+        store.errors_named(database),
+    ):
+        rows = Column(conn, table, column, base)
+        job = Job(
+            conn, rows, rows.find(conn), base, choices, interface, device, precision, retry_failed
+        )
+        summary, run = job.run(wanted, network, space_name)
+        store.forget_in_pieces(conn, rows.table, rows.emptied(conn))
+        _tidy(conn, run)
+    return summary
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run and the space it works in."""
+
+    conn: Writer
+    collection: Collection
+    found: list[Source]
+    base: Path
+    choices: Choices
+    interface: Interface
+    device: str
+    precision: str
+    retry_failed: bool
+
+    def run(
+        self, wanted: Settings | None, network: Network | None, space_name: str | None
+    ) -> tuple[Summary, Run]:
+        table = self.collection.table
+        space = None if wanted else _present_space(self.conn, table, space_name)
+        if space is None:
+            wanted = wanted or settings.from_options()
+            network = network or wanted.network(self.device, self.precision)
+            space = settings.find_or_create(
+                self.conn, wanted, network, table, self.base, space_name
+            )
+
+        def load() -> Network:
+            return network or settings.network_of(space, self.base, self.device, self.precision)
+
+        planned = plan(self.conn, self.collection, space, self.found, self.retry_failed)
+        run = Run(self.conn, self.collection, space, load, planned, self.choices)
+        with self.interface.progress(len(planned.pending)) as progress:
+            summary = run.go(progress)
+        summary.space = space.name
+        return summary, run
+
+
+def _tidy(conn: Writer, run: Run) -> None:
+    store.forget_orphans(conn, run.collection.table)
+    store.centre_if_due(conn, store.choose_space(conn, run.space.name))
+
+
+def _present_space(conn: sqlite3.Connection, table: str, name: str | None) -> Space | None:
+    present = store.spaces(conn, table)
     if name is None:
         return present[0] if present else None
     return next((space for space in present if space.name == name), None)

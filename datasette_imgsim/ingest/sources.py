@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 SUFFIXES = {
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp",
@@ -17,13 +19,19 @@ SKIPPED_FOLDERS = {"__MACOSX"}
 
 @dataclass(frozen=True)
 class Source:
-    """One file: where it is, the name it has in the database, and how it looked when listed."""
+    """One picture: where it is, the name it has in the database, and how it looked when listed."""
 
     file: str
-    name: str
+    """Empty where the picture is in the database."""
+    name: int | str
+    """The stored path of a file, or the key of a row."""
     bytes: int | None
     mtime_ns: int | None
     error: str | None = None
+    data: bytes | None = None
+
+    def open(self) -> BinaryIO:
+        return open(self.file, "rb") if self.data is None else io.BytesIO(self.data)
 
 
 def find(paths: Iterable[str | Path], base: str | Path) -> Iterator[Source]:
@@ -79,6 +87,11 @@ def _source(file: str, base: str) -> Source:
         return Source(
             file, escaped, None, None, "the file's name is not valid UTF-8: rename the file"
         )
+    return of_file(file, name)
+
+
+def of_file(file: str, name: int | str) -> Source:
+    """The source called `name`, which is a file."""
     try:
         found = os.stat(file)
     except OSError as ex:

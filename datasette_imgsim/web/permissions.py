@@ -7,7 +7,7 @@ from contextvars import ContextVar
 
 from .. import compat
 
-WITH_SOURCES = ("imgsim_spaces", "imgsim_thumbnails", "imgsim_failures")
+WITH_SOURCES = ("imgsim_spaces", "imgsim_thumbnails", "imgsim_failures", "imgsim_contents")
 WITHOUT = ("imgsim_vectors", "imgsim_atlas")
 
 # Set while source tables are checked, which must not ask about the imgsim_* tables again.

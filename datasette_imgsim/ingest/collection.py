@@ -1,0 +1,174 @@
+"""Whose pictures a run embeds: files in the table `images`, or a column of somebody's own table."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+from .. import schema, store
+from ..errors import ImgsimError
+from ..store import Known, Space, Writer
+from . import sources
+from .sources import Source
+
+
+class Collection(Protocol):
+    """The rows of a source table, each of which is an image."""
+
+    table: str
+
+    def find(self, conn: sqlite3.Connection) -> list[Source]:
+        """What there is to embed; the name of a source identifies its image."""
+
+    def known(self, conn: sqlite3.Connection, space: Space | None) -> list[Known]:
+        """The images the database knows of; `path` is the name of their source."""
+
+    def is_gone(self, image: Known) -> bool:
+        """Whether an image that was not found has lost its picture, so that it may be renamed."""
+
+    def is_settled(self, failure: str) -> bool:
+        """Whether a failure whose source was not found can be forgotten."""
+
+    def loaded(self, conn: sqlite3.Connection, source: Source) -> Source:
+        """The source with its bytes, where these are in the database."""
+
+    def save(self, conn: Writer, source: Source, sha256: str, facts: dict) -> int | str:
+        """Stores what is known of an image; gives its id."""
+
+    def facts(self, conn: sqlite3.Connection, id) -> dict:
+        """What `save` has stored of another image with the same content."""
+
+
+class Files:
+    """Files and folders, as rows of `images`."""
+
+    table = schema.SOURCE_TABLE
+
+    def __init__(self, paths: list[Path], base: Path):
+        """`base` is the folder of the database file."""
+        self.paths, self.base = paths, base
+
+    def find(self, conn=None) -> list[Source]:
+        return list(sources.find(self.paths, self.base))
+
+    def known(self, conn, space) -> list[Known]:
+        return store.known_images(conn, space)
+
+    def is_gone(self, image) -> bool:
+        return sources.is_gone(sources.path_of(image.path, self.base))
+
+    def is_settled(self, failure) -> bool:
+        return sources.can_be_listed(sources.path_of(failure, self.base))
+
+    def loaded(self, conn, source) -> Source:
+        return source
+
+    def save(self, conn, source, sha256, facts) -> int:
+        stamp = {"sha256": sha256, "bytes": source.bytes, "mtime_ns": source.mtime_ns}
+        return store.save_image(conn, {"path": source.name} | stamp | facts)
+
+    def facts(self, conn, id) -> dict:
+        return store.facts(conn, id)
+
+
+class Column:
+    """A column that holds pictures as BLOBs, or paths of files relative to the database.
+
+    Rows where it is null are passed over. Its table is never written to.
+    """
+
+    def __init__(self, conn: sqlite3.Connection, table: str, column: str, base: Path):
+        """Raises ImgsimError for what is no column of a table with a key of one column."""
+        self.table, self.base = _table(conn, table), base
+        names = [name for (name,) in conn.execute("select name from pragma_table_info(?)", [table])]
+        if column not in names:
+            raise ImgsimError(
+                f"The table {table!r} has no column {column!r}: there is {store.listed(names)}"
+            )
+        key, _ = store.primary_key(conn, self.table)
+        self.key, self.column = store.quoted(key), store.quoted(column)
+        self.quoted_table = store.quoted(self.table)
+
+    def find(self, conn) -> list[Source]:
+        rows = conn.execute(
+            f"""
+            select {self.key}, typeof({self.column}), case typeof({self.column})
+                when 'blob' then length({self.column}) else {self.column} end
+            from {self.quoted_table} where {self.column} is not null
+            """
+        )
+        return [self._source(*row) for row in rows]
+
+    def _source(self, id, kind: str, value) -> Source:
+        if kind == "blob":
+            return Source("", id, value, None)
+        if kind != "text":
+            return Source("", id, None, None, f"the number {value}: neither a picture nor a path")
+        if "://" in value:
+            return Source("", id, None, None, f"{value} is an address: store the picture or a path")
+        return sources.of_file(os.path.abspath(sources.path_of(value, self.base)), id)
+
+    def known(self, conn, space) -> list[Known]:
+        return store.known_rows(conn, space, self.table)
+
+    def is_gone(self, image) -> bool:
+        return False
+
+    def is_settled(self, failure) -> bool:
+        return True
+
+    def loaded(self, conn, source) -> Source:
+        if source.file or source.error:
+            return source
+        row = conn.execute(
+            f"select cast({self.column} as blob) from {self.quoted_table} where {self.key} = ?",
+            [source.name],
+        ).fetchone()
+        if row is None or row[0] is None:
+            return replace(source, error="the row was changed while this ran: run it again")
+        return replace(source, data=row[0])
+
+    def save(self, conn, source, sha256, facts) -> int | str:
+        store.save_content(conn, self.table, source.name, sha256, source.bytes, source.mtime_ns)
+        return source.name
+
+    def facts(self, conn, id) -> dict:
+        return {}
+
+    def emptied(self, conn: sqlite3.Connection) -> Iterable:
+        """The ids of images whose picture was taken out of their row."""
+        rows = conn.execute(
+            f"""
+            select image_id from imgsim_contents join {self.quoted_table} t
+            on t.{self.key} = image_id
+            where source_table = ? and t.{self.column} is null
+            """,
+            [self.table],
+        )
+        return [id for (id,) in rows]
+
+
+def _table(conn: sqlite3.Connection, table: str) -> str:
+    """The name of a table as it was made. Raises ImgsimError for what is none or is ours."""
+    row = conn.execute(
+        "select name, type from sqlite_master where name = ? collate nocase "
+        "and type in ('table', 'view')",
+        [table],
+    ).fetchone()
+    if row is None:
+        raise ImgsimError(f"There is no table {table!r} in this database")
+    name, kind = row
+    if kind == "view":
+        raise ImgsimError(f"{name!r} is a view: name the table that holds the pictures")
+    if name.lower().startswith("imgsim_"):
+        raise ImgsimError(f"The table {name!r} is this program's own: name one of yours")
+    if name.lower() == schema.SOURCE_TABLE and schema.is_ours(conn):
+        raise ImgsimError(
+            "The table 'images' holds files that were embedded: "
+            "'datasette imgsim embed DATABASE FOLDER' goes on with them"
+        )
+    return name

@@ -1,0 +1,241 @@
+"""`embed --table T --column C`: pictures that are in somebody's own table, or whose paths are."""
+
+import json
+import sqlite3
+from contextlib import closing
+
+import pytest
+from conftest import TOY, draw, imgsim, rows
+from serving import get_json, serve
+
+KINDS = {"integer": lambda n: n, "text": lambda n: f"no {n}"}
+COLOURS = ["red", "salmon", "blue", "skyblue", "green", "black"]
+
+
+def jpeg(folder, number, colour=None):
+    colour = colour or COLOURS[number % len(COLOURS)]
+    return draw(folder / f"{number}.jpg", "square", colour, seed=number).read_bytes()
+
+
+def make_table(folder, how, kind="integer", name="items"):
+    """Six pictures as BLOBs or as paths, in a table that has more columns."""
+    database = folder / "shop.db"
+    with closing(sqlite3.connect(database)) as conn, conn:
+        conn.execute(f'create table "{name}" (sku {kind} primary key, title text, "the picture")')
+        for number in range(6):
+            data = jpeg(folder / "files", number)
+            value = data if how == "blob" else f"files/{number}.jpg"
+            conn.execute(
+                f'insert into "{name}" values (?, ?, ?)',
+                [KINDS[kind](number), f"item {number}", value],
+            )
+    return database
+
+
+def change(database, sql, *parameters):
+    with closing(sqlite3.connect(database)) as conn, conn:
+        conn.execute(sql, parameters)
+
+
+def embed(database, *options, name="items", exit_code=0):
+    return imgsim(
+        "embed", database, "--table", name, "--column", "the picture", *options,
+        exit_code=exit_code,
+    )  # fmt: skip
+
+
+@pytest.fixture(params=["blob", "path"])
+def how(request):
+    return request.param
+
+
+@pytest.fixture
+def shop(tmp_path, toy, how):
+    database = make_table(tmp_path, how)
+    embed(database, *TOY)
+    return database
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_rows_of_a_table_are_images(tmp_path, toy, how, kind):
+    database = make_table(tmp_path, how, kind, name="my items")
+    printed = embed(database, *TOY, name="my items")
+    assert "6 embedded, 0 unchanged" in printed
+    keys = [KINDS[kind](number) for number in range(6)]
+    for table in ("imgsim_vectors", "imgsim_thumbnails"):
+        assert sorted(rows(database, f"select image_id from {table}")) == keys
+    best = json.loads(imgsim("similar", database, keys[0], "--json"))
+    assert best[0]["id"] == keys[1]
+    assert "images" not in rows(database, "select name from sqlite_master where type = 'table'")
+
+
+def test_the_table_itself_is_not_touched(tmp_path, toy, how):
+    database = make_table(tmp_path, how)
+    before = (
+        rows(database, "select * from items"),
+        rows(database, "select sql from sqlite_master where name = 'items'"),
+    )
+    embed(database, *TOY)
+    assert before == (
+        rows(database, "select * from items"),
+        rows(database, "select sql from sqlite_master where name = 'items'"),
+    )
+
+
+def test_a_second_run_does_nothing(shop):
+    generation = rows(shop, "select generation from imgsim_spaces")
+    assert "0 embedded, 6 unchanged" in embed(shop)
+    assert rows(shop, "select generation from imgsim_spaces") == generation
+
+
+def test_a_changed_row_is_embedded_again(shop, tmp_path, how):
+    (before,) = rows(shop, "select vector from imgsim_vectors where image_id = 2")
+    data = jpeg(tmp_path / "files", 2, "yellow")
+    if how == "blob":
+        change(shop, 'update items set "the picture" = ? where sku = 2', data)
+    assert "1 embedded, 5 unchanged" in embed(shop)
+    (after,) = rows(shop, "select vector from imgsim_vectors where image_id = 2")
+    assert before != after
+    assert len(rows(shop, "select 1 from imgsim_thumbnails")) == 6
+
+
+def test_a_deleted_row_and_an_emptied_one_are_forgotten(shop):
+    change(shop, "delete from items where sku = 1")
+    change(shop, 'update items set "the picture" = null where sku = 4')
+    assert "0 embedded, 4 unchanged" in embed(shop)
+    for table in ("imgsim_vectors", "imgsim_thumbnails", "imgsim_contents"):
+        assert sorted(rows(shop, f"select image_id from {table}")) == [0, 2, 3, 5]
+
+
+def test_a_new_row_is_added(shop, tmp_path, how):
+    data = jpeg(tmp_path / "files", 9, "orange")
+    change(shop, "insert into items values (9, 'new', ?)", data if how == "blob" else "files/9.jpg")
+    assert "1 embedded, 6 unchanged" in embed(shop)
+
+
+def test_two_rows_with_one_picture_have_one_vector_each(shop, tmp_path, how):
+    value = jpeg(tmp_path / "files", 0) if how == "blob" else "files/0.jpg"
+    change(shop, "insert into items values (7, 'copy', ?)", value)
+    embed(shop)
+    first, copy = rows(
+        shop, "select vector from imgsim_vectors where image_id in (0, 7) order by image_id"
+    )
+    assert first == copy
+
+
+def test_what_is_no_picture_becomes_a_failure(shop):
+    for id, value in (
+        (20, b"no picture"),
+        (21, "files/nowhere.jpg"),
+        (22, 5),
+        (23, "https://example.com/a.jpg"),
+        (24, b""),
+    ):
+        change(shop, "insert into items values (?, 'bad', ?)", id, value)
+    printed = embed(shop, exit_code=1)
+    assert "0 embedded, 6 unchanged" in printed and "5 failed" in printed
+    found = dict(rows(shop, "select source, error from imgsim_failures"))
+    assert found.keys() == {"20", "21", "22", "23", "24"}
+    assert "not a picture" in found["20"] and "gone" in found["21"]
+    assert "neither a picture nor a path" in found["22"] and "is an address" in found["23"]
+    assert "empty" in found["24"]
+    assert "5 failed before" in embed(shop)
+    change(shop, "delete from items where sku > 6")
+    embed(shop)
+    assert rows(shop, "select source from imgsim_failures") == []
+
+
+def test_retry_failed_tries_again(shop):
+    change(shop, "insert into items values (20, 'bad', ?)", b"no picture")
+    embed(shop, exit_code=1)
+    assert "1 failed" in embed(shop, "--retry-failed", exit_code=1)
+
+
+def test_a_second_space_of_the_same_table(shop):
+    embed(shop, "--model", "toy", "--levels", "pool2", "--space", "coarse")
+    assert rows(shop, "select name, is_default from imgsim_spaces") == [
+        ("toy pool1 flatten", 1),
+        ("coarse", 0),
+    ]
+    assert len(rows(shop, "select 1 from imgsim_vectors")) == 12
+
+
+def test_files_and_a_table_live_side_by_side(shop, tmp_path):
+    draw(tmp_path / "images" / "a.jpg")
+    imgsim("embed", shop, tmp_path / "images", *TOY)
+    assert sorted(rows(shop, "select source_table from imgsim_spaces")) == ["images", "items"]
+    assert "0 embedded, 6 unchanged" in embed(shop)
+
+
+def test_a_table_of_ones_own_may_be_called_images(tmp_path, toy, how):
+    database = make_table(tmp_path, how, name="images")
+    assert "6 embedded" in embed(database, *TOY, name="images")
+
+
+def test_a_path_may_be_absolute(tmp_path, toy):
+    database = make_table(tmp_path, "path")
+    change(database, """update items set "the picture" = ? || "the picture" """, f"{tmp_path}/")
+    assert "6 embedded" in embed(database, *TOY)
+
+
+@pytest.mark.asyncio
+@pytest.mark.datasette
+async def test_pages_of_the_table(tmp_path, how):
+    database = make_table(tmp_path, how)
+    embed(database)
+    ds = serve(database)
+    gallery = await get_json(ds, "/shop/items/-/imgsim.json")
+    assert gallery["counts"] == {"images": 6, "vectors": 6, "failures": 0}
+    similar = await get_json(ds, "/shop/items/-/imgsim/similar/0.json")
+    assert similar["rows"][0]["id"] == 1
+    html = (await ds.client.get("/shop/items/-/imgsim/similar/0")).text
+    assert "Similar to item 0" in html
+    picture = await ds.client.get("/shop/items/-/imgsim/thumbnail/0.jpg")
+    assert picture.status_code == 200 and picture.headers["content-type"] == "image/jpeg"
+    filtered = await get_json(
+        ds, "/shop/items.json?_similar_to=0&_similar_min=50&_shape=array&_col=sku"
+    )
+    assert 1 in [row["sku"] for row in filtered] and 0 not in [row["sku"] for row in filtered]
+
+
+@pytest.mark.parametrize(
+    "options,code,sentence",
+    [
+        (["--table", "nope", "--column", "x"], 1, "There is no table 'nope' in this database"),
+        (
+            ["--table", "items", "--column", "x"],
+            1,
+            "'items' has no column 'x': there is sku, title",
+        ),
+        (["--table", "some", "--column", "sku"], 1, "'some' is a view"),
+        (["--table", "pairs", "--column", "c"], 1, "has a compound primary key (a and b)"),
+        (["--table", "imgsim_vectors", "--column", "vector"], 1, "this program's own"),
+        (["--table", "items"], 2, "--table and --column go together"),
+        (["--column", "sku"], 2, "Say which pictures"),
+        ([], 2, "Say which pictures"),
+        ([__file__, "--table", "items", "--column", "sku"], 2, "Say which pictures"),
+        (["--table", "items", "--column", "sku", "--prune"], 2, "are for files"),
+        (["--table", "items", "--column", "sku", "--gps"], 2, "are for files"),
+    ],
+)
+def test_what_cannot_be_embedded_is_a_sentence(shop, options, code, sentence):
+    change(shop, "create view some as select * from items")
+    change(shop, "create table pairs (a, b, c, primary key (a, b))")
+    before = shop.read_bytes()
+    assert sentence in imgsim("embed", shop, *options, exit_code=code)
+    assert shop.read_bytes() == before
+
+
+def test_our_own_table_of_files_is_refused(tmp_path, toy):
+    draw(tmp_path / "images" / "a.jpg")
+    imgsim("embed", tmp_path / "a.db", tmp_path / "images", *TOY)
+    assert "goes on with them" in imgsim(
+        "embed", tmp_path / "a.db", "--table", "images", "--column", "path", exit_code=1
+    )
+
+
+def test_a_database_that_does_not_exist(tmp_path):
+    assert "does not exist" in imgsim(
+        "embed", tmp_path / "no.db", "--table", "t", "--column", "c", exit_code=1
+    )
+    assert not (tmp_path / "no.db").exists()
