@@ -42,6 +42,13 @@ def render_cell(row, value, column, table, database, datasette):
 
 
 @hookimpl
+def asgi_wrapper():
+    from .web import filters
+
+    return filters.forgetting
+
+
+@hookimpl
 def filters_from_request(request, datasette):
     from .web import filters
 

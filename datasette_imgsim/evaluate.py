@@ -9,7 +9,7 @@ import posixpath
 import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,6 +23,7 @@ METRICS = ("mAP", "P@1", "P@5", "R@10", "nDCG@10")
 SCORES_AT_ONCE = 4_000_000
 BINS = 8
 HISTOGRAM_SIDE = 64
+THUMBNAILS_AT_ONCE = 1_000
 GRID_STEPS = 4
 SWEEP_QUERIES = 2_000
 
@@ -41,11 +42,10 @@ class Task:
     @classmethod
     def of(cls, labels: list) -> Task:
         """`labels` holds one value an image. Raises ImgsimError where nothing can be asked."""
-        names, classes, sizes = np.unique(
-            np.array([str(label) for label in labels]), return_inverse=True, return_counts=True
-        )
-        queries = np.flatnonzero(sizes[classes] > 1)
-        if len(names) < 2:
+        numbers: dict[str, int] = {}
+        classes = np.array([numbers.setdefault(str(label), len(numbers)) for label in labels])
+        queries = np.flatnonzero(np.bincount(classes)[classes] > 1)
+        if len(numbers) < 2:
             raise ImgsimError(
                 "All images have the same label: there must be at least two to tell apart"
             )
@@ -159,23 +159,25 @@ def histograms(thumbnails: Iterator[bytes | None], count: int) -> np.ndarray:
 
     Their inner product is the Bhattacharyya coefficient, 0..1 (Swain & Ballard 1991,
     doi 10.1007/BF00130487, compare such histograms by their intersection). Pictures without a
-    thumbnail stay 0.
+    thumbnail, or with a damaged one, stay 0.
     """
     found = np.zeros((count, BINS**3), np.float32)
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        for row, histogram in enumerate(threads.map(_histogram, thumbnails)):
-            found[row] = histogram
+        for start in range(0, count, THUMBNAILS_AT_ONCE):
+            some = list(itertools.islice(thumbnails, THUMBNAILS_AT_ONCE))
+            found[start : start + len(some)] = list(threads.map(_histogram, some))
     return found
 
 
-def _histogram(jpeg: bytes | None) -> np.ndarray | float:
+def _histogram(jpeg: bytes | None) -> np.ndarray:
     from PIL import Image
 
-    if jpeg is None:
-        return 0.0
-    with Image.open(io.BytesIO(jpeg)) as image:
-        image.draft("RGB", (HISTOGRAM_SIDE, HISTOGRAM_SIDE))
-        bins = np.asarray(image.convert("RGB")) // (256 // BINS)
+    try:
+        with Image.open(io.BytesIO(jpeg or b"")) as image:
+            image.draft("RGB", (HISTOGRAM_SIDE, HISTOGRAM_SIDE))
+            bins = np.asarray(image.convert("RGB")) // (256 // BINS)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return np.zeros(BINS**3)  # none, or one that was damaged since it was made
     codes = bins.reshape(-1, 3) @ np.array([BINS * BINS, BINS, 1])
     counted = np.bincount(codes, minlength=BINS**3)
     return np.sqrt(counted / counted.sum())
@@ -211,7 +213,7 @@ def labels_of(conn: sqlite3.Connection, space: Space, column: str | None) -> dic
     Images with no label (null) are left out. Raises ImgsimError.
     """
     table = space.source_table
-    columns = [name for (name,) in conn.execute("select name from pragma_table_info(?)", [table])]
+    columns = [name for (name,) in conn.execute("select name from pragma_table_xinfo(?)", [table])]
     wanted = column or "path"
     if wanted not in columns:
         raise ImgsimError(
@@ -242,7 +244,10 @@ class Evaluation:
         self.centred = self._levels(found)
 
     def _levels(self, vectors: Index) -> list[np.ndarray]:
-        rows = [vectors.rows[id] for id in self.ids]
+        try:
+            rows = [vectors.rows[id] for id in self.ids]
+        except KeyError:
+            raise ImgsimError("Images were removed while this ran: run it again") from None
         return [
             np.ascontiguousarray(vectors.matrix[rows, part]) for part in self.space.slices.values()
         ]
@@ -266,7 +271,7 @@ class Evaluation:
         default = ranking.weights(self.space)
         ways = [weights for weights in np.eye(len(default)) if not np.array_equal(weights, default)]
         found = self._measured(self.centred, [*ways, default], self.task, True, progress)
-        found[-1] = Result(**(vars(found[-1]) | {"name": f"{found[-1].name} (default)"}))
+        found[-1] = replace(found[-1], name=f"{found[-1].name} (default)")
         colours = histograms(self._thumbnails(), len(self.ids))
         if colours.any():
             (metrics,) = measure([colours], np.ones((1, 1)), self.task, progress)

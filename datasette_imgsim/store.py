@@ -342,10 +342,10 @@ def centre(conn: sqlite3.Connection, space: Space) -> np.ndarray | None:
     return None if blob is None else np.frombuffer(blob, "<f4")
 
 
-def calibration(conn: sqlite3.Connection, space: Space) -> dict | None:
+def calibration(conn: sqlite3.Connection, space: Space) -> str | None:
     """What `search.calibration` has stored of a space, or None."""
     row = conn.execute("select calibration from imgsim_spaces where id = ?", [space.id]).fetchone()
-    return json.loads(row[0]) if row and row[0] else None
+    return row and row[0]
 
 
 def save_calibration(conn: sqlite3.Connection, space: Space, calibration: str) -> None:

@@ -202,6 +202,35 @@ async def test_a_line_is_drawn_where_chance_begins(photos):
 
 
 @pytest.mark.asyncio
+async def test_the_line_is_drawn_once(photos):
+    ds, path, drawn = serve(photos / "photos.db"), f"{GALLERY}/similar/3?_size=4", 0
+    while path:
+        html = (await ds.client.get(path)).text
+        drawn += html.count('class="imgsim-chance"')
+        following = re.search(r'rel="next" href="([^"]+)"', html)
+        path = following and unescape(following[1])
+    assert drawn == 1
+
+
+@pytest.mark.asyncio
+async def test_an_example_counts_once_and_can_be_taken_out(photos):
+    ds, path = serve(photos / "photos.db"), f"{GALLERY}/similar/3"
+    once = await get_json(ds, f"{path}.json?plus=8")
+    assert (await get_json(ds, f"{path}.json?plus=8&plus=08&plus="))["rows"] == once["rows"]
+    html = (await ds.client.get(f"{path}?plus=08")).text
+    assert path in links(html) and f"{path}?plus=08" not in links(html)
+
+
+@pytest.mark.asyncio
+async def test_huge_level_weights(two_spaces):
+    ds = serve(two_spaces)
+    path = f"{GALLERY}/similar/3{{}}?space=two+levels&level_weights=pool3:1e308,pool5:1e308"
+    answer = await get_json(ds, path.format(".json"))
+    assert answer["query"]["level_weights"] == {"pool3": 0.5, "pool5": 0.5}
+    assert (await ds.client.get(path.format(""))).status_code == 200
+
+
+@pytest.mark.asyncio
 async def test_examples_can_be_added_and_taken_out(photos):
     ds = serve(photos / "photos.db")
     path = f"{GALLERY}/similar/3"

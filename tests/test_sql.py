@@ -185,6 +185,8 @@ def test_answers(toys, query, expected):
         "select imgsim_score(1, 2, 3)",
         "select imgsim_score(1, 2, x'7b7d')",
         "select imgsim_percentile('high')",
+        "select imgsim_percentile('nan')",
+        "select imgsim_percentile(9e999)",
         "select imgsim_percentile(x'31')",
         "select imgsim_percentile(1, '{\"plus\": [2]}')",
         "select imgsim_score(1, 2, '{\"plus\": [2]}')",

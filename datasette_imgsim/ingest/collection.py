@@ -84,7 +84,9 @@ class Column:
     def __init__(self, conn: sqlite3.Connection, table: str, column: str, base: Path):
         """Raises ImgsimError for what is no column of a table with a key of one column."""
         self.table, self.base = _table(conn, table), base
-        names = [name for (name,) in conn.execute("select name from pragma_table_info(?)", [table])]
+        names = [
+            name for (name,) in conn.execute("select name from pragma_table_xinfo(?)", [table])
+        ]
         if column not in names:
             raise ImgsimError(
                 f"The table {table!r} has no column {column!r}: there is {store.listed(names)}"

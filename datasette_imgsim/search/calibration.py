@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
+import threading
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,20 +13,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import store
-from ..store import Space, Writer
+from ..store import SMALLEST_CENTRED_SPACE, Space, Writer
 from . import index, ranking
 from .index import Index
 
-PAIRS = 200_000
-PAIRS_ON_THE_FLY = 20_000
-IMAGES, BYTES = 20_000, 200_000_000
-"""Pairs are drawn among so many images at most, whose vectors fit into so many bytes."""
+PAIRS, BYTES_OF_PAIRS = 200_000, 1_000_000_000
+PAIRS_ON_THE_FLY, BYTES_ON_THE_FLY = 20_000, 100_000_000
+"""How many pairs at most; fewer where their vectors would be more bytes."""
+IMAGES, BYTES_OF_IMAGES = 20_000, 200_000_000
+"""Pairs are drawn among so many images at most, likewise."""
 BYTES_AT_ONCE = 16_000_000
-SMALLEST_SPACE = 3
 # Percentiles that are stored: whole ones, and finer ones where what is like each other lies.
 PERCENTILES = np.unique(
     np.concatenate([np.arange(101), *(100 - np.arange(1, 100) * 10.0**-n for n in (2, 3, 4))])
 )
+DIGITS = 10**4
 
 
 @dataclass(frozen=True)
@@ -38,17 +40,49 @@ class Calibration:
     @classmethod
     def of_scores(cls, scores: np.ndarray) -> Calibration:
         """From the scores of random pairs (pairs,)."""
-        return cls(np.quantile(scores, PERCENTILES / 100), PERCENTILES)
+        count = len(scores)
+        places = np.unique((PERCENTILES / 100 * (count - 1)).astype(int))
+        return cls(np.sort(scores)[places], 100 * places / count)
+
+    @classmethod
+    def stored(cls, text: str | None, generation: int, weights: np.ndarray) -> Calibration | None:
+        """What `renew` wrote, where it is sound and of this generation and these level weights."""
+        try:
+            found = json.loads(text)
+            scores, percentiles, of = (
+                np.array(found[name], float) for name in ("scores", "percentiles", "weights")
+            )
+            is_sound = (
+                scores.shape == percentiles.shape == (len(scores),)
+                and len(scores) > 0
+                and np.isfinite(scores).all()
+                and np.isfinite(percentiles).all()
+            )
+            is_ours = found["generation"] == generation and of.shape == weights.shape
+            return (
+                cls(scores, percentiles)
+                if is_sound and is_ours and np.allclose(of, weights)
+                else None
+            )
+        except (ValueError, TypeError, KeyError):
+            return None
 
     def percentile(self, score: float) -> float:
         """0..100: the share of random pairs that score less."""
-        if score > self.scores[-1]:
-            return 100.0
-        # Where many pairs have this very score, those before them count.
-        first = np.searchsorted(self.scores, score)
-        if self.scores[first] == score:
-            return round(float(self.percentiles[first]), 4)
-        return round(float(np.interp(score, self.scores, self.percentiles)), 4)
+        return float(self.of(np.array([score]))[0])
+
+    def of(self, scores: np.ndarray) -> np.ndarray:
+        """The percentiles of several scores, rounded down."""
+        between = np.interp(scores, self.scores, self.percentiles)
+        # Where many pairs have one and the same score, only those before them are less.
+        first = np.searchsorted(self.scores, scores).clip(max=len(self.scores) - 1)
+        exact = np.where(self.scores[first] == scores, self.percentiles[first], between)
+        exact = np.where(scores > self.scores[-1], 100, exact)
+        return np.floor(exact * DIGITS) / DIGITS
+
+    def score(self, percentile: float) -> float:
+        """The score that has about this percentile."""
+        return float(np.interp(percentile, self.percentiles, self.scores))
 
     @property
     def chance(self) -> float:
@@ -58,8 +92,7 @@ class Calibration:
         holds none of these: so far as its lowest percent lies below the median, as far above it
         chance reaches.
         """
-        median, lowest = np.interp([50, 1], self.percentiles, self.scores)
-        return min(1.0, float(2 * median - lowest))
+        return min(1.0, 2 * self.score(50) - self.score(1))
 
 
 def in_words(percentile: float) -> str:
@@ -78,19 +111,28 @@ def shortened(percentile: float) -> str:
 def of(conn: sqlite3.Connection, vectors: Index, weights: np.ndarray) -> Calibration | None:
     """The calibration of a space for these level weights; None while it has too few images.
 
-    The stored one, where it is of these weights; else from pairs of the loaded vectors.
+    The stored one, where it is of these vectors and weights; else from pairs of loaded vectors.
     """
-    stored = store.calibration(conn, vectors.space)
-    if stored and np.allclose(stored["weights"], weights):
-        return Calibration(np.array(stored["scores"]), np.array(stored["percentiles"]))
-    if len(vectors) < SMALLEST_SPACE:
+    if len(vectors) < SMALLEST_CENTRED_SPACE:
         return None
-    if vectors not in _sampled:
-        _sampled[vectors] = cosines(vectors.space, vectors.matrix, PAIRS_ON_THE_FLY)
+    text = store.calibration(conn, vectors.space)
+    stored = Calibration.stored(text, vectors.space.generation, weights)
+    if stored:
+        return stored
+    with _sampling:
+        if vectors not in _sampled:
+            most = _at_most(PAIRS_ON_THE_FLY, BYTES_ON_THE_FLY, 2 * vectors.space.dimensions)
+            _sampled[vectors] = cosines(vectors.space, vectors.matrix, most)
     return Calibration.of_scores(_sampled[vectors] @ weights)
 
 
+_sampling = threading.Lock()
 _sampled: weakref.WeakKeyDictionary[Index, np.ndarray] = weakref.WeakKeyDictionary()
+
+
+def _at_most(count: int, size: int, numbers: int) -> int:
+    """`count`, or fewer where each has so many float32 numbers that they would exceed `size`."""
+    return max(SMALLEST_CENTRED_SPACE, min(count, size // (4 * numbers)))
 
 
 def pairs(count: int, wanted: int) -> tuple[np.ndarray, np.ndarray]:
@@ -117,20 +159,22 @@ def cosines(space: Space, matrix: np.ndarray, wanted: int) -> np.ndarray:
 
 def renew(conn: Writer, space: Space) -> None:
     """Stores the calibration of a space for its own level weights, where vectors have changed."""
-    stored = store.calibration(conn, space)
-    if stored and stored["generation"] == space.generation:
-        return
-    matrix = _some_vectors(conn, space)
-    if len(matrix) < SMALLEST_SPACE:
-        return
     weights = ranking.weights(space)
-    scores = cosines(space, matrix, PAIRS) @ weights
+    if Calibration.stored(store.calibration(conn, space), space.generation, weights):
+        return
+    try:
+        matrix = _some_vectors(conn, space)
+    except index.Damaged:
+        return  # whoever loads the space is told
+    if len(matrix) < SMALLEST_CENTRED_SPACE:
+        return
+    scores = cosines(space, matrix, _at_most(PAIRS, BYTES_OF_PAIRS, 2 * space.dimensions)) @ weights
     found = Calibration.of_scores(scores)
     calibration = {
         "generation": space.generation,
         "pairs": len(scores),
         "weights": weights.tolist(),
-        "percentiles": found.percentiles.round(4).tolist(),
+        "percentiles": found.percentiles.round(5).tolist(),
         "scores": found.scores.round(6).tolist(),
     }
     with conn.transaction():
@@ -140,12 +184,12 @@ def renew(conn: Writer, space: Space) -> None:
 def _some_vectors(conn: sqlite3.Connection, space: Space) -> np.ndarray:
     """Vectors of images drawn at random, centred (m, dimensions)."""
     ids = store.image_ids(conn, space)
-    most = max(SMALLEST_SPACE, min(IMAGES, BYTES // (4 * space.dimensions)))
+    most = _at_most(IMAGES, BYTES_OF_IMAGES, space.dimensions)
     if len(ids) > most:
         chosen = np.random.default_rng(0).choice(len(ids), most, replace=False)
         ids = [ids[place] for place in np.sort(chosen)]
     vectors, _ = index.decoded(space, list(_blobs(conn, space, ids)))
-    return index.centred(space, store.centre(conn, space), vectors)
+    return index.centred(space, index.sound_centre(conn, space), vectors)
 
 
 def _blobs(conn: sqlite3.Connection, space: Space, ids: list) -> Iterator[bytes | None]:

@@ -29,6 +29,10 @@ SMALLEST_CENTRED = 1e-3
 NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?\s*", re.ASCII | re.IGNORECASE)
 
 
+class Damaged(ImgsimError):
+    """What is stored of the space cannot be used."""
+
+
 class Loading(ImgsimError):
     """The space is being loaded: try again in a moment."""
 
@@ -72,6 +76,17 @@ def as_key(id, affinity: str) -> int | float | str:
     if affinity == "integer" and isinstance(id, str) and NUMBER.fullmatch(id):
         return int(id) if id.strip().lstrip("+-").isdecimal() else float(id)
     return str(id) if affinity == "text" else id
+
+
+def sound_centre(conn: sqlite3.Connection, space: Space) -> np.ndarray | None:
+    """The centre of a space (dimensions,), or None where it has none. Raises Damaged."""
+    try:
+        found = store.centre(conn, space)
+    except (ValueError, TypeError):  # no BLOB of whole numbers
+        raise Damaged("its centre is damaged") from None
+    if found is not None and not (len(found) == space.dimensions and np.isfinite(found).all()):
+        raise Damaged("its centre is damaged")
+    return found
 
 
 def centred(space: Space, centre: np.ndarray | None, vectors: np.ndarray) -> np.ndarray:
@@ -133,9 +148,7 @@ def _read(
 ) -> Index:
     space = _latest(conn, space)
     key, affinity = store.primary_key(conn, space.source_table)
-    centre = store.centre(conn, space) if centring else None
-    if centre is not None and not (len(centre) == space.dimensions and np.isfinite(centre).all()):
-        raise ImgsimError("its centre is damaged")
+    centre = sound_centre(conn, space) if centring else None
     sql = "select count(*) from imgsim_vectors where space_id = ?"
     (count,) = conn.execute(sql, [space.id]).fetchone()
     matrix = np.empty((count, space.dimensions), np.float32)

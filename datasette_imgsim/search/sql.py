@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import sqlite3
 import time
 import weakref
@@ -125,7 +126,7 @@ class Functions:
                 score = float(score)
             except ValueError:
                 pass
-        if not isinstance(score, (int, float)):
+        if not isinstance(score, (int, float)) or not math.isfinite(score):
             raise ImgsimError(f"A score is a number from -1 to 1, not {score!r:.60}")
         found = self._calibration(self._view(options))
         return found and found.percentile(score)

@@ -26,6 +26,7 @@ openTarget();
 async function waitForSpace(note) {
   for (;;) {
     await pause(RETRY_MS);
+    if (!note.isConnected) return;
     let answer;
     try {
       answer = await (await fetch(note.dataset.loading)).json();
@@ -109,9 +110,10 @@ function follow(levels) {
     const fetched = new DOMParser().parseFromString(html, "text/html");
     for (const shown of document.querySelectorAll("[data-live]")) {
       const part = fetched.querySelector(`[data-live="${shown.dataset.live}"]`);
-      if (part) replace(shown, part);
+      if (!part) continue;
+      replace(shown, part);
+      for (const note of shown.querySelectorAll("[data-loading]")) waitForSpace(note);
     }
-    for (const note of document.querySelectorAll("[data-loading]")) waitForSpace(note);
     for (const link of levels.querySelectorAll(".imgsim-preset")) markCurrent(link, url);
     history.replaceState(null, "", url);
     return fetched;

@@ -221,8 +221,8 @@ def options_of(request) -> Options:
         request.args.get("level_weights") or None,
         int(size),
         request.args.get("_next") or None,
-        tuple(dict.fromkeys(request.args.getlist("plus"))),
-        tuple(dict.fromkeys(request.args.getlist("minus"))),
+        tuple(filter(None, request.args.getlist("plus"))),
+        tuple(filter(None, request.args.getlist("minus"))),
     )
 
 
@@ -233,10 +233,8 @@ def chosen_space(conn: sqlite3.Connection, source: Source, options: Options) -> 
 def chosen_weights(space: store.Space, options: Options) -> tuple[np.ndarray, dict[str, float]]:
     """The weights to rank with, and the share of each level."""
     given = options.level_weights
-    chosen = ranking.parse_level_weights(given) if given else space.level_weights
-    weights = ranking.weights(space, chosen)
-    total = sum(chosen.values())
-    return weights, {level: round(chosen.get(level, 0) / total, 6) for level in space.levels}
+    weights = ranking.weights(space, ranking.parse_level_weights(given) if given else None)
+    return weights, dict(zip(space.levels, weights.round(6).tolist()))
 
 
 def vectors_of(conn, source: Source, space: store.Space, wait: float = 0.5) -> index.Index:
@@ -338,7 +336,7 @@ class Results:
     tiles: list[Tile]
     next: str | None
     chance: float | None
-    """The score up to which chance reaches (`Calibration.chance`), or None while it is unknown."""
+    """The score up to which chance reaches, where this page or a later one comes down to it."""
 
 
 def ranked(conn, source, options, vectors: index.Index, query, weights, exclude=()) -> Results:
@@ -356,7 +354,11 @@ def ranked(conn, source, options, vectors: index.Index, query, weights, exclude=
         wanted *= 2
     shown = places[:size]
     following = str(start + shown[-1] + 1) if len(places) > size else None
-    return Results([found[place] for place in shown], following, scale and scale.chance)
+    chance = scale and scale.chance
+    if chance is not None and start and scored[start - 1 : start]:
+        _, before = scored[start - 1]
+        chance = None if before <= chance else chance  # an earlier page has drawn the line
+    return Results([found[place] for place in shown], following, chance)
 
 
 def similar_sql(conn, source: Source, space: store.Space, id, k: int, options: dict) -> str:

@@ -7,6 +7,7 @@ import json
 import sqlite3
 from dataclasses import dataclass
 
+import numpy as np
 from datasette.filters import FilterArguments
 from datasette.views.base import DatasetteError
 
@@ -25,27 +26,46 @@ from .common import (
 )
 
 DEFAULT_MINIMUM = 99
-RESULTS_AT_FIRST = 100
 SECONDS_FOR_LOADING = 2
 
 
 @dataclass(frozen=True)
 class Likeness:
-    """The images that a filter lets pass: {id: (score, percentile)}, best first."""
+    """The images that a filter lets pass."""
 
+    database: str
+    table: str
+    id: int | str
+    minimum: float
     scores: dict
+    """{id: (score, percentile)}, best first."""
     options: dict
     text: str
     sql: str
+
+    def score(self, database: str, table: str, id) -> tuple[float, float] | None:
+        return self.scores.get(id) if (database, table) == (self.database, self.table) else None
 
 
 # For the cells of the same page, whose hook is not told of the request.
 current: contextvars.ContextVar[Likeness | None] = contextvars.ContextVar("likeness", default=None)
 
 
+def forgetting(app):
+    """The ASGI application, each of whose requests begins without a filter."""
+
+    async def inner(scope, receive, send):
+        token = current.set(None)
+        try:
+            await app(scope, receive, send)
+        finally:
+            current.reset(token)
+
+    return inner
+
+
 async def filters_from_request(datasette, request):
     """The where clause for `_similar_to`, if the request has it. Raises DatasetteError."""
-    current.set(None)
     text = request.args.get("_similar_to")
     if not text:
         return None
@@ -62,15 +82,18 @@ async def filters_from_request(datasette, request):
     except sqlite3.Error as ex:
         raise DatasetteError(f"The database cannot be read just now ({ex})", status=503) from ex
     current.set(found)
+    # The minimum is asked for again: where rows were deleted by hand, similar_to gives others.
     return FilterArguments(
         [
             f"{store.quoted(source.key)} in (select json_extract(value, '$.id') from "
-            "json_each(similar_to(:imgsim_similar_to, :imgsim_k, :imgsim_options)))"
+            "json_each(similar_to(:imgsim_similar_to, :imgsim_k, :imgsim_options)) "
+            "where json_extract(value, '$.percentile') >= :imgsim_min)"
         ],
         params={
-            "imgsim_similar_to": text,
+            "imgsim_similar_to": found.id,
             "imgsim_k": len(found.scores),
             "imgsim_options": json.dumps(found.options),
+            "imgsim_min": minimum,
         },
         human_descriptions=[found.text],
     )
@@ -100,6 +123,10 @@ def _like(conn, source: Source, text: str, minimum: float) -> Likeness:
         raise Refused(400, "There are too few images to say which are alike: embed three or more")
     scores = _reaching(vectors, query, scale, minimum, id)
     return Likeness(
+        source.db.name,
+        source.table,
+        id,
+        minimum,
         scores,
         sql_options(conn, source, space),
         f"similar to {label_of(conn, source, id)}, closer than {minimum:g} % of random pairs",
@@ -109,11 +136,12 @@ def _like(conn, source: Source, text: str, minimum: float) -> Likeness:
 
 def _reaching(vectors, query, scale, minimum: float, id) -> dict:
     """{id: (score, percentile)} of all images whose percentile is at least `minimum`."""
-    wanted = RESULTS_AT_FIRST
-    while True:
-        scored = ranking.rank(vectors, query, wanted, exclude=[id])
-        found = {each: (score, scale.percentile(score)) for each, score in scored}
-        reaching = {each: both for each, both in found.items() if both[1] >= minimum}
-        if len(reaching) < len(found) or len(found) < wanted:
-            return reaching
-        wanted *= 4
+    least = scale.score(minimum) - 1 / ranking.SCALE
+    count = int(np.count_nonzero(np.vecdot(vectors.matrix, query) >= least))
+    scored = ranking.rank(vectors, query, count, exclude=[id])
+    percentiles = scale.of(np.array([score for _, score in scored]))
+    return {
+        each: (score, percentile)
+        for (each, score), percentile in zip(scored, percentiles.tolist())
+        if percentile >= minimum
+    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from datasette.utils import tilde_decode
 
@@ -36,8 +36,12 @@ class Found:
     """What a similar page shows."""
 
     image: Tile
+    options: Options
+    """With the examples' keys as they are stored, each once."""
     space: store.Space
     spaces: list[str]
+    is_usual: bool
+    """Whether the space is the one that is used where none is named."""
     level_weights: dict[str, float]
     plus: list[Tile]
     minus: list[Tile]
@@ -54,7 +58,7 @@ async def similar(datasette, request, source):
     options = options_of(request)
     text = tilde_decode(request.url_vars["id"])
     found = await source.db.execute_fn(lambda conn: _found(conn, source, options, text))
-    path = source.similar(found.image.id)
+    options, path = found.options, source.similar(found.image.id)
     following = found.results.next if found.results else None
     if is_json(request):
         if found.loading:
@@ -106,8 +110,10 @@ def _found(conn, source: Source, options: Options, text: str) -> Found:
     weights, level_weights = chosen_weights(space, options)
     id = find_key(conn, source, text)
     plus, minus = (
-        [find_key(conn, source, each) for each in names] for names in (options.plus, options.minus)
+        list(dict.fromkeys(find_key(conn, source, each) for each in names))
+        for names in (options.plus, options.minus)
     )
+    options = replace(options, plus=tuple(map(str, plus)), minus=tuple(map(str, minus)))
     results = loading = missing = None
     try:
         vectors = vectors_of(conn, source, space)
@@ -129,8 +135,10 @@ def _found(conn, source: Source, options: Options, text: str) -> Found:
         loading = ex
     return Found(
         image=tiles(conn, source, options, [(id, None)])[0],
+        options=options,
         space=space,
         spaces=[each.name for each in store.spaces(conn, source.table)],
+        is_usual=space == chosen_space(conn, source, replace(options, space=None)),
         level_weights=level_weights,
         plus=tiles(conn, source, options, [(each, None) for each in plus]),
         minus=tiles(conn, source, options, [(each, None) for each in minus]),

@@ -63,17 +63,18 @@ async def render_cell(datasette, database, table, row, column, value):
         f"{page}/similar/{encoded}",
         f"{page}/thumbnail/{encoded}.jpg",
         name.rsplit("/", 1)[-1],
-        _score(id),
+        _score(database, table, id),
         "" if value is None or isinstance(value, bytes) else value,
     )
 
 
-def _score(id) -> Markup:
+def _score(database: str, table: str, id) -> Markup:
     """How like the image is to the one that the page is filtered by."""
     likeness = filters.current.get()
-    if likeness is None or id not in likeness.scores:
+    found = likeness and likeness.score(database, table, id)
+    if not found:
         return Markup("")
-    score, percentile = likeness.scores[id]
+    score, percentile = found
     return Markup('<span class="imgsim-cell-score" title="{}">{:.3f} · {} %</span>').format(
         calibration.in_words(percentile), score, calibration.shortened(percentile)
     )
