@@ -13,6 +13,7 @@ EMBED = [
     "pi-heif",
     "tqdm",
 ]
+TRAIN = ["openvino"]
 TEST = [
     "cogapp",
     "datasette-render-images",
@@ -55,6 +56,6 @@ setup(
         "pillow>=11.3",
         "sqlite-utils>=4.0",
     ],
-    extras_require={"embed": EMBED, "test": EMBED + TEST},
+    extras_require={"embed": EMBED, "train": EMBED + TRAIN, "test": EMBED + TRAIN + TEST},
     python_requires=">=3.10",
 )

@@ -285,11 +285,12 @@ def test_a_strict_policy_blocks_nothing_of_ours(server, page, path):
 
 @pytest.fixture(scope="module")
 def levelled(photos, plugins, tmp_path_factory):
-    """The address of a server whose default space has three levels."""
+    """The address of a server whose default space has three levels that count alike."""
     folder = tmp_path_factory.mktemp("levels")
     database, images = folder / "photos.db", folder / "images"
     images.symlink_to(photos / "images")
-    imgsim("embed", database, images, "--quiet", "--levels", "pool2,pool3,conv5_2")
+    imgsim("embed", database, images, "--quiet", "--levels", "conv2_1,pool3,conv5_1")
+    imgsim("embed", database, images, "--quiet", "--levels", "conv5_2", "--space", "one level")
     process, url = serve(folder, plugins)
     yield url
     process.terminate()
@@ -316,9 +317,9 @@ def test_results_follow_the_sliders(levelled, page):
     before, sql = names(page), page.text_content(".imgsim-sql")
     page.evaluate("document.querySelector('.imgsim-tile img').dataset.stays = 'yes'")
     for value in (60, 20, 0):
-        moved(page, "conv5_2", value)
+        moved(page, "conv5_1", value)
     moved(page, "pool3", 50)
-    page.wait_for_url("**level_weights=pool2:1,pool3:0.5")
+    page.wait_for_url("**level_weights=conv2_1:1,pool3:0.5")
     assert names(page) != before and page.text_content(".imgsim-sql") != sql
     assert "33 %" in page.inner_text("[data-levels] label:nth-of-type(2)")
     # The picture that was there is the very same, wherever it stands now.
@@ -332,15 +333,15 @@ def test_results_follow_the_sliders(levelled, page):
 def test_a_slider_moved_again_before_the_answer_wins(levelled, page):
     page.goto(f"{levelled}{GALLERY}/similar/3")
     for value in range(95, -1, -5):
-        moved(page, "conv5_2", value)
+        moved(page, "conv5_1", value)
         page.wait_for_timeout(20)
-    page.wait_for_url("**level_weights=pool2:1,pool3:1")
+    page.wait_for_url("**level_weights=conv2_1:1,pool3:1")
 
 
 def test_all_sliders_at_zero_ask_for_nothing(levelled, page):
     page.goto(f"{levelled}{GALLERY}/similar/3")
     before = names(page)
-    for level in ("pool2", "pool3", "conv5_2"):
+    for level in ("conv2_1", "pool3", "conv5_1"):
         moved(page, level, 0)
     page.wait_for_timeout(400)
     assert names(page) == before and "level_weights" not in page.url
@@ -350,7 +351,7 @@ def test_all_sliders_at_zero_ask_for_nothing(levelled, page):
 def test_presets_set_the_sliders(levelled, page):
     page.goto(f"{levelled}{GALLERY}/similar/3?_size=5")
     page.click("text=colour and texture")
-    page.wait_for_url("**level_weights=pool2:1&_size=5")
+    page.wait_for_url("**level_weights=conv2_1:1&_size=5")
     values = page.eval_on_selector_all("[data-levels] input", "all => all.map(i => i.value)")
     assert values == ["100", "0", "0"]
     assert page.get_attribute(".imgsim-preset >> nth=0", "aria-current") == "true"
@@ -359,8 +360,9 @@ def test_presets_set_the_sliders(levelled, page):
     assert page.get_attribute(".imgsim-preset >> nth=0", "aria-current") is None
 
 
-def test_a_space_of_one_level_has_no_sliders(server, page):
-    page.goto(f"{server}{GALLERY}/similar/3")
+def test_a_space_of_one_level_has_no_sliders(levelled, page):
+    page.goto(f"{levelled}{GALLERY}/similar/3?space=one+level")
+    assert page.locator(".imgsim-tile").count() == 23
     assert page.locator("[data-levels]").count() == 0
 
 
@@ -374,7 +376,7 @@ def test_examples_are_kept_in_a_basket(levelled, page):
     page.wait_for_url("**plus=**")
     assert page.locator(".imgsim-basket li").count() == 2 and fits(page)
     assert loaded(page, ".imgsim-basket img")
-    moved(page, "pool2", 0)
+    moved(page, "conv2_1", 0)
     page.wait_for_url("**level_weights=**")
     assert "plus=" in page.url and "minus=" in page.url
     for left in (1, 0):

@@ -243,9 +243,57 @@ def test_a_failed_download_says_how_to_go_on(tmp_path, monkeypatch):
 
 def test_bundled_network_describes_itself():
     description = registry.get("vgg-mini").description
-    assert description.default_levels == ("conv5_2",)
-    assert (description.default_pooling, description.size) == ("gem", 160)
+    assert description.default_levels == ("pool2", "pool4", "conv5_2")
+    assert description.level_weights == {"pool2": 0, "pool4": 1, "conv5_2": 3}
+    assert (description.default_pooling, description.size) == ("gem", 176)
     assert description.licence == "Apache-2.0" and description.version
+
+
+def drawn(size):
+    """A slope of colours, a chessboard and rings: (3, size, size, 3) uint8, the same everywhere."""
+    y, x = np.mgrid[:size, :size] / size
+    board = (np.floor(8 * x) + np.floor(8 * y)) % 2
+    rings = np.sin(40 * np.hypot(x - 0.5, y - 0.4)) > 0
+    pictures = [
+        np.stack([x, y, 1 - x], -1),
+        np.stack([board, board, 1 - board / 2], -1),
+        np.stack([0.9 * rings, 0.2 + 0.5 * y, 0.1 + 0.3 * rings], -1),
+    ]
+    return np.floor(255 * np.stack(pictures)).astype(np.uint8)
+
+
+# The first four numbers of each level of the bundled network's vectors of `drawn`, at its defaults.
+CANONICAL = [
+    [
+        0.23611, 0.08962, 0.05334, 0.09909,
+        0.07425, 0.02821, 0.04849, 0.09581,
+        0.00000, 0.20844, 0.00000, 0.09624,
+    ],
+    [
+        0.06065, 0.19901, 0.07932, 0.13634,
+        0.01657, 0.08269, 0.02035, 0.04464,
+        0.00000, 0.03607, 0.00050, 0.02335,
+    ],
+    [
+        0.11916, 0.12480, 0.15746, 0.11757,
+        0.02600, 0.04639, 0.12935, 0.10129,
+        0.00000, 0.02576, 0.00465, 0.02898,
+    ],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("precision,tolerance", [("float32", 1e-3), ("bfloat16", 3e-2)])
+def test_bundled_network_gives_its_canonical_vectors(precision, tolerance):
+    about = registry.get("vgg-mini").description
+    network = Network(
+        registry.get("vgg-mini"), list(about.default_levels), about.default_pooling,
+        about.normalise, about.size, None, "cpu", precision,
+    )  # fmt: skip
+    units, _ = network.vectors(drawn(about.size))
+    starts = np.cumsum([0, *network.dimensions.values()])[:-1]
+    found = units[:, (starts[:, None] + np.arange(4)).ravel()]
+    for ours, expected in zip(found, np.array(CANONICAL), strict=True):
+        assert distance(ours, expected) < tolerance
 
 
 def test_bundled_network_is_no_larger_than_10_mb():

@@ -6,14 +6,17 @@ python -m training.export CHECKPOINT.safetensors mini.safetensors --version 1
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import torch
 from safetensors.torch import load_file, save_file
 
-BLOCKS, CONVOLUTIONS = 5, 2
-EPSILON = 1e-5
+from .student import EPSILON
+
+KEPT = ("weight", "running_mean", "running_var")
+"""What a file carries of each batch norm beside the folded convolution, to train it further."""
 
 
 def fold(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -22,49 +25,80 @@ def fold(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     A batch norm y = (x - mean) / sqrt(var + eps) * weight + bias is one more factor and shift of
     the convolution before it (Jacob et al. 2018, arXiv 1712.05877, section 3.2).
     """
-    folded, position = {}, 0
-    for block in range(1, BLOCKS + 1):
-        for number in range(1, CONVOLUTIONS + 1):
-            norm = {
-                name: state[f"block{block}.bn{number}.{name}"].double()
-                for name in ("weight", "bias", "running_mean", "running_var")
-            }
-            factor = norm["weight"] / (norm["running_var"] + EPSILON).sqrt()
-            weight = state[f"block{block}.conv{number}.weight"].double()
-            folded[f"features.{position}.weight"] = weight * factor[:, None, None, None]
-            folded[f"features.{position}.bias"] = norm["bias"] - norm["running_mean"] * factor
-            position += 2  # the convolution and its ReLU
-        position += 1  # the pooling
-    return {name: tensor.half() for name, tensor in folded.items()}
+    folded = {}
+    for norm, position in positions(state):
+        factor, mean = factor_of(state, norm), state[f"{norm}.running_mean"].double()
+        weight = state[f"{norm.replace('bn', 'conv')}.weight"].double()
+        folded[f"features.{position}.weight"] = (weight * factor[:, None, None, None]).half()
+        folded[f"features.{position}.bias"] = (state[f"{norm}.bias"] - mean * factor).half()
+        folded |= {f"{norm}.{key}": state[f"{norm}.{key}"].float() for key in KEPT}
+    return folded
+
+
+def unfold(folded: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """What `fold` made of a checkpoint -> the checkpoint, but for rounding."""
+    state = {}
+    for norm, position in positions(folded):
+        factor, mean = factor_of(folded, norm), folded[f"{norm}.running_mean"].double()
+        weight, bias = (folded[f"features.{position}.{key}"].double() for key in ("weight", "bias"))
+        state[f"{norm.replace('bn', 'conv')}.weight"] = weight / factor[:, None, None, None]
+        state[f"{norm}.bias"] = bias + mean * factor
+        state |= {f"{norm}.{key}": folded[f"{norm}.{key}"] for key in KEPT}
+    return {name: tensor.float() for name, tensor in state.items()}
+
+
+def positions(state: dict[str, torch.Tensor]) -> Iterator[tuple[str, int]]:
+    """Each batch norm ('block1.bn1') and where its convolution lies in torchvision's network."""
+    norms = sorted(name.removesuffix(".running_var") for name in state if "running_var" in name)
+    for place, norm in enumerate(norms):
+        pools = int(norm.removeprefix("block").partition(".")[0]) - 1
+        yield norm, 2 * place + pools  # a convolution and its ReLU count as two
+
+
+def factor_of(state: dict[str, torch.Tensor], norm: str) -> torch.Tensor:
+    """What a batch norm multiplies its channels with, never quite 0."""
+    weight, variance = (state[f"{norm}.{key}"].double() for key in ("weight", "running_var"))
+    factor = weight / (variance + EPSILON).sqrt()
+    return torch.where(factor.abs() < 1e-6, 1e-6, factor)
 
 
 def layers(state: dict[str, torch.Tensor]) -> list:
     """The network as `models.vgg.LAYERS` writes one."""
-    found = []
-    for block in range(1, BLOCKS + 1):
-        channels = state[f"block{block}.conv1.weight"].shape[0]
-        found += [channels] * CONVOLUTIONS + ["M"]
-    return found
+    found, block = [], "block1"
+    for norm, _ in positions(state):
+        if not norm.startswith(f"{block}."):
+            found.append("M")
+            block = norm.partition(".")[0]
+        found.append(len(state[f"{norm}.weight"]))
+    return [*found, "M"]
+
+
+def read(path: Path) -> dict[str, torch.Tensor]:
+    """A checkpoint, or the file that the package carries, as a checkpoint."""
+    state = load_file(path)
+    return unfold(state) if "features.0.weight" in state else state
 
 
 @click.command()
 @click.argument("checkpoint", type=click.Path(exists=True, path_type=Path))
 @click.argument("output", type=click.Path(path_type=Path))
 @click.option("--version", required=True, help="Of these weights, as users will see it")
-@click.option("--levels", default="conv5_2", show_default=True)
+@click.option(
+    "--levels", default="pool2=0,pool4=1,conv5_2=3", show_default=True, help="With their weights"
+)
 @click.option("--pooling", default="gem", show_default=True)
-@click.option("--size", default=160, show_default=True, help="Input pictures are SIZE x SIZE")
+@click.option("--size", default=176, show_default=True, help="Input pictures are SIZE x SIZE")
 def export(checkpoint, output, version, levels, pooling, size):
     """Write the file that the package carries."""
     state = load_file(checkpoint)
-    levels = levels.split(",")
+    level_weights = dict(level.split("=") for level in levels.split(","))
     metadata = {
         "about": "the small VGG that comes with the package",
         "version": version,
         "layers": layers(state),
-        "levels": levels,
+        "levels": list(level_weights),
         "pooling": pooling,
-        "level_weights": dict.fromkeys(levels, 1),
+        "level_weights": {level: float(weight) for level, weight in level_weights.items()},
         "size": size,
         "normalise": "torchvision",
         "licence": "Apache-2.0",

@@ -184,7 +184,9 @@ def _unused(name: str, taken) -> str:
 
 def _level_weights(settings: Settings) -> dict[str, float]:
     usual = registry.get(settings.model).description.level_weights
-    return {level: usual.get(level, 1) for level in settings.levels}
+    found = {level: usual.get(level, 1) for level in settings.levels}
+    # Of levels that count nothing beside others, each counts where they are all there is.
+    return found if any(found.values()) else dict.fromkeys(found, 1)
 
 
 def _versions(settings: Settings, base: Path) -> dict:

@@ -1,0 +1,194 @@
+"""The training scripts: what they read and write, that they learn and resume."""
+
+import io
+import tarfile
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from conftest import shared
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from datasette_imgsim.models.mini import Mini, read_metadata
+from datasette_imgsim.models.vgg import build, load
+from training import distill, export, photos, teacher
+from training.student import Student, as_kernel, as_matrix
+
+PHOTOS = 24
+
+
+def run(command, *arguments, exit_code=0):
+    result = CliRunner().invoke(command, [*map(str, arguments)], catch_exceptions=False)
+    assert result.exit_code == exit_code, result.output
+    return result.output
+
+
+def tar_of(path, members):
+    """A tar file of {name: (width, height)} in plain colours."""
+    with tarfile.open(path, "w") as archive:
+        for name, size in members.items():
+            buffer = io.BytesIO()
+            Image.new("RGB", size, "teal").save(buffer, "WEBP")
+            entry = tarfile.TarInfo(name)
+            entry.size = buffer.tell()
+            archive.addfile(entry, io.BytesIO(buffer.getvalue()))
+
+
+def randomised(student):
+    """Batch norm as after some training: with statistics that do something."""
+    for name, value in student.state_dict().items():
+        if "bn" in name and value.is_floating_point():
+            value.uniform_(0.5, 1.5)
+    return student.eval()
+
+
+@pytest.fixture
+def work(tmp_path, monkeypatch):
+    """A work folder of random crops, whose teacher tells two kinds of photos apart."""
+    monkeypatch.setattr(distill, "HELD_OUT", 8)
+    monkeypatch.setattr(distill, "CHECK_BATCH", 4)
+    monkeypatch.setattr(distill, "SMALLEST_SOURCE", 8)
+    random = np.random.default_rng(0)
+    prepared = teacher.Prepared.create(tmp_path / "work", PHOTOS)
+    kinds = np.arange(PHOTOS * teacher.VIEWS) % 2
+    prepared.pixels[:] = random.integers(0, 128, prepared.pixels.shape, dtype=np.uint8)
+    prepared.pixels[kinds == 1] += 100
+    prepared.embeddings[:] = random.random((2, teacher.CHANNELS))[kinds]
+    prepared.maps[:] = random.integers(-50, 50, (2, 1, 1, teacher.COMPONENTS))[kinds]
+    labels = [f"source/{kind}" for kind in kinds[:PHOTOS]]
+    prepared.finish(labels, np.linspace(1, 0.1, teacher.COMPONENTS))
+    return tmp_path / "work"
+
+
+OPTIONS = ("--batch", 16, "--sides", "32,64", "--warm-up", 0, "--check", 4)
+
+
+def test_photos_come_with_the_folder_they_lay_in(tmp_path):
+    tar_of(tmp_path / "b.tar", {"two.webp": (30, 20), "x/y/one.webp": (20, 30), "x/readme": (1, 1)})
+    tar_of(tmp_path / "a.tar", {"three.webp": (9, 9)})
+    found = photos.read(tmp_path)
+    assert [(photo.label, photo.image.size) for photo in found] == [
+        ("a", (9, 9)),
+        ("b", (30, 20)),
+        ("b/x/y", (20, 30)),
+    ]
+
+
+def test_packed_photos_are_smaller_and_keep_their_labels(tmp_path):
+    (tmp_path / "big").mkdir()
+    tar_of(tmp_path / "big" / "b.tar", {"x/one.webp": (400, 200), "small.webp": (50, 60)})
+    assert "MB" in run(photos.pack, tmp_path / "big", tmp_path / "packed.tar")
+    found = photos.read(tmp_path)
+    assert sorted((photo.label, photo.image.size) for photo in found) == [
+        ("b", (50, 60)),
+        ("b/x", (200, 100)),
+    ]
+
+
+def test_a_folder_without_tar_files_is_a_sentence(tmp_path):
+    assert "There are no .tar files" in run(
+        photos.pack, tmp_path, tmp_path / "packed.tar", exit_code=1
+    )
+
+
+def test_crops_lie_within_the_picture():
+    random = np.random.default_rng(0)
+    assert photos.crop_box((200, 100), 0, random) == (0, 0, 200, 100)
+    for _ in range(500):
+        left, top, right, bottom = photos.crop_box((200, 100), 1, random)
+        assert 0 <= left < right <= 200 + 1e-9 and 0 <= top < bottom <= 100 + 1e-9
+        assert (right - left) * (bottom - top) >= photos.SMALLEST_SHARE * 20000 * 0.6
+
+
+def test_kernels_survive_being_matrices():
+    kernel = torch.randn(5, 4, 3, 3)
+    assert torch.equal(as_kernel(as_matrix(kernel)), kernel)
+
+
+def test_the_student_is_a_plain_vgg(tmp_path):
+    student = randomised(Student())
+    checkpoint, bundled = tmp_path / "student.safetensors", tmp_path / "mini.safetensors"
+    save_file(student.tensors(), checkpoint)
+    levels = ["conv3_2", "conv4_2", "conv5_2"]
+    run(export.export, checkpoint, bundled, "--version", "7", "--levels", "pool4=0.5,conv5_2=1")
+    about = read_metadata(bundled)
+    assert (about["version"], about["levels"]) == ("7", ["pool4", "conv5_2"])
+    assert about["level_weights"] == {"pool4": 0.5, "conv5_2": 1}
+    module = build(tuple(about["layers"]), batch_norm=False, levels=levels)
+    load(module, {k: v.float() for k, v in load_file(bundled).items()}, bundled)
+    pixels = torch.randn(2, 3, 64, 64)
+    with torch.inference_mode():
+        for ours, folded in zip(student(pixels)[2:], module(pixels)):
+            assert torch.allclose(ours, folded, rtol=0.02, atol=0.02 * ours.abs().max())
+
+
+def test_the_bundled_file_can_be_trained_further(tmp_path):
+    student = randomised(Student())
+    folded = export.fold(student.tensors())
+    save_file(folded, tmp_path / "bundled.safetensors")
+    again = Student()
+    taken = again.load(export.read(tmp_path / "bundled.safetensors"))
+    assert len(taken) == 5
+    for name, value in student.tensors().items():
+        assert torch.allclose(again.tensors()[name], value, rtol=2e-3, atol=1e-4), name
+
+
+def test_the_bundled_file_is_what_the_student_exports():
+    assert tuple(export.layers(Student().tensors())) == Mini().layers
+
+
+def test_a_start_gives_the_blocks_that_fit():
+    start = Student(convolutions=(2, 2, 2, 2, 2))
+    student = Student()
+    assert student.load(start.tensors()) == ["block3", "block4", "block5"]
+    assert torch.equal(student.block5.conv2.weight, start.block5.conv2.weight)
+
+
+def test_it_learns_to_tell_apart_what_the_teacher_tells_apart(work, tmp_path):
+    output = run(distill.distill, work, tmp_path / "out.safetensors", "--crops", 160, *OPTIONS)
+    *_, last = output.splitlines()
+    assert last.startswith("100.0%  160 crops") and "64 px" in last
+    assert float(last.split("mAP ")[1].split(";")[0]) == 1
+
+
+def test_it_goes_on_where_it_was(work, tmp_path):
+    arguments = [work, tmp_path / "out.safetensors", *OPTIONS]
+    run(distill.distill, *arguments, "--crops", 64)
+    before = load_file(tmp_path / "out.safetensors")
+    output = run(distill.distill, *arguments, "--crops", 96)
+    assert "Going on after 64 crops" in output and "96 crops" in output
+    after = load_file(tmp_path / "out.safetensors")
+    assert not torch.equal(before["block5.conv2.weight"], after["block5.conv2.weight"])
+
+
+def test_a_minute_can_end_it(work, tmp_path):
+    output = run(distill.distill, work, tmp_path / "out.safetensors", *OPTIONS, "--minutes", 0.001)
+    assert output.startswith("100.0%  16 crops")
+
+
+def test_too_few_photos_are_a_sentence(work, tmp_path, monkeypatch):
+    monkeypatch.setattr(distill, "HELD_OUT", 2000)
+    output = run(distill.distill, work, tmp_path / "out.safetensors", exit_code=1)
+    assert "24 photos are too few: 2,000 are held out" in output
+
+
+def test_an_unfinished_work_folder_is_a_sentence(tmp_path):
+    teacher.Prepared.create(tmp_path / "work", 2)
+    assert "run python -m training.teacher first" in run(
+        distill.distill, tmp_path / "work", tmp_path / "out.safetensors", exit_code=1
+    )
+
+
+def test_the_teacher_sees_every_crop(tmp_path):
+    network = shared("weights/mobilenet_v2_1.0_224_quant.tflite")
+    pytest.importorskip("openvino")
+    tar_of(tmp_path / "a.tar", {f"x/{n}.webp": (40 + n, 50) for n in range(3)})
+    run(teacher.prepare, tmp_path, network, tmp_path / "work")
+    prepared = teacher.Prepared.open(tmp_path / "work")
+    assert prepared.labels == ["a/x"] * 3
+    # WebP keeps a colour nearly.
+    assert np.abs(prepared.pixels - np.array([0, 128, 128])).max() < 8
+    # All crops show one colour, so the teacher says the same of all.
+    assert prepared.embeddings.any() and np.ptp(prepared.embeddings, axis=0).max() < 0.01
