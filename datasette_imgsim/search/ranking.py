@@ -13,6 +13,7 @@ from .index import Index, centred
 
 # float32 holds 7 digits: what follows is rounding.
 SCALE = 10**6
+ROUGH = 1e-5
 
 
 def weights(space: Space, level_weights: dict[str, float] | None = None) -> np.ndarray:
@@ -122,15 +123,17 @@ def rank(
 
     The score is the weighted mean over levels of the cosines, -1..1.
     """
-    # Row by row, and so alike for equal rows, which a product of matrices does not promise.
-    found = np.vecdot(index.matrix, query)
     left_out = {index.row(id) for id in exclude}
-    keep = k + len(left_out)
-    if keep < len(found):
-        # All that tie with the last one stay in, so that the order of ids can decide.
-        least = np.partition(found, -keep)[-keep]
-        rows = np.flatnonzero(found >= least - 1 / SCALE).tolist()
-    else:
-        rows = range(len(found))
-    best = sorted((-_rounded(found[row]), row) for row in rows if row not in left_out)
+    rows, keep = np.arange(len(index)), k + len(left_out)
+    if keep < len(rows):
+        # A product of matrices is fast, but need not be alike for equal rows. So it only chooses,
+        # with room for its rounding, and all that tie with the last one stay in.
+        used = np.flatnonzero(query)  # levels that weigh nothing lie before or behind these
+        part = slice(used[0], used[-1] + 1) if len(used) else slice(0)
+        rough = index.matrix[:, part] @ query[part]
+        least = np.partition(rough, -keep)[-keep]
+        rows = np.flatnonzero(rough >= least - ROUGH)
+    scores = np.vecdot(index.matrix[rows], query)
+    scored = zip(scores, rows.tolist())
+    best = sorted((-_rounded(score), row) for score, row in scored if row not in left_out)
     return [(index.ids[row], 0.0 - score) for score, row in best[:k]]
