@@ -235,7 +235,6 @@ async def test_examples_can_be_added_and_taken_out(photos):
     ds = serve(photos / "photos.db")
     path = f"{GALLERY}/similar/3"
     html = (await ds.client.get(f"{path}?minus=9&_size=5")).text
-    assert f"{path}?minus=9&_size=5" not in links(html)
     # Taking 9 out, and making 9's opposite of another image.
     assert f"{path}?_size=5" in links(html)
     first = (await get_json(ds, f"{path}.json?minus=9&_size=5"))["rows"][0]["id"]

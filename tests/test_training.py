@@ -190,5 +190,7 @@ def test_the_teacher_sees_every_crop(tmp_path):
     assert prepared.labels == ["a/x"] * 3
     # WebP keeps a colour nearly.
     assert np.abs(prepared.pixels - np.array([0, 128, 128])).max() < 8
-    # All crops show one colour, so the teacher says the same of all.
-    assert prepared.embeddings.any() and np.ptp(prepared.embeddings, axis=0).max() < 0.01
+    # All crops show one colour, so the teacher says nearly the same of all.
+    units = prepared.embeddings[:].astype(float)
+    units /= np.linalg.norm(units, axis=1, keepdims=True)
+    assert (units @ units.T).min() > 0.9
