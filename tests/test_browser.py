@@ -352,7 +352,8 @@ def test_presets_set_the_sliders(levelled, page):
     page.goto(f"{levelled}{GALLERY}/similar/3?_size=5")
     page.click("text=colour and texture")
     page.wait_for_url("**level_weights=conv2_1:1&_size=5")
-    values = page.eval_on_selector_all("[data-levels] input", "all => all.map(i => i.value)")
+    all_inputs = "[...document.querySelectorAll('[data-levels] input')]"
+    values = page.evaluate(f"{all_inputs}.map(input => input.value)")
     assert values == ["100", "0", "0"]
     assert page.get_attribute(".imgsim-preset >> nth=0", "aria-current") == "true"
     page.click("text=as usual")
