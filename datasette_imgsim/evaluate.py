@@ -213,12 +213,8 @@ def labels_of(conn: sqlite3.Connection, space: Space, column: str | None) -> dic
     Images with no label (null) are left out. Raises ImgsimError.
     """
     table = space.source_table
-    columns = [name for (name,) in conn.execute("select name from pragma_table_xinfo(?)", [table])]
     wanted = column or "path"
-    if wanted not in columns:
-        raise ImgsimError(
-            f"The table {table!r} has no column {wanted!r}: there is {store.listed(columns)}"
-        )
+    store.check_column(conn, table, wanted)
     key, _ = store.primary_key(conn, table)
     rows = conn.execute(
         f"select {store.quoted(key)}, {store.quoted(wanted)} from {store.quoted(table)} "

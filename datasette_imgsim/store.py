@@ -689,6 +689,13 @@ def primary_key(conn: sqlite3.Connection, table: str) -> tuple[str, str]:
     return column, "blob"
 
 
+def check_column(conn: sqlite3.Connection, table: str, column: str) -> None:
+    """Raises ImgsimError unless the table has the column; generated ones count."""
+    names = [name for (name,) in conn.execute("select name from pragma_table_xinfo(?)", [table])]
+    if column not in names:
+        raise ImgsimError(f"The table {table!r} has no column {column!r}: there is {listed(names)}")
+
+
 def quoted(name: str) -> str:
     """A table or column name as an SQL identifier."""
     return '"{}"'.format(name.replace('"', '""'))

@@ -84,13 +84,7 @@ class Column:
     def __init__(self, conn: sqlite3.Connection, table: str, column: str, base: Path):
         """Raises ImgsimError for what is no column of a table with a key of one column."""
         self.table, self.base = _table(conn, table), base
-        names = [
-            name for (name,) in conn.execute("select name from pragma_table_xinfo(?)", [table])
-        ]
-        if column not in names:
-            raise ImgsimError(
-                f"The table {table!r} has no column {column!r}: there is {store.listed(names)}"
-            )
+        store.check_column(conn, table, column)
         key, _ = store.primary_key(conn, self.table)
         self.key, self.column = store.quoted(key), store.quoted(column)
         self.quoted_table = store.quoted(self.table)

@@ -475,12 +475,11 @@ def embed_table(
     keep_memory()
     network = wanted.network(device, precision) if wanted else None
     with closing(store.open_any(database)) as conn, store.errors_named(database):
-        Column(conn, table, column, base)  # raises before anything is written
+        rows = Column(conn, table, column, base)  # raises before anything is written
     with (
         closing(store.open_writer(database, interface.waiting, create=True, images=False)) as conn,
         store.errors_named(database),
     ):
-        rows = Column(conn, table, column, base)
         job = Job(
             conn, rows, rows.find(conn), base, choices, interface, device, precision, retry_failed
         )

@@ -124,16 +124,16 @@ def rank(
     The score is the weighted mean over levels of the cosines, -1..1.
     """
     left_out = {index.row(id) for id in exclude}
-    rows, keep = np.arange(len(index)), k + len(left_out)
+    matrix, rows, keep = index.matrix, range(len(index)), k + len(left_out)
     if keep < len(rows):
         # A product of matrices is fast, but need not be alike for equal rows. So it only chooses,
         # with room for its rounding, and all that tie with the last one stay in.
         used = np.flatnonzero(query)  # levels that weigh nothing lie before or behind these
         part = slice(used[0], used[-1] + 1) if len(used) else slice(0)
-        rough = index.matrix[:, part] @ query[part]
+        rough = matrix[:, part] @ query[part]
         least = np.partition(rough, -keep)[-keep]
-        rows = np.flatnonzero(rough >= least - ROUGH)
-    scores = np.vecdot(index.matrix[rows], query)
-    scored = zip(scores, rows.tolist())
+        rows = np.flatnonzero(rough >= least - ROUGH).tolist()
+        matrix = matrix[rows]
+    scored = zip(np.vecdot(matrix, query), rows)
     best = sorted((-_rounded(score), row) for score, row in scored if row not in left_out)
     return [(index.ids[row], 0.0 - score) for score, row in best[:k]]

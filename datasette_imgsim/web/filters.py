@@ -36,7 +36,6 @@ class Likeness:
     database: str
     table: str
     id: int | str
-    minimum: float
     scores: dict
     """{id: (score, percentile)}, best first."""
     options: dict
@@ -126,7 +125,6 @@ def _like(conn, source: Source, text: str, minimum: float) -> Likeness:
         source.db.name,
         source.table,
         id,
-        minimum,
         scores,
         sql_options(conn, source, space),
         f"similar to {label_of(conn, source, id)}, closer than {minimum:g} % of random pairs",
