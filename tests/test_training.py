@@ -17,6 +17,7 @@ from training import distill, export, photos, teacher
 from training.student import Student, as_kernel, as_matrix
 
 PHOTOS = 24
+CHANNELS = [50, 30]
 
 
 def run(command, *arguments, exit_code=0):
@@ -46,16 +47,16 @@ def randomised(student):
 
 @pytest.fixture
 def work(tmp_path, monkeypatch):
-    """A work folder of random crops, whose teacher tells two kinds of photos apart."""
+    """A work folder of random crops, whose teachers tell two kinds of photos apart."""
     monkeypatch.setattr(distill, "HELD_OUT", 8)
     monkeypatch.setattr(distill, "CHECK_BATCH", 4)
     monkeypatch.setattr(distill, "SMALLEST_SOURCE", 8)
     random = np.random.default_rng(0)
-    prepared = teacher.Prepared.create(tmp_path / "work", PHOTOS)
+    prepared = teacher.Prepared.create(tmp_path / "work", PHOTOS, CHANNELS)
     kinds = np.arange(PHOTOS * teacher.VIEWS) % 2
     prepared.pixels[:] = random.integers(0, 128, prepared.pixels.shape, dtype=np.uint8)
     prepared.pixels[kinds == 1] += 100
-    prepared.embeddings[:] = random.random((2, teacher.CHANNELS))[kinds]
+    prepared.embeddings[:] = random.random((2, sum(CHANNELS)))[kinds]
     prepared.maps[:] = random.integers(-50, 50, (2, 1, 1, teacher.COMPONENTS))[kinds]
     labels = [f"source/{kind}" for kind in kinds[:PHOTOS]]
     prepared.finish(labels, np.linspace(1, 0.1, teacher.COMPONENTS))
@@ -146,7 +147,7 @@ def test_a_start_gives_the_blocks_that_fit():
     assert torch.equal(student.block5.conv2.weight, start.block5.conv2.weight)
 
 
-def test_it_learns_to_tell_apart_what_the_teacher_tells_apart(work, tmp_path):
+def test_it_learns_to_tell_apart_what_the_teachers_tell_apart(work, tmp_path):
     output = run(distill.distill, work, tmp_path / "out.safetensors", "--crops", 160, *OPTIONS)
     *_, last = output.splitlines()
     assert last.startswith("100.0%  160 crops") and "64 px" in last
@@ -175,22 +176,46 @@ def test_too_few_photos_are_a_sentence(work, tmp_path, monkeypatch):
 
 
 def test_an_unfinished_work_folder_is_a_sentence(tmp_path):
-    teacher.Prepared.create(tmp_path / "work", 2)
+    teacher.Prepared.create(tmp_path / "work", 2, CHANNELS)
     assert "run python -m training.teacher first" in run(
         distill.distill, tmp_path / "work", tmp_path / "out.safetensors", exit_code=1
     )
 
 
-def test_the_teacher_sees_every_crop(tmp_path):
-    network = shared("weights/mobilenet_v2_1.0_224_quant.tflite")
+def test_the_target_is_the_mean_likeness_of_the_teachers():
+    embeddings, mean = torch.rand(5, 80), torch.rand(80) / 10
+    distillation = distill.Distillation(CHANNELS, mean, torch.ones(teacher.COMPONENTS))
+    target = distillation.target(embeddings)
+    parts = [
+        torch.nn.functional.normalize(
+            torch.nn.functional.normalize(embeddings[:, part]) - mean[part]
+        )
+        for part in (slice(0, 50), slice(50, 80))
+    ]
+    wanted = (parts[0] @ parts[0].T + parts[1] @ parts[1].T) / 2
+    assert torch.allclose(target @ target.T, wanted, atol=1e-6)
+
+
+def test_the_teachers_see_every_crop(tmp_path):
+    networks = [
+        shared(f"weights/{name}")
+        for name in (
+            "mobilenet_v2_1.0_224_quant.tflite",
+            "mobilenet_v1_1.0_224_quant_embedding_extractor.tflite",
+        )
+    ]
     pytest.importorskip("openvino")
     tar_of(tmp_path / "a.tar", {f"x/{n}.webp": (40 + n, 50) for n in range(3)})
-    run(teacher.prepare, tmp_path, network, tmp_path / "work")
+    run(teacher.prepare, tmp_path, tmp_path / "work", *networks)
     prepared = teacher.Prepared.open(tmp_path / "work")
     assert prepared.labels == ["a/x"] * 3
+    assert prepared.channels == [1280, 1024]
     # WebP keeps a colour nearly.
     assert np.abs(prepared.pixels - np.array([0, 128, 128])).max() < 8
-    # All crops show one colour, so the teacher says nearly the same of all.
-    units = prepared.embeddings[:].astype(float)
-    units /= np.linalg.norm(units, axis=1, keepdims=True)
-    assert (units @ units.T).min() > 0.9
+    # All crops show one colour, so each teacher says nearly the same of all.
+    for part in np.split(prepared.embeddings[:].astype(float), [1280], axis=1):
+        units = part / np.linalg.norm(part, axis=1, keepdims=True)
+        assert (units @ units.T).min() > 0.9
+    whole = prepared.mean()
+    assert np.linalg.norm(whole[:1280]) == pytest.approx(1, abs=0.1)
+    assert np.linalg.norm(whole[1280:]) == pytest.approx(1, abs=0.1)

@@ -1,4 +1,4 @@
-"""Trains vgg-mini: it learns to see likeness as its teacher does, without any labels.
+"""Trains vgg-mini: it learns to see likeness as its teachers do, without any labels.
 
 python -m training.distill WORK checkpoint.safetensors --start START.safetensors
 
@@ -25,7 +25,7 @@ from datasette_imgsim.models.network import NORMALISE, keep_memory
 
 from . import export
 from .student import WIDTHS, Student
-from .teacher import CHANNELS, COMPONENTS, HELD_OUT, INT8_STEPS, SIDE, Prepared
+from .teacher import COMPONENTS, HELD_OUT, INT8_STEPS, SIDE, Prepared
 
 TEMPERATURE = 0.1
 CELL_POWER = 0.5
@@ -62,34 +62,36 @@ def centred(vectors: torch.Tensor) -> torch.Tensor:
 
 
 class Distillation(nn.Module):
-    """How far a student is from its teacher. The linear maps in it are thrown away afterwards."""
+    """How far a student is from its teachers. The linear maps in it are thrown away afterwards."""
 
-    def __init__(self, mean: torch.Tensor, deviation: torch.Tensor):
-        """`mean` (1280,) of the teacher's unit embeddings, `deviation` (256,) of its components."""
+    def __init__(self, channels: list[int], mean: torch.Tensor, deviation: torch.Tensor):
+        """`mean` (sum of channels,) of the teachers' unit embeddings, `deviation` (256,) of the
+        components of the first one's map."""
         super().__init__()
+        self.channels, total = channels, sum(channels)
         self.register_buffer("mean", mean)
         self.register_buffer("importance", deviation**CELL_POWER)
         self.cells = nn.Conv2d(WIDTHS[4], COMPONENTS, 1)
         self.heads = nn.ModuleDict(
             {
-                "avg5": nn.Linear(WIDTHS[4], CHANNELS),
-                "gem5": nn.Linear(WIDTHS[4], CHANNELS),
-                "gem4": nn.Linear(WIDTHS[3], CHANNELS),
-                "gem3": nn.Linear(WIDTHS[2], CHANNELS),
+                "avg5": nn.Linear(WIDTHS[4], total),
+                "gem5": nn.Linear(WIDTHS[4], total),
+                "gem4": nn.Linear(WIDTHS[3], total),
+                "gem3": nn.Linear(WIDTHS[2], total),
             }
         )
 
     def forward(self, maps, embeddings, teacher_maps) -> dict[str, torch.Tensor]:
         """The parts of the loss, each a number, of one batch.
 
-        - embedding: 1 - cosine of the teacher's centred embedding and a linear map of ours
+        - embedding: 1 - cosine of the teachers' centred embedding and a linear map of ours
         - pairs: squared difference of all pairwise cosines, of centred vectors
           (Tung & Mori 2019, arXiv 1907.09682)
         - neighbours: how differently the batch's pictures are near to each other (`divergence`)
-        - cells: squared difference of the teacher's last map and a linear map of ours, cell by
-          cell (Romero et al. 2015, arXiv 1412.6550), relative to the teacher's variance
+        - cells: squared difference of the first teacher's last map and a linear map of ours, cell
+          by cell (Romero et al. 2015, arXiv 1412.6550), relative to the teacher's variance
         """
-        target = functional.normalize(functional.normalize(embeddings) - self.mean)
+        target = self.target(embeddings)
         pooled = {
             "avg5": maps[4].float().mean(dim=(2, 3)),
             "gem5": gem(maps[4]),
@@ -110,6 +112,13 @@ class Distillation(nn.Module):
         wanted = teacher_maps * self.importance
         losses["cells"] = functional.mse_loss(seen, wanted) / wanted.square().mean()
         return losses
+
+    def target(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """(N, sum of channels) -> unit vectors whose cosine is the mean of the teachers' cosines,
+        each of centred unit embeddings."""
+        parts = zip(embeddings.split(self.channels, 1), self.mean.split(self.channels))
+        centred = [functional.normalize(functional.normalize(part) - mean) for part, mean in parts]
+        return torch.cat(centred, 1) / len(centred) ** 0.5
 
 
 def divergence(ours: torch.Tensor, teachers: torch.Tensor) -> torch.Tensor:
@@ -139,7 +148,7 @@ class Crops:
         self.left = np.empty(0, int)
 
     def next(self, side: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """(N, 3, side, side) pixels, (N, 1280) embeddings, (N, side / 16, side / 16, 256) maps."""
+        """(N, 3, side, side) pixels, embeddings, (N, side / 16, side / 16, 256) maps."""
         if len(self.left) < self.batch:
             self.left = self.random.permutation(self.numbers)
         # In order of their place on disk.
@@ -193,7 +202,9 @@ class Run:
         self.crops = Crops(prepared, recipe.batch, recipe.seed)
         self.student = Student().to(memory_format=torch.channels_last)
         self.distillation = Distillation(
-            torch.from_numpy(prepared.mean()), torch.from_numpy(prepared.deviation)
+            prepared.channels,
+            torch.from_numpy(prepared.mean()),
+            torch.from_numpy(prepared.deviation),
         )
         self.taken = self.student.load(export.read(start)) if start else []
         self.optimisers = self._optimisers()
