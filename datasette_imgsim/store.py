@@ -572,6 +572,14 @@ def save_thumbnails(conn: sqlite3.Connection, table: str, rows: Iterable[tuple])
     )
 
 
+def thumbnail(conn: sqlite3.Connection, table: str, id) -> bytes | None:
+    """The JPEG bytes of an image's thumbnail."""
+    row = conn.execute(
+        "select jpeg from imgsim_thumbnails where source_table = ? and image_id = ?", [table, id]
+    ).fetchone()
+    return row and row[0]
+
+
 def failures(conn: sqlite3.Connection, table: str) -> dict[str, tuple]:
     """Each source that failed -> (bytes, mtime_ns) when it did."""
     rows = conn.execute(
@@ -661,6 +669,41 @@ def centre_if_due(conn: Writer, space: Space) -> None:
             [mean, count, space.id],
         )
         raise_generation(conn, space)
+
+
+# Maps
+
+
+def atlas(conn: sqlite3.Connection, space: Space) -> tuple[list, np.ndarray, np.ndarray]:
+    """(ids in ascending order, positions (n, 2) float64, fitted (n,) bool) of a space's map.
+
+    Only of images that still are in their table.
+    """
+    key = f"s.{quoted(primary_key(conn, space.source_table)[0])}"
+    rows = conn.execute(
+        f"""
+        select {key}, a.x, a.y, a.placed = 'fitted' from imgsim_atlas a
+        cross join {quoted(space.source_table)} s on {key} = a.image_id
+        where a.space_id = ? order by a.image_id
+        """,
+        [space.id],
+    ).fetchall()
+    ids, x, y, fitted = zip(*rows) if rows else ((), (), (), ())
+    return list(ids), np.array([x, y], np.float64).T, np.array(fitted, bool)
+
+
+def has_atlas(conn: sqlite3.Connection, space: Space) -> bool:
+    """Whether the space has a map."""
+    row = conn.execute("select 1 from imgsim_atlas where space_id = ? limit 1", [space.id])
+    return row.fetchone() is not None
+
+
+def place(conn: sqlite3.Connection, space: Space, id) -> tuple[float, float, bool] | None:
+    """(x, y, whether it was laid out with the others) of one image on the map of a space."""
+    return conn.execute(
+        "select x, y, placed = 'fitted' from imgsim_atlas where space_id = ? and image_id = ?",
+        [space.id, id],
+    ).fetchone()
 
 
 # Source tables

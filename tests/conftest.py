@@ -1,11 +1,11 @@
 """Fixtures: drawn pictures, a database made of them through the real command line, a toy model."""
 
-import os
 import shutil
 import sqlite3
 from pathlib import Path
 
 import pytest
+from browsing import browser, page, plugins  # noqa: F401
 from click.testing import CliRunner
 from datasette import hookimpl
 from datasette.cli import cli
@@ -145,9 +145,3 @@ def toy():
     pm.register(plugin, name="toy")
     yield Toy
     pm.unregister(plugin)
-
-
-def needed(present, what):
-    """Skips where something is not installed; where tests must be complete that is a failure."""
-    if not present:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{what} is not installed")

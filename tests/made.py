@@ -168,3 +168,14 @@ async def ask_one(ds, sql, database="photos", **parameters):
     status, body = await ask(ds, sql, database, **parameters)
     assert status == 200, body
     return body["rows"][0][0]
+
+
+def lay_out(path, places, placed="fitted"):
+    """Puts images on the map of the default space: {id: (x, y)}; raises the generation."""
+    with closing(sqlite3.connect(path)) as conn, conn:
+        space = store.choose_space(conn)
+        conn.executemany(
+            "insert or replace into imgsim_atlas values (?, ?, ?, ?, ?)",
+            [(space.id, id, x, y, placed) for id, (x, y) in places.items()],
+        )
+        store.raise_generation(conn, space)

@@ -6,7 +6,8 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import draw, embed_toy, needed, rows
+from browsing import needed
+from conftest import draw, embed_toy, rows
 from PIL import ExifTags, Image, PngImagePlugin, features
 
 from datasette_imgsim.ingest import decode

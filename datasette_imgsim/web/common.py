@@ -17,12 +17,14 @@ from datasette import Forbidden, Response
 from datasette.utils import add_cors_headers, tilde_decode, tilde_encode
 
 from .. import compat, schema, store
+from ..atlas.cells import SIDE
 from ..errors import ImgsimError
 from ..search import calibration, index, ranking
 from ..search.calibration import Calibration
 from . import config
 
 PAGE_SIZE, MAX_PAGE_SIZE = 40, 200
+MAX_AGE = 600
 
 
 class Refused(Exception):
@@ -52,6 +54,11 @@ class Source:
         return Path(self.db.path or ".").absolute().parent
 
     @property
+    def file(self) -> str:
+        """The database file, as a command would name it."""
+        return posixpath.basename(self.db.path or "DATABASE")
+
+    @property
     def rows(self) -> str:
         """Datasette's own page of the table."""
         return str(self.datasette.urls.table(self.db.name, self.table))
@@ -69,6 +76,10 @@ class Source:
 
     def thumbnail(self, id) -> str:
         return f"{self.gallery}/thumbnail/{tilde_encode(str(id))}.jpg"
+
+    @property
+    def map(self) -> str:
+        return f"{self.gallery}/map"
 
     def large(self, id) -> str | None:
         if not self.config.images_root:
@@ -171,6 +182,8 @@ class Options:
     """Images that results should be more like, as keys in a URL."""
     minus: tuple[str, ...] = ()
     """Images that results should be less like."""
+    bbox: str | None = None
+    """A rectangle of the map: only images within it."""
 
     def query(self, **more) -> str:
         """The part of a URL from '?' on that keeps the space and the level weights."""
@@ -179,10 +192,11 @@ class Options:
         # pool5:1,pool3:.5 stays readable.
         return "?" + urllib.parse.urlencode(kept, safe=":,", doseq=True) if kept else ""
 
-    def paged(self, next: str | None) -> str:
+    def paged(self, next: str | None, **more) -> str:
         """The part of a URL from '?' on that keeps everything and leads to another page."""
         size = self.size if self.size != PAGE_SIZE else None
-        return self.query(plus=self.plus, minus=self.minus, _size=size, _next=next)
+        kept = {"plus": self.plus, "minus": self.minus, "bbox": self.bbox, **more}
+        return self.query(**kept, _size=size, _next=next)
 
     def moved(self, id, to: str | None) -> str:
         """The same with an image as an example: `to` is 'plus', 'minus' or None for neither."""
@@ -209,13 +223,13 @@ class Options:
         return int(self.next)
 
 
-def options_of(request) -> Options:
+def options_of(request, largest: int = MAX_PAGE_SIZE) -> Options:
     size = request.args.get("_size") or str(PAGE_SIZE)
     if size == "max":
-        size = str(MAX_PAGE_SIZE)
+        size = str(largest)
     # int() itself refuses numbers of thousands of digits.
-    if not size.isdecimal() or len(size) > 9 or not 1 <= int(size) <= MAX_PAGE_SIZE:
-        raise Refused(400, f"_size is a whole number from 1 to {MAX_PAGE_SIZE}, not {size!r:.60}")
+    if not size.isdecimal() or len(size) > 9 or not 1 <= int(size) <= largest:
+        raise Refused(400, f"_size is a whole number from 1 to {largest}, not {size!r:.60}")
     return Options(
         request.args.get("space") or None,
         request.args.get("level_weights") or None,
@@ -223,7 +237,34 @@ def options_of(request) -> Options:
         request.args.get("_next") or None,
         tuple(filter(None, request.args.getlist("plus"))),
         tuple(filter(None, request.args.getlist("minus"))),
+        request.args.get("bbox") or None,
     )
+
+
+def bounds_of(text: str, name: str = "bbox") -> tuple[float, float, float, float]:
+    """'x0,y0,x1,y1' as numbers, which mean x0 <= x < x1 and y0 <= y < y1. Raises Refused."""
+    try:
+        x0, y0, x1, y1 = map(float, text.split(","))
+    except ValueError:
+        x0, x1, y0, y1 = 1, 0, 0, 0
+    if not (x0 <= x1 and y0 <= y1):  # false for what is no number, too
+        raise Refused(
+            400, f"{name} is x0,y0,x1,y1 with x0 <= x1 and y0 <= y1, 0 to {SIDE}, not {text!r:.60}"
+        )
+    return x0, y0, x1, y1
+
+
+def within_bounds(key: str) -> str:
+    """The condition that the image `key` lies in a rectangle of the map, for `bounds_params`."""
+    return (
+        f"{key} in (select image_id from imgsim_atlas where space_id = :imgsim_space "
+        "and x >= :imgsim_x0 and x < :imgsim_x1 and y >= :imgsim_y0 and y < :imgsim_y1)"
+    )
+
+
+def bounds_params(space: store.Space, bounds: tuple[float, float, float, float]) -> dict:
+    names = ("imgsim_x0", "imgsim_y0", "imgsim_x1", "imgsim_y1")
+    return {"imgsim_space": space.id, **dict(zip(names, bounds))}
 
 
 def chosen_space(conn: sqlite3.Connection, source: Source, options: Options) -> store.Space:
@@ -417,9 +458,32 @@ async def html_answer(datasette, request, template: str, context: dict, status=2
     return Response.html(body, status=status)
 
 
-def next_link(source: Source, request, path: str, options: Options, next: str | None) -> dict:
-    """The keys 'next' and 'next_url' of a JSON answer."""
-    url = source.datasette.absolute_url(request, path + options.paged(next)) if next else None
+def picture_answer(datasette, request, etag: str, jpeg: bytes) -> Response:
+    """A JPEG file, or the word that the browser's own is still good."""
+    headers = {
+        # Datasette itself makes this private for whoever is logged in.
+        "cache-control": f"max-age={MAX_AGE}",
+        "etag": f'"{etag}"',
+        "x-content-type-options": "nosniff",
+    }
+    if datasette.cors:
+        add_cors_headers(headers)
+    if matches(request, etag):
+        return Response(b"", status=304, headers=headers, content_type="image/jpeg")
+    return Response(jpeg, headers=headers, content_type="image/jpeg")
+
+
+def matches(request, etag: str) -> bool:
+    wanted = request.headers.get("if-none-match", "")
+    return wanted == "*" or etag in [part.strip().strip('W/"') for part in wanted.split(",")]
+
+
+def next_link(
+    source: Source, request, path: str, options: Options, next: str | None, **more
+) -> dict:
+    """The keys 'next' and 'next_url' of a JSON answer; `more` are parameters of this page alone."""
+    query = options.paged(next, **more)
+    url = source.datasette.absolute_url(request, path + query) if next else None
     return {"next": next, "next_url": url}
 
 

@@ -1,4 +1,8 @@
-"""`?_similar_to=42` on a source table's own page: only rows whose image is like another."""
+"""Filters of a source table's own page, by likeness and by place on the map.
+
+`?_similar_to=42` lets rows pass whose image is like another, `?_in_atlas=x0,y0,x1,y1` those whose
+image lies in a rectangle of the map.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +21,15 @@ from ..search import calibration, index, ranking
 from .common import (
     Refused,
     Source,
+    bounds_of,
+    bounds_params,
     find_key,
     label_of,
     similar_sql,
     source_of,
     sql_options,
     vectors_of,
+    within_bounds,
 )
 
 DEFAULT_MINIMUM = 99
@@ -64,14 +71,13 @@ def forgetting(app):
 
 
 async def filters_from_request(datasette, request):
-    """The where clause for `_similar_to`, if the request has it. Raises DatasetteError."""
-    text = request.args.get("_similar_to")
-    if not text:
+    """The where clauses for the filters that the request has. Raises DatasetteError."""
+    given = [filter for name, filter in FILTERS.items() if request.args.get(name)]
+    if not given:
         return None
     try:
         source = await source_of(datasette, request)
-        minimum = _minimum(request.args.get("_similar_min"))
-        found = await source.db.execute_fn(lambda conn: _like(conn, source, text, minimum))
+        found = [await filter(source, request) for filter in given]
     except Refused as ex:
         raise DatasetteError(ex.message, status=ex.status) from ex
     except index.Loading as ex:
@@ -80,22 +86,47 @@ async def filters_from_request(datasette, request):
         raise DatasetteError(str(ex), status=400) from ex
     except sqlite3.Error as ex:
         raise DatasetteError(f"The database cannot be read just now ({ex})", status=503) from ex
+    return FilterArguments(
+        [where for where, _, _ in found],
+        params={name: value for _, params, _ in found for name, value in params.items()},
+        human_descriptions=[text for _, _, text in found],
+    )
+
+
+async def _in_atlas(source: Source, request) -> tuple[str, dict, str]:
+    """(where clause, its parameters, in words)"""
+    bounds = bounds_of(request.args["_in_atlas"], "_in_atlas")
+    space = await source.db.execute_fn(
+        lambda conn: store.choose_space(conn, None, source.table, source.config.space)
+    )
+    x0, y0, x1, y1 = bounds
+    text = f"on the map between x {x0:g} and {x1:g}, y {y0:g} and {y1:g}"
+    return within_bounds(store.quoted(source.key)), bounds_params(space, bounds), text
+
+
+async def _similar_to(source: Source, request) -> tuple[str, dict, str]:
+    """(where clause, its parameters, in words)"""
+    minimum = _minimum(request.args.get("_similar_min"))
+    found = await source.db.execute_fn(
+        lambda conn: _like(conn, source, request.args["_similar_to"], minimum)
+    )
     current.set(found)
     # The minimum is asked for again: where rows were deleted by hand, similar_to gives others.
-    return FilterArguments(
-        [
-            f"{store.quoted(source.key)} in (select json_extract(value, '$.id') from "
-            "json_each(similar_to(:imgsim_similar_to, :imgsim_k, :imgsim_options)) "
-            "where json_extract(value, '$.percentile') >= :imgsim_min)"
-        ],
-        params={
-            "imgsim_similar_to": found.id,
-            "imgsim_k": len(found.scores),
-            "imgsim_options": json.dumps(found.options),
-            "imgsim_min": minimum,
-        },
-        human_descriptions=[found.text],
+    where = (
+        f"{store.quoted(source.key)} in (select json_extract(value, '$.id') from "
+        "json_each(similar_to(:imgsim_similar_to, :imgsim_k, :imgsim_options)) "
+        "where json_extract(value, '$.percentile') >= :imgsim_min)"
     )
+    params = {
+        "imgsim_similar_to": found.id,
+        "imgsim_k": len(found.scores),
+        "imgsim_options": json.dumps(found.options),
+        "imgsim_min": minimum,
+    }
+    return where, params, found.text
+
+
+FILTERS = {"_similar_to": _similar_to, "_in_atlas": _in_atlas}
 
 
 def _minimum(text: str | None) -> float:

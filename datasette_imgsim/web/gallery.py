@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import urllib.parse
 from dataclasses import dataclass
 
@@ -14,6 +13,8 @@ from .common import (
     Refused,
     Source,
     Tile,
+    bounds_of,
+    bounds_params,
     chosen_space,
     chosen_weights,
     html_answer,
@@ -24,6 +25,7 @@ from .common import (
     page,
     tiles,
     vectors_of,
+    within_bounds,
 )
 
 FAILURES_SHOWN = 100
@@ -45,6 +47,7 @@ class Contents:
     note: str | None
     """Why there can be no search yet."""
     loading: bool
+    has_map: bool
 
 
 @page
@@ -60,7 +63,7 @@ async def gallery(datasette, request, source):
         "source": source,
         "options": options,
         "contents": contents,
-        "file": os.path.basename(source.db.path or "DATABASE"),
+        "file": source.file,
         "upload": _upload(source, request, options, contents),
         "failures_url": await _failures_url(datasette, request, source, contents),
         "next_url": source.gallery + options.paged(contents.next) if contents.next else None,
@@ -80,7 +83,7 @@ def _contents(conn, source: Source, options: Options) -> Contents:
     failures = conn.execute(
         f"select source, error {failed} order by source limit {FAILURES_SHOWN}", [source.table]
     )
-    shown, following = _rows(conn, source, options)
+    shown, following = _rows(conn, source, options, space)
     note, loading = _note(conn, source, space)
     return Contents(
         images=conn.execute(f"select count(*) from {table}").fetchone()[0],
@@ -93,19 +96,26 @@ def _contents(conn, source: Source, options: Options) -> Contents:
         next=following,
         note=note,
         loading=loading,
+        has_map=bool(space) and store.has_atlas(conn, space),
     )
 
 
-def _rows(conn, source: Source, options: Options) -> tuple[list[Tile], str | None]:
+def _rows(
+    conn, source: Source, options: Options, space: store.Space | None
+) -> tuple[list[Tile], str | None]:
     """One page of images in the order of their key, and the `_next` of the page that follows."""
     key, table = store.quoted(source.key), store.quoted(source.table)
-    after, where = [], ""
+    where, params = ["1"], {"limit": options.size + 1}
+    if options.bbox and space:
+        where.append(within_bounds(key))
+        params |= bounds_params(space, bounds_of(options.bbox))
     if options.next is not None:
         if source.affinity == "integer" and not options.next.removeprefix("-").isdecimal():
             raise Refused(400, f"_next is the key of an image, not {options.next!r}")
-        after, where = [options.next], f"where {key} > ?"
+        where.append(f"{key} > :after")
+        params["after"] = options.next
     rows = conn.execute(
-        f"select {key} from {table} {where} order by {key} limit ?", [*after, options.size + 1]
+        f"select {key} from {table} where {' and '.join(where)} order by {key} limit :limit", params
     )
     ids = [id for (id,) in rows]
     found = tiles(conn, source, options, [(id, None) for id in ids[: options.size]])

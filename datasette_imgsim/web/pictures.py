@@ -8,15 +8,13 @@ import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 
-from datasette import Response
-from datasette.utils import add_cors_headers, tilde_decode
+from datasette.utils import tilde_decode
 
 from .. import store
 from ..errors import ImgsimError
-from .common import Refused, Source, find_key, json_only
+from .common import Refused, Source, find_key, json_only, matches, picture_answer
 
 LARGE_SIDE = 2048
-MAX_AGE = 600
 
 # Decoding is slow and needs memory: two at a time, and none in the threads that run SQL.
 _decoders = ThreadPoolExecutor(max_workers=2, thread_name_prefix="imgsim-large")
@@ -26,17 +24,14 @@ _decoders = ThreadPoolExecutor(max_workers=2, thread_name_prefix="imgsim-large")
 async def thumbnail(datasette, request, source):
     text = tilde_decode(request.url_vars["id"])
     jpeg = await source.db.execute_fn(lambda conn: _thumbnail(conn, source, text))
-    return _jpeg(datasette, request, hashlib.sha256(jpeg).hexdigest()[:32], jpeg)
+    return picture_answer(datasette, request, hashlib.sha256(jpeg).hexdigest()[:32], jpeg)
 
 
 def _thumbnail(conn, source: Source, text: str) -> bytes:
-    row = conn.execute(
-        "select jpeg from imgsim_thumbnails where source_table = ? and image_id = ?",
-        [source.table, find_key(conn, source, text)],
-    ).fetchone()
-    if row is None:
+    jpeg = store.thumbnail(conn, source.table, find_key(conn, source, text))
+    if jpeg is None:
         raise Refused(404, f"The image {text!r} has no thumbnail")
-    return row[0]
+    return jpeg
 
 
 @json_only
@@ -54,12 +49,12 @@ async def large(datasette, request, source):
     try:
         stat = await loop.run_in_executor(_decoders, os.stat, path)
         etag = f"{stat.st_mtime_ns:x}-{stat.st_size:x}"
-        if _matches(request, etag):
-            return _jpeg(datasette, request, etag, b"")
+        if matches(request, etag):
+            return picture_answer(datasette, request, etag, b"")
         jpeg = await loop.run_in_executor(_decoders, functools.partial(_upright_jpeg, path))
     except (OSError, ImgsimError) as ex:
         raise gone from ex
-    return _jpeg(datasette, request, etag, jpeg)
+    return picture_answer(datasette, request, etag, jpeg)
 
 
 def _path(conn, source: Source, text: str) -> str:
@@ -77,25 +72,6 @@ def _path(conn, source: Source, text: str) -> str:
     if not path.startswith(os.path.join(root, "")) or not os.path.isfile(path):
         raise gone
     return path
-
-
-def _jpeg(datasette, request, etag: str, body: bytes) -> Response:
-    headers = {
-        # Datasette itself makes this private for whoever is logged in.
-        "cache-control": f"max-age={MAX_AGE}",
-        "etag": f'"{etag}"',
-        "x-content-type-options": "nosniff",
-    }
-    if datasette.cors:
-        add_cors_headers(headers)
-    if _matches(request, etag):
-        return Response(b"", status=304, headers=headers, content_type="image/jpeg")
-    return Response(body, headers=headers, content_type="image/jpeg")
-
-
-def _matches(request, etag: str) -> bool:
-    wanted = request.headers.get("if-none-match", "")
-    return wanted == "*" or etag in [part.strip().strip('W/"') for part in wanted.split(",")]
 
 
 def _upright_jpeg(path: str) -> bytes:

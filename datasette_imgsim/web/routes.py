@@ -1,14 +1,17 @@
 """Which URL leads to which view."""
 
-from . import gallery, pictures, similar, upload
+from . import gallery, map, pictures, similar, upload
 
 _TABLE = r"^/(?P<database>[^/]+)/(?P<table>[^/]+)/-/imgsim"
 _ID = r"(?P<id>[^/.]+)"
+_PLACE = r"(?P<z>\d{1,2})/(?P<x>\d{1,9})/(?P<y>\d{1,9})"
 _FORMAT = r"(?P<format>\.json)?$"
 
 ROUTES = [
     (_TABLE + _FORMAT, gallery.gallery),
     (_TABLE + rf"/similar/{_ID}" + _FORMAT, similar.similar),
+    (_TABLE + r"/map" + _FORMAT, map.map),
+    (_TABLE + rf"/tiles/{_PLACE}(?P<retina>@2x)?\.jpg$", map.tile),
     (_TABLE + r"/search" + _FORMAT, upload.search),
     (_TABLE + rf"/thumbnail/{_ID}\.jpg$", pictures.thumbnail),
     (_TABLE + rf"/large/{_ID}\.jpg$", pictures.large),

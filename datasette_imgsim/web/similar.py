@@ -45,6 +45,8 @@ class Found:
     level_weights: dict[str, float]
     plus: list[Tile]
     minus: list[Tile]
+    place: tuple[float, float] | None
+    """x and y on the map, 0 to 256."""
     sql: str
     results: Results | None
     """None while the space is loading, and for an image without a vector."""
@@ -74,6 +76,7 @@ async def similar(datasette, request, source):
                     "id": found.image.id,
                     "href": found.image.href,
                     "thumbnail": found.image.thumbnail,
+                    **({"x": found.place[0], "y": found.place[1]} if found.place else {}),
                     "level_weights": found.level_weights,
                     "plus": [tile.id for tile in found.plus],
                     "minus": [tile.id for tile in found.minus],
@@ -97,6 +100,7 @@ async def similar(datasette, request, source):
         "start": start,
         "next_url": path + options.paged(following) if following else None,
         "previous_url": path + options.paged(previous) if start else None,
+        "map_url": source.map + options.query(level_weights=None, id=found.image.id),
         "rows_like_url": source.rows_like(found.image.id),
         "sql_url": await sql_url(datasette, request.actor, source.db.name, found.sql),
         "alternate_url_json": f"{path}.json{options.paged(options.next)}",
@@ -133,6 +137,7 @@ def _found(conn, source: Source, options: Options, text: str) -> Found:
             results = ranked(conn, source, options, vectors, query, weights, left_out)
     except index.Loading as ex:
         loading = ex
+    place = store.place(conn, space, id)
     return Found(
         image=tiles(conn, source, options, [(id, None)])[0],
         options=options,
@@ -142,6 +147,7 @@ def _found(conn, source: Source, options: Options, text: str) -> Found:
         level_weights=level_weights,
         plus=tiles(conn, source, options, [(each, None) for each in plus]),
         minus=tiles(conn, source, options, [(each, None) for each in minus]),
+        place=place and place[:2],
         sql=similar_sql(conn, source, space, id, options.size, _given(options, plus, minus)),
         results=results,
         loading=loading,

@@ -104,7 +104,12 @@ async def table_actions(datasette, actor, database, table) -> list[dict]:
             "href": _page(datasette, database, table),
             "label": "Image gallery",
             "description": "See all pictures, and find those like one of yours.",
-        }
+        },
+        {
+            "href": f"{_page(datasette, database, table)}/map",
+            "label": "Map of images",
+            "description": "All pictures laid out by likeness, to walk through.",
+        },
     ]
 
 

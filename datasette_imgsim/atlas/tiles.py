@@ -1,0 +1,98 @@
+"""Draws a part of the map: thumbnails, each in its cell. What it draws depends on nothing else."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from PIL import Image, ImageDraw, ImageFont
+
+TILE = 256
+BACKGROUND = "#22272e"
+MISSING = "#3a424d"
+GAP = 1 / 24
+"""Between a cell's edge and its picture, as a share of the cell."""
+FRAME = 1 / 20
+QUALITY = 82
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What one cell shows."""
+
+    column: int
+    line: int
+    """Counted from the left and from the top of the part that is drawn."""
+    jpeg: bytes | None
+    frame: str | None = None
+    """A colour such as '#1f77b4'."""
+    more: int = 0
+    """How many other images lie on the same spot."""
+
+
+def draw(pictures: Iterable[Picture], cells: int, side: int) -> Image.Image:
+    """A square of `cells` x `cells` cells, `side` pixels wide."""
+    image = Image.new("RGB", (side, side), BACKGROUND)
+    for picture in pictures:
+        left, right = (round(place * side / cells) for place in _ends(picture.column))
+        top, bottom = (round(place * side / cells) for place in _ends(picture.line))
+        _draw_cell(image, picture, (left, top, right, bottom))
+    return image
+
+
+def encoded(image: Image.Image) -> bytes:
+    """The JPEG file of an image."""
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=QUALITY)
+    return buffer.getvalue()
+
+
+def _ends(place: int) -> tuple[int, int]:
+    return place, place + 1
+
+
+def _draw_cell(image: Image.Image, picture: Picture, box: tuple[int, int, int, int]) -> None:
+    left, top, right, bottom = box
+    gap = max(1, round((right - left) * GAP))
+    room = (right - left - 2 * gap, bottom - top - 2 * gap)
+    thumbnail = _thumbnail(picture.jpeg, room)
+    width, height = thumbnail.size
+    corner = (left + (right - left - width) // 2, top + (bottom - top - height) // 2)
+    image.paste(thumbnail, corner)
+    pen = ImageDraw.Draw(image)
+    if picture.frame:
+        thickness = max(2, round((right - left) * FRAME))
+        inner = (*corner, corner[0] + width - 1, corner[1] + height - 1)
+        pen.rectangle(inner, outline=picture.frame, width=thickness)
+    if picture.more:
+        _draw_badge(pen, f"+{picture.more:,}", (right - gap, bottom - gap), right - left)
+
+
+def _thumbnail(jpeg: bytes | None, room: tuple[int, int]) -> Image.Image:
+    """The thumbnail as large as it fits; a plain square where there is none, or it is damaged."""
+    try:
+        if jpeg is not None:
+            with Image.open(io.BytesIO(jpeg), formats=("JPEG",)) as image:
+                image.draft("RGB", room)
+                return _fitted(image.convert("RGB"), room)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        pass
+    return Image.new("RGB", room, MISSING)
+
+
+def _fitted(image: Image.Image, room: tuple[int, int]) -> Image.Image:
+    share = min(room[0] / image.width, room[1] / image.height)
+    size = (max(1, round(image.width * share)), max(1, round(image.height * share)))
+    return image.resize(size, Image.Resampling.BICUBIC, reducing_gap=2)
+
+
+def _draw_badge(pen: ImageDraw.ImageDraw, text: str, corner: tuple[int, int], cell: int) -> None:
+    """How many more there are, in the lower right corner of a cell."""
+    font = ImageFont.load_default(max(9, cell // 5))
+    width, height = font.getbbox(text)[2:]
+    pad = max(2, cell // 24)
+    right, bottom = corner
+    box = (right - width - 2 * pad, bottom - height - 2 * pad, right, bottom)
+    pen.rounded_rectangle(box, radius=pad, fill="#000000")
+    pen.text((box[0] + pad, box[1] + pad), text, font=font, fill="#ffffff")

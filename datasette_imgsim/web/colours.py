@@ -1,0 +1,131 @@
+"""The colour of each image's frame on the map, by a column of the source table."""
+
+from __future__ import annotations
+
+import math
+import posixpath
+from dataclasses import dataclass
+
+from .. import store
+from .common import Refused, Source
+
+# "Tableau 10", of which the last is grey.
+PALETTE = (
+    "#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#b07aa1",
+    "#76b7b2", "#edc948", "#ff9da7", "#9c755f",
+)  # fmt: skip
+OTHER = "#a9b1ba"
+# Viridis (van der Walt & Smith 2015) at nine even steps.
+SCALE = (
+    "#440154", "#472d7b", "#3b528b", "#2c728e", "#21918c",
+    "#28ae80", "#5ec962", "#addc30", "#fde725",
+)  # fmt: skip
+LOW, HIGH = 0.02, 0.98
+"""Between these quantiles numbers have a colour of their own, so that outliers spoil nothing."""
+
+
+@dataclass(frozen=True)
+class Categories:
+    """A colour for each of the most frequent values, one for all others."""
+
+    sql: str
+    counts: dict[str, int]
+    """How often each value with a colour of its own occurs, the most frequent first."""
+    others: int
+    shared: str = ""
+    """What all values begin with and nobody needs to read."""
+
+    def of(self, value) -> str | None:
+        if value is None:
+            return None
+        places = {known: place for place, known in enumerate(self.counts)}
+        place = places.get(str(value))
+        return OTHER if place is None else PALETTE[place]
+
+    def legend(self) -> dict:
+        entries = [
+            {"label": value.removeprefix(self.shared), "colour": colour, "count": count}
+            for (value, count), colour in zip(self.counts.items(), PALETTE)
+        ]
+        if self.others:
+            entries.append({"label": "all others", "colour": OTHER, "count": self.others})
+        return {"kind": "text", "entries": entries}
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Colours from dark to bright for numbers from `low` to `high`."""
+
+    sql: str
+    low: float
+    high: float
+
+    def of(self, value) -> str | None:
+        if not isinstance(value, (int, float)) or not math.isfinite(value):
+            return None
+        share = (value - self.low) / (self.high - self.low)
+        return mixed(min(1.0, max(0.0, share)))
+
+    def legend(self) -> dict:
+        return {"kind": "number", "low": self.low, "high": self.high, "colours": SCALE}
+
+
+def mixed(share: float) -> str:
+    """The colour of the scale at 0..1."""
+    place = share * (len(SCALE) - 1)
+    first = min(int(place), len(SCALE) - 2)
+    ends = (bytes.fromhex(colour[1:]) for colour in SCALE[first : first + 2])
+    parts = (round(a + (b - a) * (place - first)) for a, b in zip(*ends))
+    return "#{:02x}{:02x}{:02x}".format(*parts)
+
+
+def columns(conn, source: Source) -> list[str]:
+    """The columns that frames can be coloured by."""
+    rows = conn.execute("select name from pragma_table_xinfo(?) where hidden <> 1", [source.table])
+    return [name for (name,) in rows if name != source.key]
+
+
+def colours_of(conn, source: Source, column: str) -> Categories | Scale:
+    """Numbers of more values than the palette has colours make a scale. Raises Refused.
+
+    Of paths, the folder counts.
+    """
+    known = columns(conn, source)
+    if column not in known:
+        raise Refused(
+            400, f"The table {source.table!r} has no column {column!r}: there is {', '.join(known)}"
+        )
+    sql, shared = f"t.{store.quoted(column)}", ""
+    if column == "path" == source.label:
+        sql = f"rtrim(rtrim({sql}, replace({sql}, '/', '')), '/')"
+    table = f"{store.quoted(source.table)} t"
+    distinct, present, numbers = conn.execute(
+        f"""
+        select count(distinct {sql}), count({sql}),
+        coalesce(sum(typeof({sql}) in ('integer', 'real')), 0) from {table}
+        """
+    ).fetchone()
+    if distinct > len(PALETTE) and numbers == present:
+        low, high = (_quantile(conn, sql, table, present, share) for share in (LOW, HIGH))
+        if low < high:
+            return Scale(sql, low, high)
+    frequent = conn.execute(
+        f"""
+        select cast({sql} as text), count(*) from {table}
+        where {sql} is not null and typeof({sql}) <> 'blob'
+        group by 1 order by 2 desc, 1 limit {len(PALETTE)}
+        """
+    ).fetchall()
+    if column == "path" == source.label and len(frequent) > 1:
+        common = posixpath.commonprefix([folder for folder, _ in frequent])
+        shared = common[: common.rfind("/") + 1]
+    others = present - sum(count for _, count in frequent)
+    return Categories(sql, dict(frequent), others, shared)
+
+
+def _quantile(conn, sql: str, table: str, count: int, share: float) -> float:
+    place = int(share * (count - 1))
+    (found,) = conn.execute(
+        f"select {sql} from {table} where {sql} is not null order by {sql} limit 1 offset {place}"
+    ).fetchone()
+    return found
