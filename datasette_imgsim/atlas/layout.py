@@ -26,6 +26,8 @@ FEW = {
 COMPONENTS, SPARE_COMPONENTS, POWER_ITERATIONS = 50, 10, 5
 PERPLEXITY = 30
 EXAGGERATED, ITERATIONS, ITERATIONS_A_REPORT = 250, 500, 10
+# With fewer points a step is so short that threads mostly wait for each other.
+THREADED = 5_000
 ROWS_AT_ONCE, BYTES_AT_ONCE = 2_000, 64_000_000
 SPREAD = 0.5
 # Placing: how many neighbours, how fast their weight falls with their score, and nearer than what
@@ -111,13 +113,15 @@ def lay_out(
     vectors = vectors[firsts]
     points = principal(vectors)
     start, known = points[:, :2].astype(float), np.zeros(len(points), bool)
+    exaggerated = EXAGGERATED
     if before is not None:
         before = before[firsts]
         known = np.isfinite(before).all(axis=1)
     if known.any() and np.ptp(before[known], axis=0).all():
         start = before.copy()
         start[~known] = place(vectors[~known], vectors[known], before[known], progress)
-    laid = tsne(points, start, progress)
+        exaggerated = 0  # these steps find how clusters lie to each other, and that is to stay
+    laid = tsne(points, start, exaggerated, progress)
     if known.any():
         laid = laid @ turn(laid[known], before[known])
     return in_square(laid)[copies]
@@ -173,10 +177,13 @@ def neighbours(points: np.ndarray, k: int, progress: Progress) -> tuple[np.ndarr
     return rows, distances
 
 
-def tsne(points: np.ndarray, start: np.ndarray, progress: Progress) -> np.ndarray:
+def tsne(
+    points: np.ndarray, start: np.ndarray, exaggerated: int, progress: Progress
+) -> np.ndarray:
     """(n, 2) float64 of (n, components), n >= 4 (van der Maaten and Hinton 2008).
 
-    `start` (n, 2) is where points are at first; only its shape counts, not its scale.
+    `start` (n, 2) is where points are at first; only its shape counts, not its scale. So many of
+    the steps are `exaggerated` ones, in addition to the others.
     """
     try:
         import openTSNE
@@ -186,17 +193,20 @@ def tsne(points: np.ndarray, start: np.ndarray, progress: Progress) -> np.ndarra
 
     perplexity = min(PERPLEXITY, (len(points) - 1) / 3)
     found = neighbours(points, round(3 * perplexity), progress)
+    n_jobs = 1 if len(points) < THREADED else -1
     affinities = affinity.PerplexityBasedNN(
-        knn_index=nearest_neighbors.PrecomputedNeighbors(*found), perplexity=perplexity, n_jobs=-1
+        knn_index=nearest_neighbors.PrecomputedNeighbors(*found),
+        perplexity=perplexity,
+        n_jobs=n_jobs,
     )
     # Points on one spot would never part.
     start = initialization.jitter(initialization.rescale(start), random_state=0)
-    with progress(EXAGGERATED + ITERATIONS, " steps", "Laying out") as advance:
+    with progress(exaggerated + ITERATIONS, " steps", "Laying out") as advance:
         method = openTSNE.TSNE(
             perplexity=perplexity,
-            early_exaggeration_iter=EXAGGERATED,
+            early_exaggeration_iter=exaggerated,
             n_iter=ITERATIONS,
-            n_jobs=-1,
+            n_jobs=n_jobs,
             random_state=0,
             callbacks=lambda *state: advance(ITERATIONS_A_REPORT),
             callbacks_every_iters=ITERATIONS_A_REPORT,
