@@ -180,7 +180,7 @@ class Terminal:
         self.database, self.quiet = database, quiet
 
     @contextmanager
-    def progress(self, total: int, unit: str = " images"):
+    def progress(self, total: int, unit: str = " images", what: str | None = None):
         if self.quiet or not total or not sys.stderr.isatty():
             yield lambda count: None
             return
@@ -189,7 +189,7 @@ class Terminal:
         except ImportError:  # comes with what a network needs, and that will be missed by name
             yield lambda count: None
             return
-        with tqdm(total=total, unit=unit, dynamic_ncols=True) as bar:
+        with tqdm(total=total, unit=unit, desc=what, dynamic_ncols=True) as bar:
             yield bar.update
 
     def waiting(self) -> None:
@@ -373,6 +373,49 @@ def _table(title: str, results: list, means: str) -> str:
         values = getattr(result, means)
         lines.append(f"{result.name:{width}}" + "".join(f"  {values[m]:7.3f}" for m in metrics))
     return "\n".join(lines)
+
+
+@imgsim.command("map")
+@database_argument
+@space_option
+@click.option("--refit", is_flag=True, help="Lay all images out anew, starting from the old map")
+@speaks
+def map_space(database, space_name, refit):
+    """Lay the images of a space out as a map, like ones side by side.
+
+    Run it again after images were added: it places them among those they are like and moves
+    nothing else. --refit gives all of them the places they would have now; the map keeps its shape.
+
+    Exit code: 0 when the map is made or was up to date, 1 when it could not be made, 130 after
+    Ctrl-C, which leaves the map as it was.
+    """
+    from .atlas import layout
+
+    terminal = Terminal(database, quiet=False)
+    try:
+        with closing(_writer(database)) as conn, store.errors_named(database):
+            space = store.choose_space(conn, space_name)
+            summary = layout.update(conn, space, refit, terminal.progress)
+    except KeyboardInterrupt:
+        click.echo(_printable(f"Stopped; the map in {database} is as it was."), err=True)
+        sys.exit(130)
+    click.echo(_printable(_map_report(summary, database, space_name)))
+    if summary.damaged:
+        click.echo(f"{_images(summary.damaged)} left out: the vector is damaged.", err=True)
+
+
+def _map_report(summary, database: Path, space_name: str | None) -> str:
+    if summary.laid_out:
+        return f"{_images(summary.laid_out)} laid out."
+    if summary.placed:
+        text = f"{_images(summary.placed)} placed, "
+    else:
+        text = "No new images: the map is as it was, "
+    text += f"{summary.interpolated:,} of {summary.total:,} interpolated"
+    if not summary.interpolated:
+        return f"{text}."
+    option = f" --space {space_name}" if space_name else ""
+    return f"{text}; 'datasette imgsim map {database}{option} --refit' lays all of them out anew."
 
 
 @imgsim.command()

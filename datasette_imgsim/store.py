@@ -623,6 +623,10 @@ def forget_orphans(conn: Writer, table: str) -> None:
         where space_id in (select id from imgsim_spaces where source_table = :table)
         and not exists ({there})
         union
+        select image_id from imgsim_atlas
+        where space_id in (select id from imgsim_spaces where source_table = :table)
+        and not exists ({there})
+        union
         select image_id from imgsim_thumbnails
         where source_table = :table and not exists ({there})
         union
@@ -671,25 +675,41 @@ def centre_if_due(conn: Writer, space: Space) -> None:
         raise_generation(conn, space)
 
 
-# Maps
+# The atlas
 
 
 def atlas(conn: sqlite3.Connection, space: Space) -> tuple[list, np.ndarray, np.ndarray]:
-    """(ids in ascending order, positions (n, 2) float64, fitted (n,) bool) of a space's map.
+    """The map of a space: ids in ascending order, positions (n, 2) float64 and fitted (n,) bool.
 
-    Only of images that still are in their table.
+    Only of images that still are in their table; from one query, so always of one map.
     """
     key = f"s.{quoted(primary_key(conn, space.source_table)[0])}"
     rows = conn.execute(
         f"""
         select {key}, a.x, a.y, a.placed = 'fitted' from imgsim_atlas a
         cross join {quoted(space.source_table)} s on {key} = a.image_id
-        where a.space_id = ? order by a.image_id
+        where a.space_id = ? and typeof({key}) in ('integer', 'text') order by a.image_id
         """,
         [space.id],
     ).fetchall()
     ids, x, y, fitted = zip(*rows) if rows else ((), (), (), ())
-    return list(ids), np.array([x, y], np.float64).T, np.array(fitted, bool)
+    return list(ids), np.column_stack([x, y]).astype(np.float64), np.array(fitted, bool)
+
+
+def save_atlas(conn: Writer, space: Space, rows: Iterable[tuple], replace: bool) -> None:
+    """Writes (image id, x, y, placed) in one transaction, so that no reader sees half a map.
+
+    `replace` removes the map that was there; otherwise a point that is there stays as it is.
+    """
+    with conn.transaction():
+        if replace:
+            conn.execute("delete from imgsim_atlas where space_id = ?", [space.id])
+        conn.executemany(
+            "insert or ignore into imgsim_atlas (space_id, image_id, x, y, placed) "
+            "values (?, ?, ?, ?, ?)",
+            ((space.id, *row) for row in rows),
+        )
+        raise_generation(conn, space)
 
 
 def has_atlas(conn: sqlite3.Connection, space: Space) -> bool:
