@@ -1,4 +1,4 @@
-# make demo: draw pictures, embed them, serve them.   make test: the whole suite.
+# make demo: draw pictures, embed them, lay them out, serve them.   make test: the whole suite.
 PYTHON ?= python3
 PORT ?= 8001
 DATASETTE_1 = 1.0a41
@@ -9,8 +9,10 @@ BIN = .venv/bin
 demo: .venv/ready
 	$(BIN)/python demo/draw.py demo/pictures
 	$(BIN)/datasette imgsim embed demo/demo.db demo/pictures
+	$(BIN)/datasette imgsim map demo/demo.db
 	@echo
 	@echo "The gallery: http://127.0.0.1:$(PORT)/demo/images/-/imgsim   (Ctrl-C ends)"
+	@echo "The map:     http://127.0.0.1:$(PORT)/demo/images/-/imgsim/map"
 	@echo
 	$(BIN)/datasette demo/demo.db --port $(PORT) \
 		--setting default_page_size 50 --metadata demo/metadata.json

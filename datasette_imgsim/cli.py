@@ -379,8 +379,20 @@ def _table(title: str, results: list, means: str) -> str:
 @database_argument
 @space_option
 @click.option("--refit", is_flag=True, help="Lay all images out anew, starting from the old map")
+@click.option(
+    "--png",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="Also draw the whole map into this file",
+)
+@click.option(
+    "--size",
+    type=click.IntRange(64, 20_000),
+    default=4000,
+    show_default=True,
+    help="Side of that picture in pixels",
+)
 @speaks
-def map_space(database, space_name, refit):
+def map_space(database, space_name, refit, png, size):
     """Lay the images of a space out as a map, like ones side by side.
 
     Run it again after images were added: it places them among those they are like and moves
@@ -389,19 +401,22 @@ def map_space(database, space_name, refit):
     Exit code: 0 when the map is made or was up to date, 1 when it could not be made, 130 after
     Ctrl-C, which leaves the map as it was.
     """
-    from .atlas import layout
+    from .atlas import layout, poster
 
     terminal = Terminal(database, quiet=False)
     try:
         with closing(_writer(database)) as conn, store.errors_named(database):
             space = store.choose_space(conn, space_name)
             summary = layout.update(conn, space, refit, terminal.progress)
+            shown = poster.save(conn, space, png, size) if png else None
     except KeyboardInterrupt:
         click.echo(_printable(f"Stopped; the map in {database} is as it was."), err=True)
         sys.exit(130)
     click.echo(_printable(_map_report(summary, database, space_name)))
     if summary.damaged:
         click.echo(f"{_images(summary.damaged)} left out: the vector is damaged.", err=True)
+    if png:
+        click.echo(_printable(f"{png} shows {shown:,} of {_images(summary.total)}."))
 
 
 def _map_report(summary, database: Path, space_name: str | None) -> str:

@@ -85,6 +85,11 @@ class Cells:
         """What the whole map shows, tile by tile."""
         return self._shown(zoom, slice(None))
 
+    def of_most(self, count: int) -> Shown:
+        """What the deepest zoom shows that shows at most so many images; zoom 0, if none does."""
+        zooms = [zoom for zoom, firsts in enumerate(self.firsts) if len(firsts) <= count]
+        return self.of_zoom(max(zooms, default=0))
+
     def first_zoom(self, row: int) -> int:
         """The shallowest zoom at which an image is shown; the deepest, if it is at none."""
         place = int(np.flatnonzero(self.order == row)[0])
