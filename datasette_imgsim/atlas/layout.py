@@ -177,9 +177,7 @@ def neighbours(points: np.ndarray, k: int, progress: Progress) -> tuple[np.ndarr
     return rows, distances
 
 
-def tsne(
-    points: np.ndarray, start: np.ndarray, exaggerated: int, progress: Progress
-) -> np.ndarray:
+def tsne(points: np.ndarray, start: np.ndarray, exaggerated: int, progress: Progress) -> np.ndarray:
     """(n, 2) float64 of (n, components), n >= 4 (van der Maaten and Hinton 2008).
 
     `start` (n, 2) is where points are at first; only its shape counts, not its scale. So many of
