@@ -705,8 +705,8 @@ def save_atlas(conn: Writer, space: Space, rows: Iterable[tuple], replace: bool)
         if replace:
             conn.execute("delete from imgsim_atlas where space_id = ?", [space.id])
         conn.executemany(
-            "insert or ignore into imgsim_atlas (space_id, image_id, x, y, placed) "
-            "values (?, ?, ?, ?, ?)",
+            "insert into imgsim_atlas (space_id, image_id, x, y, placed) values (?, ?, ?, ?, ?) "
+            "on conflict do nothing",
             ((space.id, *row) for row in rows),
         )
         raise_generation(conn, space)

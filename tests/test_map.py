@@ -1,0 +1,246 @@
+"""`map`: what it writes, says and keeps; growth, refits, Ctrl-C and databases that are odd."""
+
+import fcntl
+import os
+import pty
+import signal
+import sqlite3
+import struct
+import sys
+import termios
+from contextlib import closing
+
+import numpy as np
+import pytest
+from command import start
+from conftest import imgsim, rows
+from made import add_images, change, make_space, random_vectors, space_of
+
+from datasette_imgsim import store
+
+GROUPS, EACH = 5, 30
+COUNT = GROUPS * EACH
+
+
+def grouped(seed=0):
+    """Raw vectors (150, 10) of five groups, one after the other."""
+    centres = random_vectors(GROUPS, seed=9)
+    return np.repeat(4 * centres, EACH, axis=0) + random_vectors(COUNT, seed=seed)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return make_space(tmp_path / "photos.db", grouped())
+
+
+@pytest.fixture(scope="module")
+def mapped_once(tmp_path_factory):
+    path = make_space(tmp_path_factory.mktemp("mapped") / "photos.db", grouped())
+    imgsim("map", path)
+    return path
+
+
+@pytest.fixture
+def mapped(mapped_once, tmp_path):
+    (tmp_path / "photos.db").write_bytes(mapped_once.read_bytes())
+    return tmp_path / "photos.db"
+
+
+def points(path, where="1"):
+    return rows(path, f"select * from imgsim_atlas where {where} order by space_id, image_id")
+
+
+def generation(path):
+    return rows(path, "select generation from imgsim_spaces")
+
+
+def atlas(path, name="toy"):
+    with closing(store.open_reader(path)) as conn:
+        return store.atlas(conn, space_of(conn, name))
+
+
+def add(path, count, first=1000):
+    """Adds images, the first ones of each group's kind."""
+    add_images(path, grouped(seed=1)[:: COUNT // count][:count], range(first, first + count))
+
+
+def test_groups_come_out_as_groups(mapped):
+    ids, positions, fitted = atlas(mapped)
+    assert ids == list(range(1, COUNT + 1)) and fitted.all()
+    groups = np.arange(COUNT) // EACH
+    apart = np.linalg.norm(positions[:, None] - positions, axis=2)
+    nearest = np.argsort(apart, axis=1)[:, 1:6]
+    assert (groups[nearest] == groups[:, None]).mean() > 0.9
+
+
+def test_a_first_map_says_how_many_it_holds_and_tells_readers(path):
+    (before,) = generation(path)
+    assert imgsim("map", path) == "150 images laid out.\n"
+    assert generation(path) == [before + 1]
+
+
+def test_the_same_vectors_give_the_same_map(mapped, tmp_path_factory):
+    other = make_space(tmp_path_factory.mktemp("other") / "photos.db", grouped())
+    imgsim("map", other)
+    assert points(other) == points(mapped)
+
+
+def test_nothing_new_writes_nothing(mapped):
+    before = mapped.read_bytes()
+    assert "No new images: the map is as it was, 0 of 150 interpolated.\n" in imgsim("map", mapped)
+    assert mapped.read_bytes() == before
+
+
+def test_new_images_are_placed_and_nothing_else_moves(mapped):
+    before, (raised,) = points(mapped), generation(mapped)
+    add(mapped, 10)
+    said = imgsim("map", mapped)
+    assert said == (
+        f"10 images placed, 10 of 160 interpolated; 'datasette imgsim map {mapped} --refit' "
+        "lays all of them out anew.\n"
+    )
+    assert points(mapped, "placed = 'fitted'") == before
+    ids, positions, fitted = atlas(mapped)
+    assert ids[COUNT:] == list(range(1000, 1010)) and not fitted[COUNT:].any()
+    of_group = positions[:COUNT].reshape(GROUPS, EACH, 2)
+    for place, group in zip(positions[COUNT:], np.arange(10) // 2):
+        apart = np.linalg.norm(of_group - place, axis=2).min(axis=1)
+        assert apart.argmin() == group
+    assert generation(mapped) == [raised + 2]  # one for the images, one for their places
+    assert "10 of 160 interpolated" in imgsim("map", mapped)
+
+
+def test_later_images_are_placed_by_fitted_ones_alone(mapped):
+    add(mapped, 10)
+    imgsim("map", mapped)
+    change(mapped, "update imgsim_atlas set x = 1, y = 1 where placed = 'interpolated'")
+    add(mapped, 10, first=2000)
+    imgsim("map", mapped)
+    _, positions, _ = atlas(mapped)
+    assert (np.linalg.norm(positions[-10:] - 1, axis=1) > 3).all()
+
+
+def test_a_refit_lays_all_out_and_keeps_the_shape(mapped):
+    add(mapped, 10)
+    imgsim("map", mapped)
+    _, before, _ = atlas(mapped)
+    assert imgsim("map", mapped, "--refit") == "160 images laid out.\n"
+    _, positions, fitted = atlas(mapped)
+    assert fitted.all() and (positions != before).any()
+    assert np.median(np.linalg.norm(positions - before, axis=1)) < 25
+
+
+def test_points_of_images_that_are_gone_go(mapped):
+    kept = points(mapped, "image_id not in (3, 7)")
+    change(mapped, "delete from images where id in (3, 7)")
+    assert 3 not in atlas(mapped)[0]
+    assert "0 of 148 interpolated" in imgsim("map", mapped)
+    assert points(mapped) == kept
+
+
+def test_a_point_whose_image_has_no_vector_any_more_goes_too(mapped):
+    change(mapped, "delete from imgsim_vectors where image_id = 3")
+    change(mapped, "delete from images where id = 3")
+    imgsim("map", mapped)
+    assert points(mapped, "image_id = 3") == []
+
+
+def test_a_map_all_of_whose_fitted_images_are_gone_is_laid_out_anew(mapped):
+    add(mapped, 10)
+    imgsim("map", mapped)
+    change(mapped, "delete from images where id < 1000")
+    assert imgsim("map", mapped) == "10 images laid out.\n"
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 30])
+def test_few_images(tmp_path, count):
+    path = make_space(tmp_path / "photos.db", random_vectors(count))
+    imgsim("map", path)
+    ids, positions, _ = atlas(path)
+    assert len(ids) == count == len(np.unique(positions, axis=0))
+
+
+def test_ids_that_are_text(tmp_path):
+    names = ["7", "007", "ä b/c", "Z"]
+    path = make_space(tmp_path / "photos.db", random_vectors(4), names, key="text primary key")
+    imgsim("map", path)
+    add_images(path, random_vectors(1, seed=3), ["new"])
+    assert "1 image placed, 1 of 5 interpolated" in imgsim("map", path)
+    assert atlas(path)[0] == sorted([*names, "new"])
+
+
+def test_each_space_has_a_map_of_its_own(mapped):
+    make_space(mapped, random_vectors(20, seed=5), name="other")
+    before = points(mapped)
+    imgsim("map", mapped, "--space", "other")
+    assert points(mapped, "space_id = 1") == before
+    add_images(mapped, random_vectors(2, seed=6), [500, 501], name="other")
+    assert "--space other --refit" in imgsim("map", mapped, "--space", "other")
+    assert len(atlas(mapped, "other")[0]) == 22
+
+
+def test_levels_that_weigh_nothing_do_not_count(tmp_path):
+    vectors = random_vectors(40)
+    weights = {"pool4": 1, "pool5": 0}
+    path = make_space(tmp_path / "a.db", vectors, level_weights=weights)
+    other = make_space(
+        tmp_path / "b.db",
+        np.hstack([vectors[:, :6], random_vectors(40, 4, seed=8)]),
+        level_weights=weights,
+    )
+    imgsim("map", path)
+    imgsim("map", other)
+    assert np.allclose(atlas(path)[1], atlas(other)[1])
+
+
+def test_damaged_vectors_are_left_out(mapped):
+    add(mapped, 3)
+    change(mapped, "update imgsim_vectors set vector = x'00' where image_id = 1001")
+    said = imgsim("map", mapped)
+    assert "2 images placed, 2 of 152 interpolated" in said
+    assert "1 image left out: the vector is damaged.\n" in said
+
+
+def test_an_empty_space_is_a_sentence(tmp_path):
+    path = make_space(tmp_path / "photos.db", np.empty((0, 10)))
+    said = imgsim("map", path, exit_code=1)
+    assert said == "Error: The space 'toy' holds no vectors: embed pictures first\n"
+
+
+def test_what_is_missing_is_named(path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openTSNE", None)
+    said = imgsim("map", path, exit_code=1)
+    assert said == "Error: This needs openTSNE: pip install 'datasette-imgsim[embed]'\n"
+    assert points(path) == []
+
+
+def test_a_reader_sees_one_map_or_the_other(mapped):
+    _, before, _ = atlas(mapped)
+    with closing(store.open_writer(mapped)) as conn:
+        space = space_of(conn)
+        with pytest.raises(sqlite3.IntegrityError):  # the last one lies outside
+            store.save_atlas(conn, space, [(1, 0, 0, "fitted"), (2, 0, 256, "fitted")], True)
+    assert (atlas(mapped)[1] == before).all()
+
+
+def test_ctrl_c_keeps_the_old_map_and_a_terminal_shows_progress(tmp_path):
+    path = make_space(tmp_path / "photos.db", random_vectors(1500))
+    change(path, "insert into imgsim_atlas values (1, 1, 5, 6, 'fitted')")
+    terminal, own_end = pty.openpty()
+    fcntl.ioctl(own_end, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
+    process = start("map", path, "--refit", stderr=own_end)
+    os.close(own_end)
+    shown = ""
+    while "Laying out" not in shown:
+        shown += os.read(terminal, 1000).decode(errors="replace")
+    assert "Finding neighbours" in shown
+    process.send_signal(signal.SIGINT)
+    try:
+        while more := os.read(terminal, 1000):
+            shown += more.decode(errors="replace")
+    except OSError:  # so Linux says that the other end is closed
+        pass
+    assert process.wait(timeout=60) == 130
+    assert f"Stopped; the map in {path} is as it was." in shown
+    assert process.stdout.read() == ""
+    assert points(path) == [(1, 1, 5.0, 6.0, "fitted")]
