@@ -1,23 +1,32 @@
-"""How long a map takes and how well it keeps neighbours, beside scikit-learn's t-SNE.
+"""The map: how long its layout takes and how true it is, how fast tiles come, what a browser holds.
 
-python benchmarks/atlas.py                         # a quarter of an hour on two cores
-python benchmarks/atlas.py --database photos.db    # with vectors of one's own
+python benchmarks/atlas.py layout                         # a quarter of an hour on two cores
+python benchmarks/atlas.py layout --database photos.db    # with vectors of one's own
+python benchmarks/atlas.py tiles
 """
 
 from __future__ import annotations
 
+import io
+import shutil
+import tempfile
 import time
+import urllib.request
 from contextlib import closing
+from pathlib import Path
 
 import click
 import numpy as np
-from search import drawn
+from PIL import Image
+from search import Server, drawn, milliseconds
 
 from datasette_imgsim import store
 from datasette_imgsim.atlas import layout
 from datasette_imgsim.search import index
 
 NEIGHBOURS, SAMPLE = 15, 4_000
+GROUPS, AT_ONCE = 300, 5_000
+DIFFERENT_THUMBNAILS, TILES_A_ZOOM = 200, 40
 SLOW = 10_000
 """scikit-learn's t-SNE is only asked for so many points: it has no fast way for more."""
 
@@ -68,17 +77,156 @@ def measure_layout(vectors: np.ndarray) -> None:
         measure("scikit-learn: PCA and TSNE", in_sklearn, vectors)
 
 
-@click.command()
+@click.group()
+def main():
+    """How the map does: its layout, its tiles and its page."""
+
+
+@main.command("layout")
 @click.option("--images", default=[1_000, 10_000, 100_000], multiple=True, show_default=True)
 @click.option("--dimensions", default=512, show_default=True)
 @click.option("--database", metavar="DB", help="Lay out its default space, not drawn vectors")
-def main(images, dimensions, database):
+def time_layout(images, dimensions, database):
     """Time the layout and measure how many neighbours on the map are true ones."""
     if database:
         measure_layout(vectors_of(database))
         return
     for count in images:
         measure_layout(drawn_vectors(count, dimensions))
+
+
+# Tiles
+
+
+def thumbnails() -> list[bytes]:
+    """Different JPEG files of about the size that thumbnails of photos have."""
+    random = np.random.default_rng(0)
+    found = []
+    for _ in range(DIFFERENT_THUMBNAILS):
+        coarse = random.integers(0, 256, (12, 16, 3), np.uint8)
+        image = Image.fromarray(coarse).resize((256, 192), Image.Resampling.BICUBIC)
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG", quality=80)
+        found.append(buffer.getvalue())
+    return found
+
+
+def make_map(path: Path, count: int) -> None:
+    """A database with a map of so many images with thumbnails, in groups of different size."""
+    random = np.random.default_rng(0)
+    centres, spread = random.random((GROUPS, 2)) * 200 + 28, random.random(GROUPS) * 12
+    group = random.integers(0, GROUPS, count)
+    places = centres[group] + random.standard_normal((count, 2)) * spread[group, None]
+    places = places.clip(0, 255.99)
+    files = thumbnails()
+    with closing(store.open_writer(path, create=True)) as conn:
+        with conn.transaction():
+            space = store.create_space(
+                conn, name="drawn", source_table="images", model="vgg-mini", weights_sha256="",
+                levels={"conv5_2": 1}, pooling="gem", preprocess={}, dtype="float16",
+                precision="float32", dimensions=1, level_weights={"conv5_2": 1}, versions={},
+            )  # fmt: skip
+        for start in range(0, count, AT_ONCE):
+            ids = range(start + 1, min(start + AT_ONCE, count) + 1)
+            with conn.transaction():
+                conn.executemany(
+                    "insert into images (id, path) values (?, ?)",
+                    [(id, f"{id % 50}/{id}.jpg") for id in ids],
+                )
+                store.save_thumbnails(conn, "images", [(id, files[id % len(files)]) for id in ids])
+        some = [(id, np.ones(1), np.ones(1)) for id in (1, 2, 3)]
+        with conn.transaction():
+            store.save_vectors(conn, space, some)  # without any, a space is never ready
+        rows = [(id, x, y, "fitted") for id, (x, y) in enumerate(places.tolist(), start=1)]
+        store.save_atlas(conn, space, rows, replace=True)
+
+
+def measure_tiles(path: Path) -> None:
+    """Asks a real server for tiles of all zooms: each new, and each once more."""
+    server = Server(path)
+    base = f"{server.url.rpartition('/')[0]}/{path.stem}/images/-/imgsim"
+    try:
+        started = time.perf_counter()
+        first = fetch(f"{base}/tiles/0/0/0.jpg")
+        seconds = time.perf_counter() - started
+        text = fetch(f"{base}/map").decode()
+        deepest = int(text.partition('data-deepest="')[2].partition('"')[0])
+        tiles = [f"{base}/tiles/0/0/0.jpg"]
+        random = np.random.default_rng(0)
+        with closing(store.open_reader(path)) as conn:
+            _, places, _ = store.atlas(conn, store.choose_space(conn))
+        for zoom in range(1, deepest + 1):
+            some = places[random.integers(0, len(places), TILES_A_ZOOM)]
+            for x, y in (some / (256 / 2**zoom)).astype(int).tolist():
+                tiles.append(f"{base}/tiles/{zoom}/{x}/{y}.jpg")
+        tiles = list(dict.fromkeys(tiles[1:]))
+        sizes: list[int] = []
+        cold = milliseconds(lambda url: sizes.append(len(fetch(url))), tiles)
+        large = [url.replace(".jpg", "@2x.jpg") for url in tiles[:: max(1, len(tiles) // 60)]]
+        retina = milliseconds(fetch, large)
+        cached = milliseconds(fetch, tiles[: len(cold)])
+        click.echo(
+            f"  first tile, map loaded {seconds:.2f} s ({len(first):,} bytes); "
+            f"{len(cold)} tiles of {deepest} zooms, mean {np.mean(sizes):,.0f} bytes"
+        )
+        for name, found in (("new", cold), ("new, @2x", retina), ("once more", cached)):
+            low, high = np.percentile(found, [50, 99])
+            click.echo(f"  {name:12} p50 {low:6.1f} ms   p99 {high:6.1f} ms")
+        click.echo(f"  resident {server.megabytes('VmRSS'):,.0f} MB")
+        measure_page(f"{base}/map")
+    finally:
+        server.stop()
+
+
+def fetch(url: str) -> bytes:
+    with urllib.request.urlopen(url) as answer:
+        return answer.read()
+
+
+def measure_page(url: str) -> None:
+    """What a browser fetches for the map, and what its scripts hold, at first and after a walk."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        fetched = []
+        page.on("requestfinished", lambda request: fetched.append(request.sizes()))
+        page.goto(url)
+        page.wait_for_load_state("networkidle")
+        tell_page(page, fetched, "opened")
+        for key in "++++":
+            page.locator(".imgsim-map").focus()
+            page.keyboard.press(key)
+            page.wait_for_timeout(700)
+            page.wait_for_load_state("networkidle")
+        tell_page(page, fetched, "4 zooms deeper")
+        browser.close()
+
+
+def tell_page(page, fetched: list[dict], name: str) -> None:
+    session = page.context.new_cdp_session(page)
+    session.send("HeapProfiler.collectGarbage")
+    held = session.send("Runtime.getHeapUsage")["usedSize"]
+    total = sum(sizes["responseBodySize"] for sizes in fetched)
+    click.echo(
+        f"  page, {name}: {len(fetched)} requests, {total / 1e6:.2f} MB fetched, "
+        f"{held / 1e6:.1f} MB held by scripts, {page.locator('img').count()} tiles and pictures"
+    )
+
+
+@main.command("tiles")
+@click.option("--images", default=[10_000, 100_000, 1_000_000], multiple=True, show_default=True)
+def time_tiles(images):
+    """Time tiles that a real server draws, and weigh the page in a real browser."""
+    for count in images:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "drawn.db"
+            make_map(path, count)
+            click.echo(f"{count:,} images, {path.stat().st_size / 1e6:,.0f} MB")
+            measure_tiles(path)
 
 
 if __name__ == "__main__":

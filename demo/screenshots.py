@@ -10,7 +10,11 @@ from playwright.sync_api import sync_playwright
 
 FOLDER = Path(__file__).with_name("screenshots")
 GALLERY = "/demo/images/-/imgsim"
-PAGES = {"gallery": GALLERY, "similar": f"{GALLERY}/similar/1?_size=12"}
+PAGES = {
+    "gallery": GALLERY,
+    "similar": f"{GALLERY}/similar/1?_size=12",
+    "map": f"{GALLERY}/map?id=1",
+}
 
 
 @click.command()
@@ -26,6 +30,7 @@ def screenshots(url):
         for name, path in PAGES.items():
             page.goto(url + path)
             page.wait_for_load_state("networkidle")
+            page.wait_for_timeout(1000)  # the map flies
             page.screenshot(path=FOLDER / f"{name}.jpg", type="jpeg", quality=80)
         browser.close()
 

@@ -1,6 +1,7 @@
 """The README tells the truth: its SQL runs, its help is the program's, nothing is left out."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,9 +17,17 @@ ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.fixture(scope="module")
+def mapped(photos, tmp_path_factory):
+    """A copy of `photos` with a map."""
+    folder = shutil.copytree(photos, tmp_path_factory.mktemp("mapped") / "photos")
+    imgsim("map", folder / "photos.db")
+    return folder
+
+
 @pytest.mark.parametrize("sql", re.findall(r"```sql\n(.+?)```", README, re.DOTALL))
-def test_sql_runs(photos, sql):
-    assert list(sqlite_utils.Database(photos / "photos.db").query(sql))
+def test_sql_runs(mapped, sql):
+    assert list(sqlite_utils.Database(mapped / "photos.db").query(sql))
 
 
 @pytest.mark.parametrize("command", group.commands)
