@@ -236,6 +236,14 @@ async def test_frames_are_coloured_by_numbers_on_a_scale(mapped):
     assert min(sizes) <= legend["low"] < legend["high"] <= max(sizes)
 
 
+async def test_dates_make_a_scale_too(mapped):
+    change(mapped / "photos.db", "update images set taken_at = date('2020-01-01', id || ' days')")
+    ds = serve(mapped / "photos.db")
+    legend = (await get_json(ds, f"{MAP}.json?color=taken_at&_size=1"))["legend"]
+    assert (legend["kind"], legend["low"], legend["high"]) == ("number", "2020-01-02", "2020-01-24")
+    opened(await ds.client.get(f"{GALLERY}/tiles/0/0/0.jpg?color=taken_at"))
+
+
 async def test_of_paths_the_folder_counts(mapped):
     ds = serve(mapped / "photos.db")
     legend = (await get_json(ds, f"{MAP}.json?color=path&_size=1"))["legend"]

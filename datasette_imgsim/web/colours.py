@@ -20,6 +20,7 @@ SCALE = (
     "#440154", "#472d7b", "#3b528b", "#2c728e", "#21918c",
     "#28ae80", "#5ec962", "#addc30", "#fde725",
 )  # fmt: skip
+DATE = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*"
 LOW, HIGH = 0.02, 0.98
 """Between these quantiles numbers have a colour of their own, so that outliers spoil nothing."""
 
@@ -59,6 +60,8 @@ class Scale:
     sql: str
     low: float
     high: float
+    ends: tuple
+    """What a person calls `low` and `high`."""
 
     def of(self, value) -> str | None:
         if not isinstance(value, (int, float)) or not math.isfinite(value):
@@ -67,7 +70,8 @@ class Scale:
         return mixed(min(1.0, max(0.0, share)))
 
     def legend(self) -> dict:
-        return {"kind": "number", "low": self.low, "high": self.high, "colours": SCALE}
+        low, high = self.ends
+        return {"kind": "number", "low": low, "high": high, "colours": SCALE}
 
 
 def mixed(share: float) -> str:
@@ -86,9 +90,9 @@ def columns(conn, source: Source) -> list[str]:
 
 
 def colours_of(conn, source: Source, column: str) -> Categories | Scale:
-    """Numbers of more values than the palette has colours make a scale. Raises Refused.
+    """Numbers, and dates as ISO 8601 text, make a scale if the palette has too few colours.
 
-    Of paths, the folder counts.
+    Of paths, the folder counts. Raises Refused.
     """
     known = columns(conn, source)
     if column not in known:
@@ -99,16 +103,18 @@ def colours_of(conn, source: Source, column: str) -> Categories | Scale:
     if column == "path" == source.label:
         sql = f"rtrim(rtrim({sql}, replace({sql}, '/', '')), '/')"
     table = f"{store.quoted(source.table)} t"
-    distinct, present, numbers = conn.execute(
+    distinct, present, numbers, dates = conn.execute(
         f"""
         select count(distinct {sql}), count({sql}),
-        coalesce(sum(typeof({sql}) in ('integer', 'real')), 0) from {table}
+        coalesce(sum(typeof({sql}) in ('integer', 'real')), 0),
+        coalesce(sum({sql} glob '{DATE}' and julianday({sql}) is not null), 0) from {table}
         """
     ).fetchone()
-    if distinct > len(PALETTE) and numbers == present:
-        low, high = (_quantile(conn, sql, table, present, share) for share in (LOW, HIGH))
+    if distinct > len(PALETTE) and present in (numbers, dates):
+        value = sql if numbers else f"julianday({sql})"
+        low, high = (_quantile(conn, value, table, present, share) for share in (LOW, HIGH))
         if low < high:
-            return Scale(sql, low, high)
+            return Scale(value, low, high, (low, high) if numbers else _days(conn, low, high))
     frequent = conn.execute(
         f"""
         select cast({sql} as text), count(*) from {table}
@@ -121,6 +127,11 @@ def colours_of(conn, source: Source, column: str) -> Categories | Scale:
         shared = common[: common.rfind("/") + 1]
     others = present - sum(count for _, count in frequent)
     return Categories(sql, dict(frequent), others, shared)
+
+
+def _days(conn, *numbers: float) -> tuple[str, ...]:
+    """The dates of Julian day numbers."""
+    return tuple(conn.execute("select date(?)", [number]).fetchone()[0] for number in numbers)
 
 
 def _quantile(conn, sql: str, table: str, count: int, share: float) -> float:
