@@ -256,9 +256,9 @@ def similar(database, query, k, space_name, level_weights, as_json):
             row = found.row(query)
             if row is None:
                 raise ImgsimError(f"{query} is neither a file nor the id of an image in {database}")
-            vector = ranking.of_image(found, row, weights)
+            vector = ranking.of_image(conn, found, row, weights)
             own = [found.ids[row]]
-        best = ranking.rank(found, vector, k, exclude=own)
+        best = ranking.rank(conn, found, vector, k, exclude=own)
         names = _names(conn, space.source_table, [id for id, _ in best])
         scale = calibration.of(conn, found, weights)
     rows = [

@@ -24,6 +24,7 @@ SCORES_AT_ONCE = 4_000_000
 BINS = 8
 HISTOGRAM_SIDE = 64
 THUMBNAILS_AT_ONCE = 1_000
+VECTORS_AT_ONCE = 1_000
 GRID_STEPS = 4
 SWEEP_QUERIES = 2_000
 
@@ -240,13 +241,16 @@ class Evaluation:
         self.centred = self._levels(found)
 
     def _levels(self, vectors: Index) -> list[np.ndarray]:
-        try:
-            rows = [vectors.rows[id] for id in self.ids]
-        except KeyError:
-            raise ImgsimError("Images were removed while this ran: run it again") from None
-        return [
-            np.ascontiguousarray(vectors.matrix[rows, part]) for part in self.space.slices.values()
-        ]
+        rows = [vectors.row(id) for id in self.ids]
+        if None in rows:
+            raise ImgsimError("Images were removed while this ran: run it again")
+        found = [np.empty((len(rows), size), np.float32) for size in self.space.levels.values()]
+        for start in range(0, len(rows), VECTORS_AT_ONCE):
+            some = slice(start, start + VECTORS_AT_ONCE)
+            whole = vectors.vectors(self.conn, rows[some])
+            for matrix, part in zip(found, self.space.slices.values()):
+                matrix[some] = whole[:, part]
+        return found
 
     @property
     def sizes(self) -> dict[str, int]:

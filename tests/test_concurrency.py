@@ -1,5 +1,6 @@
 """Several programs at one database, and programs that are stopped halfway."""
 
+import itertools
 import os
 import shutil
 import signal
@@ -11,6 +12,10 @@ from contextlib import closing, contextmanager
 import pytest
 from command import start, wait_until
 from conftest import TOY, draw_groups, embed_toy, imgsim, rows
+from made import expected_scores, make_space, random_vectors, space_of
+
+from datasette_imgsim import store
+from datasette_imgsim.search import index, ranking
 
 # 3 * 512 * 512 numbers a picture, 1.5 MB.
 LARGE = ("--model", "toy", "--levels", "pool1", "--pooling", "flatten", "--size", 1024)
@@ -189,3 +194,47 @@ def test_files_that_vanish_or_change_during_a_run(folder):
     assert embed_toy(folder, "--prune").startswith("0 embedded, 23 unchanged")
     assert rows(folder / "photos.db", "select * from imgsim_failures") == []
     assert_whole(folder, 23)
+
+
+@pytest.mark.parametrize("bytes_in_memory", [10**9, 0])
+def test_an_answer_beside_a_writer_is_of_one_generation(tmp_path, monkeypatch, bytes_in_memory):
+    monkeypatch.setattr(index, "BYTES_IN_MEMORY", bytes_in_memory)
+    monkeypatch.setattr(index, "SECONDS_BETWEEN_RELOADS", 0)
+    monkeypatch.setattr(index, "LARGEST_SHARE_OF_RELOADS", 1)
+    path = make_space(tmp_path / "photos.db", random_vectors(20), centre=False)
+    other = make_space(tmp_path / "other.db", random_vectors(20, seed=1), centre=False)
+    turns = [rows(each, "select vector from imgsim_vectors") for each in (path, other)]
+    expected = [expected_scores(each)[3] for each in (path, other)]
+    done, seen = threading.Event(), set()
+
+    def write():
+        with closing(store.open_writer(path, images=False)) as conn:
+            for turn in itertools.cycle([1, 0]):
+                with conn.transaction():
+                    conn.executemany(
+                        "update imgsim_vectors set vector = ? where image_id = ?",
+                        zip(turns[turn], range(1, 21)),
+                    )
+                    store.raise_generation(conn, space_of(conn))
+                if done.wait(0.01):
+                    return
+
+    def connect():
+        return sqlite3.connect(path, check_same_thread=False)
+
+    writer, cache = threading.Thread(target=write), index.Cache(connect)
+    writer.start()
+    try:
+        with closing(connect()) as conn:
+            deadline = time.monotonic() + 20
+            while len(seen) < 2 and time.monotonic() < deadline:
+                vectors = cache.get(conn, space_of(conn), wait=10)
+                query = ranking.of_image(conn, vectors, 2, ranking.weights(vectors.space))
+                for _ in range(20):
+                    found = dict(ranking.rank(conn, vectors, query, 20))
+                    (turn,) = [n for n in (0, 1) if found == pytest.approx(expected[n], abs=1e-4)]
+                    seen.add(turn)
+    finally:
+        done.set()
+        writer.join()
+    assert seen == {0, 1}

@@ -12,6 +12,7 @@ from PIL import Image
 from sklearn.metrics import average_precision_score, ndcg_score
 
 from datasette_imgsim import evaluate
+from datasette_imgsim.search import index
 
 KINDS = ["cat", "dog", "bird"]
 
@@ -204,6 +205,13 @@ def test_sweep_without_centring(labelled):
     change(labelled, "update imgsim_spaces set centre = null")
     expected = by_hand(labelled, average_precision_score, {"pool5": 1})
     assert found["over_queries"]["mAP"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_vectors_that_are_not_in_memory_are_read(labelled, monkeypatch):
+    expected = report(labelled, "--sweep")
+    monkeypatch.setattr(index, "BYTES_IN_MEMORY", 0)
+    monkeypatch.setattr(evaluate, "VECTORS_AT_ONCE", 7)
+    assert report(labelled, "--sweep") == expected
 
 
 def test_a_sweep_of_many_images_takes_a_sample_of_queries():

@@ -11,6 +11,7 @@ from serving import cookies, get_json, renamed, serve
 
 from datasette_imgsim import store
 from datasette_imgsim.search import calibration, index, ranking
+from datasette_imgsim.web import filters
 
 pytestmark = pytest.mark.datasette
 
@@ -21,8 +22,8 @@ def reaching(database, id, minimum):
     space = store.choose_space(conn)
     vectors, weights = index.load(conn, space), ranking.weights(space)
     scale = calibration.of(conn, vectors, weights)
-    query = ranking.of_image(vectors, vectors.row(id), weights)
-    scored = ranking.rank(vectors, query, 1000, exclude=[id])
+    query = ranking.of_image(conn, vectors, vectors.row(id), weights)
+    scored = ranking.rank(conn, vectors, query, 1000, exclude=[id])
     conn.close()
     return [each for each, score in scored if scale.percentile(score) >= minimum]
 
@@ -35,6 +36,15 @@ async def ids(ds, query, table="images"):
 @pytest.mark.asyncio
 @pytest.mark.parametrize("minimum", [50, 90, 97.5])
 async def test_only_images_that_reach_the_percentile_pass(photos, minimum):
+    found = await ids(serve(photos / "photos.db"), f"_similar_to=3&_similar_min={minimum}")
+    assert sorted(found) == sorted(reaching(photos / "photos.db", 3, minimum)) and found
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("minimum", [0, 50])
+async def test_however_many_pass(photos, minimum, monkeypatch):
+    monkeypatch.setattr(filters, "FIRST_RANKED", 1)
+    monkeypatch.setattr(index, "BYTES_IN_MEMORY", 0)
     found = await ids(serve(photos / "photos.db"), f"_similar_to=3&_similar_min={minimum}")
     assert sorted(found) == sorted(reaching(photos / "photos.db", 3, minimum)) and found
 

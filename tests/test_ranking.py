@@ -1,5 +1,5 @@
 import sqlite3
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 import numpy as np
 import pytest
@@ -18,9 +18,28 @@ from datasette_imgsim.errors import ImgsimError
 from datasette_imgsim.search import index, ranking
 
 
-def loaded(path):
-    with closing(sqlite3.connect(path)) as conn:
-        return index.load(conn, space_of(conn))
+@pytest.fixture(
+    autouse=True,
+    params=((10**9, 10**9), (0, 10**9), (0, 0)),
+    ids=("all in memory", "reduced beside", "reduced only"),
+)
+def form(request, monkeypatch):
+    """What is in memory: every ranking is tried with each. Of a reduction, few are scored."""
+    monkeypatch.setattr(index, "BYTES_LOOKED_AT", request.param[0])
+    monkeypatch.setattr(index, "BYTES_IN_MEMORY", request.param[1])
+    monkeypatch.setattr(ranking, "RESCORED", 0)
+
+
+@pytest.fixture
+def loaded():
+    """Opens a database: gives the connection, which is closed at the end, and the vectors."""
+    with ExitStack() as opened:
+
+        def load(path):
+            conn = opened.enter_context(closing(sqlite3.connect(path)))
+            return conn, index.load(conn, space_of(conn))
+
+        yield load
 
 
 @pytest.fixture
@@ -79,13 +98,13 @@ def test_level_weights_that_are_not(text):
 
 @pytest.mark.parametrize("dtype", ("float16", "float32"))
 @pytest.mark.parametrize("level_weights", (None, {"pool5": 1}, {"pool4": 0.3, "pool5": 0.9}))
-def test_ranking_equals_an_independent_computation(tmp_path, dtype, level_weights):
+def test_ranking_equals_an_independent_computation(tmp_path, loaded, dtype, level_weights):
     path = make_space(tmp_path / "a.db", random_vectors(300), dtype=dtype)
-    vectors, expected = loaded(path), expected_scores(path, level_weights)
+    (conn, vectors), expected = loaded(path), expected_scores(path, level_weights)
     weights = ranking.weights(vectors.space, level_weights)
     for id in (1, 77, 300):
-        query = ranking.of_image(vectors, vectors.row(id), weights)
-        best = ranking.rank(vectors, query, 10, exclude=[id])
+        query = ranking.of_image(conn, vectors, vectors.row(id), weights)
+        best = ranking.rank(conn, vectors, query, 10, exclude=[id])
         wanted = sorted((-score, other) for other, score in expected[id].items() if other != id)
         assert [other for other, _ in best] == [other for _, other in wanted[:10]]
         assert [score for _, score in best] == pytest.approx(
@@ -93,23 +112,22 @@ def test_ranking_equals_an_independent_computation(tmp_path, dtype, level_weight
         )
 
 
-def test_a_vector_from_outside_ranks_as_one_of_the_space(tmp_path):
+def test_a_vector_from_outside_ranks_as_one_of_the_space(tmp_path, loaded):
     path = make_space(tmp_path / "a.db", random_vectors(50))
-    vectors = loaded(path)
+    conn, vectors = loaded(path)
     weights = ranking.weights(vectors.space)
-    with closing(sqlite3.connect(path)) as conn:
-        (blob,) = conn.execute("select vector from imgsim_vectors where image_id = 7").fetchone()
+    (blob,) = conn.execute("select vector from imgsim_vectors where image_id = 7").fetchone()
     query = ranking.of_vector(vectors, vectors.space.decode(blob), weights)
-    own = ranking.of_image(vectors, vectors.row(7), weights)
-    assert ranking.rank(vectors, query, 9) == ranking.rank(vectors, own, 9)
+    own = ranking.of_image(conn, vectors, vectors.row(7), weights)
+    assert ranking.rank(conn, vectors, query, 9) == ranking.rank(conn, vectors, own, 9)
 
 
 @pytest.mark.parametrize("k", (0, 1, 2, 3, 199, 200, 201, 10**20))
-def test_the_first_k_do_not_depend_on_k(tmp_path, k):
+def test_the_first_k_do_not_depend_on_k(tmp_path, loaded, k):
     path = make_space(tmp_path / "a.db", random_vectors(200))
-    vectors = loaded(path)
-    query = ranking.of_image(vectors, 3, ranking.weights(vectors.space))
-    assert ranking.rank(vectors, query, k) == ranking.rank(vectors, query, 200)[:k]
+    conn, vectors = loaded(path)
+    query = ranking.of_image(conn, vectors, 3, ranking.weights(vectors.space))
+    assert ranking.rank(conn, vectors, query, k) == ranking.rank(conn, vectors, query, 200)[:k]
 
 
 @pytest.mark.parametrize("dimensions", (7, 512, 1000))
@@ -135,6 +153,32 @@ def test_of_ties_at_the_end_the_smallest_ids_are_in(tmp_path):
     assert found(answer(path, "select similar_to(40, 3)")) == [(11, 1), (12, 1), (13, 1)]
 
 
+def test_of_many_copies_the_smallest_ids_are_in(tmp_path):
+    vectors = random_vectors(400, 300)
+    vectors[50:350] = vectors[50]
+    path = make_space(tmp_path / "a.db", vectors, levels={"pool4": 300})
+    assert found(answer(path, "select similar_to(200, 3)")) == [(51, 1), (52, 1), (53, 1)]
+
+
+def test_a_reduction_finds_nearly_all(tmp_path, loaded):
+    random = np.random.default_rng(1)
+    groups = random_vectors(12, 300) + 0.1
+    vectors = np.repeat(groups, 50, axis=0)
+    vectors += 0.5 * np.abs(random.standard_normal((600, 20))) @ random_vectors(20, 300, 2) / 20
+    path = make_space(tmp_path / "a.db", vectors, levels={"pool4": 150, "pool5": 150})
+    conn, loaded_vectors = loaded(path)
+    expected, hits = expected_scores(path), 0
+    for id in range(1, 600, 7):
+        query = ranking.of_image(
+            conn, loaded_vectors, id - 1, ranking.weights(loaded_vectors.space)
+        )
+        best = dict(ranking.rank(conn, loaded_vectors, query, 10))
+        wanted = sorted(expected[id], key=lambda other: -expected[id][other])[:10]
+        assert best == pytest.approx({other: expected[id][other] for other in best}, abs=1e-5)
+        hits += len(best.keys() & set(wanted))
+    assert hits >= 0.99 * 10 * len(range(1, 600, 7))
+
+
 def test_scores_stay_within_one(tmp_path):
     vectors = random_vectors(30, 1000)
     vectors[20:] = vectors[20]
@@ -143,11 +187,11 @@ def test_scores_stay_within_one(tmp_path):
     assert scores[:9] == [1.0] * 9 and min(scores) >= -1
 
 
-def test_excluded_ids_are_left_out(tmp_path):
-    vectors = loaded(make_space(tmp_path / "a.db", random_vectors(20)))
-    query = ranking.of_image(vectors, 0, ranking.weights(vectors.space))
-    everything = [id for id, _ in ranking.rank(vectors, query, 20)]
-    some = [id for id, _ in ranking.rank(vectors, query, 4, exclude=[1, "3", 999])]
+def test_excluded_ids_are_left_out(tmp_path, loaded):
+    conn, vectors = loaded(make_space(tmp_path / "a.db", random_vectors(20)))
+    query = ranking.of_image(conn, vectors, 0, ranking.weights(vectors.space))
+    everything = [id for id, _ in ranking.rank(conn, vectors, query, 20)]
+    some = [id for id, _ in ranking.rank(conn, vectors, query, 4, exclude=[1, "3", 999])]
     assert some == [id for id in everything if id not in (1, 3)][:4]
 
 

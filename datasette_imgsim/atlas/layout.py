@@ -66,7 +66,7 @@ def update(conn: Writer, space: Space, refit: bool, progress: Progress = silent)
     if not found.ids:
         raise ImgsimError(f"The space {space.name!r} holds no vectors: embed pictures first")
     ids, positions, fitted = store.atlas(conn, space)
-    rows = np.array([found.rows.get(id, -1) for id in ids], int)
+    rows = np.array([-1 if (row := found.row(id)) is None else row for id in ids], int)
     usable = rows >= 0
     vectors = ranked(found)
     damaged = len(found.damaged)
@@ -90,9 +90,17 @@ def update(conn: Writer, space: Space, refit: bool, progress: Progress = silent)
 
 
 def ranked(found: Index) -> np.ndarray:
-    """(n, dimensions) float32 of a space: the inner product of two rows is their score."""
-    weights = ranking.per_number(found.space, ranking.weights(found.space))
-    return found.matrix * np.sqrt(weights)
+    """(n, dimensions) float32 of a space: the inner product of two rows is their score.
+
+    Of a space that is too large for the memory, what its reduction keeps.
+    """
+    scale = np.sqrt(ranking.per_number(found.space, ranking.weights(found.space)))
+    if found.matrix is not None:
+        return found.matrix * scale
+    return found.reduced * np.repeat(
+        [scale[whole.start] for whole, _, _ in found.reduction.parts],
+        [axes.shape[1] for _, _, axes in found.reduction.parts],
+    )
 
 
 # Laying out

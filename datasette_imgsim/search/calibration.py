@@ -7,7 +7,6 @@ import math
 import sqlite3
 import threading
 import weakref
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +20,7 @@ PAIRS, BYTES_OF_PAIRS = 200_000, 1_000_000_000
 PAIRS_ON_THE_FLY, BYTES_ON_THE_FLY = 20_000, 100_000_000
 """How many pairs at most; fewer where their vectors would be more bytes."""
 IMAGES, BYTES_OF_IMAGES = 20_000, 200_000_000
+IMAGES_ON_THE_FLY = 2_000
 """Pairs are drawn among so many images at most, likewise."""
 BYTES_AT_ONCE = 16_000_000
 # Percentiles that are stored: whole ones, and finer ones where what is like each other lies.
@@ -121,8 +121,7 @@ def of(conn: sqlite3.Connection, vectors: Index, weights: np.ndarray) -> Calibra
         return stored
     with _sampling:
         if vectors not in _sampled:
-            most = _at_most(PAIRS_ON_THE_FLY, BYTES_ON_THE_FLY, 2 * vectors.space.dimensions)
-            _sampled[vectors] = cosines(vectors.space, vectors.matrix, most)
+            _sampled[vectors] = _cosines_on_the_fly(conn, vectors)
     return Calibration.of_scores(_sampled[vectors] @ weights)
 
 
@@ -130,9 +129,12 @@ _sampling = threading.Lock()
 _sampled: weakref.WeakKeyDictionary[Index, np.ndarray] = weakref.WeakKeyDictionary()
 
 
-def _at_most(count: int, size: int, numbers: int) -> int:
-    """`count`, or fewer where each has so many float32 numbers that they would exceed `size`."""
-    return max(SMALLEST_CENTRED_SPACE, min(count, size // (4 * numbers)))
+def _cosines_on_the_fly(conn: sqlite3.Connection, vectors: Index) -> np.ndarray:
+    space = vectors.space
+    images = index.at_most(IMAGES_ON_THE_FLY, BYTES_ON_THE_FLY, space.dimensions)
+    rows = np.arange(0, len(vectors), -(-len(vectors) // images))
+    most = index.at_most(PAIRS_ON_THE_FLY, BYTES_ON_THE_FLY, 2 * space.dimensions)
+    return cosines(space, vectors.vectors(conn, rows), most)
 
 
 def pairs(count: int, wanted: int) -> tuple[np.ndarray, np.ndarray]:
@@ -163,12 +165,14 @@ def renew(conn: Writer, space: Space) -> None:
     if Calibration.stored(store.calibration(conn, space), space.generation, weights):
         return
     try:
-        matrix = _some_vectors(conn, space)
+        centre = index.sound_centre(conn, space)
     except index.Damaged:
         return  # whoever loads the space is told
+    matrix = index.sample(conn, space, centre, IMAGES, BYTES_OF_IMAGES)
     if len(matrix) < SMALLEST_CENTRED_SPACE:
         return
-    scores = cosines(space, matrix, _at_most(PAIRS, BYTES_OF_PAIRS, 2 * space.dimensions)) @ weights
+    most = index.at_most(PAIRS, BYTES_OF_PAIRS, 2 * space.dimensions)
+    scores = cosines(space, matrix, most) @ weights
     found = Calibration.of_scores(scores)
     calibration = {
         "generation": space.generation,
@@ -179,24 +183,3 @@ def renew(conn: Writer, space: Space) -> None:
     }
     with conn.transaction():
         store.save_calibration(conn, space, json.dumps(calibration))
-
-
-def _some_vectors(conn: sqlite3.Connection, space: Space) -> np.ndarray:
-    """Vectors of images drawn at random, centred (m, dimensions)."""
-    ids = store.image_ids(conn, space)
-    most = _at_most(IMAGES, BYTES_OF_IMAGES, space.dimensions)
-    if len(ids) > most:
-        chosen = np.random.default_rng(0).choice(len(ids), most, replace=False)
-        ids = [ids[place] for place in np.sort(chosen)]
-    vectors, _ = index.decoded(space, list(_blobs(conn, space, ids)))
-    return index.centred(space, index.sound_centre(conn, space), vectors)
-
-
-def _blobs(conn: sqlite3.Connection, space: Space, ids: list) -> Iterator[bytes | None]:
-    # One at a time, since a long read would keep other writers waiting.
-    for id in ids:
-        row = conn.execute(
-            f"select {index.VECTOR} from imgsim_vectors v where space_id = ? and image_id = ?",
-            [space.id, id],
-        ).fetchone()
-        yield row and row[0]

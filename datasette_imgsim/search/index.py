@@ -1,4 +1,11 @@
-"""A space's vectors in memory, loaded once a process and again when they have changed."""
+"""A space's vectors in memory, loaded once a process and again when they have changed.
+
+What is in memory depends on how many bytes the vectors would be as float32:
+
+- few: all of them, and every query looks at all
+- more (BYTES_LOOKED_AT): beside them their reduction, which tells where to look
+- many (BYTES_IN_MEMORY): only the reduction; single vectors are read from the database
+"""
 
 from __future__ import annotations
 
@@ -7,7 +14,9 @@ import re
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 
@@ -16,10 +25,19 @@ import numpy as np
 from .. import compat, schema, store
 from ..errors import ImgsimError
 from ..store import Space
+from .reduction import Reduction
 
+BYTES_LOOKED_AT = 100_000_000
+BYTES_IN_MEMORY = 1_000_000_000
+SAMPLE, BYTES_OF_SAMPLE = 4_000, 64_000_000
+"""From how many vectors a reduction is made, at most."""
+# Between the reduction in memory and one made anew: rounding is less, another picture is more.
+LARGEST_ROUNDING = 1e-4
 BYTES_A_READ = 4_000_000
 TRIES_WITHOUT_LOCK = 3
 SECONDS_BETWEEN_RELOADS = 10
+LARGEST_SHARE_OF_RELOADS = 0.2
+"""Of the time, so that a large space is not loaded without end while it grows."""
 # For so long after a reload, a statement may go on with the vectors it began with.
 SECONDS_A_STATEMENT = 5
 # Text cannot even be read where it is no UTF-8.
@@ -46,16 +64,15 @@ class Index:
     key: str
     """The column that is the source table's key."""
     affinity: str
-    ids: list
-    """The images, in ascending order."""
-    matrix: np.ndarray
-    """(n, dimensions) float32: each level centred, then of unit length."""
+    ids: array | list
+    """The images, in ascending order; an array where all are integers."""
     damaged: list
     """Images left out, whose stored vector has a wrong length or is not finite."""
-
-    @functools.cached_property
-    def rows(self) -> dict:
-        return {id: row for row, id in enumerate(self.ids)}
+    matrix: np.ndarray | None
+    """(n, dimensions) float32: each level centred, then of unit length. None where too large."""
+    reduction: Reduction | None
+    reduced: np.ndarray | None
+    """(n, reduction.numbers) float32, where there is a reduction."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -65,8 +82,78 @@ class Index:
 
         Raises ImgsimError for a BLOB.
         """
-        row = self.rows.get(id)
-        return self.rows.get(as_key(id, self.affinity)) if row is None else row
+        key = as_key(id, self.affinity)
+        if isinstance(self.ids, list):
+            return self._rows.get(key)
+        if isinstance(key, str):
+            return None
+        row = bisect_left(self.ids, key)
+        return row if row < len(self.ids) and self.ids[row] == key else None
+
+    @functools.cached_property
+    def _rows(self) -> dict:
+        return {id: row for row, id in enumerate(self.ids)}
+
+    def vector(self, conn: sqlite3.Connection, row: int) -> np.ndarray:
+        """(dimensions,) float32, as in `matrix`."""
+        return self.vectors(conn, [row])[0] if self.matrix is None else self.matrix[row]
+
+    def vectors(self, conn: sqlite3.Connection, rows: Sequence[int]) -> np.ndarray:
+        """(rows, dimensions) float32, as in `matrix`; from the database where there is none.
+
+        A vector there counts only if its reduction is the one in memory. One that was written or
+        removed since this generation was loaded is made of its reduction instead: so an answer
+        is of one generation, in which such an image has the score that the reduction gives it.
+        """
+        if self.matrix is not None:
+            return self.matrix[rows]
+        reduced = self.reduced[rows]
+        blobs = stored_blobs(conn, self.space, [self.ids[row] for row in rows])
+        raw, usable = decoded(self.space, blobs)
+        stored, places = centred(self.space, self.centre, raw), np.flatnonzero(usable)
+        off = np.abs(self.reduction.of(stored) - reduced[places]).max(axis=1, initial=0)
+        same = off < LARGEST_ROUNDING
+        if same.all() and len(same) == len(reduced):
+            return stored
+        found = self.reduction.undone(reduced)
+        found[places[same]] = stored[same]
+        return found
+
+
+def stored_blobs(conn: sqlite3.Connection, space: Space, ids: Sequence) -> list[bytes | None]:
+    """The stored vector of each image, or None where there is none."""
+    # One at a time, since a long read would keep writers waiting.
+    sql = f"select {VECTOR} from imgsim_vectors v where space_id = ? and image_id = ?"
+    rows = (conn.execute(sql, [space.id, id]).fetchone() for id in ids)
+    return [row and row[0] for row in rows]
+
+
+def sample(
+    conn: sqlite3.Connection, space: Space, centre: np.ndarray | None, count: int, size: int
+) -> np.ndarray:
+    """Up to `count` vectors of a space, centred (m, dimensions), evenly spread over its images.
+
+    Fewer where they would be more than `size` bytes.
+    """
+    sql = "select count(*) from imgsim_vectors where space_id = ?"
+    (all_images,) = conn.execute(sql, [space.id]).fetchone()
+    step = -(-all_images // at_most(count, size, space.dimensions))
+    ids = conn.execute(
+        """
+        select image_id from (
+            select image_id, row_number() over (order by image_id) as place
+            from imgsim_vectors where space_id = ?
+        ) where place % ? = 0
+        """,
+        [space.id, step],
+    ).fetchall()
+    vectors, _ = decoded(space, stored_blobs(conn, space, [id for (id,) in ids]))
+    return centred(space, centre, vectors)
+
+
+def at_most(count: int, size: int, numbers: int) -> int:
+    """`count`, or fewer where each has so many float32 numbers that they would exceed `size`."""
+    return max(store.SMALLEST_CENTRED_SPACE, min(count, size // (4 * numbers)))
 
 
 def as_key(id, affinity: str) -> int | float | str:
@@ -151,16 +238,30 @@ def _read(
     centre = sound_centre(conn, space) if centring else None
     sql = "select count(*) from imgsim_vectors where space_id = ?"
     (count,) = conn.execute(sql, [space.id]).fetchone()
-    matrix = np.empty((count, space.dimensions), np.float32)
-    ids, damaged = [], []
+    size = 4 * space.dimensions * count
+    matrix = reduction = reduced = None
+    if size <= BYTES_IN_MEMORY:
+        matrix = np.empty((count, space.dimensions), np.float32)
+    if size > min(BYTES_LOOKED_AT, BYTES_IN_MEMORY):
+        some = sample(conn, space, centre, SAMPLE, BYTES_OF_SAMPLE)
+        reduction = Reduction(space.levels, some)
+        reduced = np.empty((count, reduction.numbers), np.float32)
+    ids, damaged = array("q"), []
     for keys, blobs in _pieces(conn, space, key, count):
-        vectors, usable = decoded(space, blobs)
-        start = len(ids)
-        ids += [id for id, good in zip(keys, usable) if good]
+        raw, usable = decoded(space, blobs)
+        start, good = len(ids), [id for id, good in zip(keys, usable) if good]
+        if isinstance(ids, array) and not all(isinstance(id, int) for id in good):
+            ids = list(ids)
+        ids.extend(good)
         damaged += [id for id, good in zip(keys, usable) if not good]
-        matrix[start : len(ids)] = centred(space, centre, vectors)
+        vectors, piece = centred(space, centre, raw), slice(start, len(ids))
+        if matrix is not None:
+            matrix[piece] = vectors
+        if reduction is not None:
+            reduction.of(vectors, out=reduced[piece])
         progress((len(ids) + len(damaged)) / count)
-    return Index(space, centre, key, affinity, ids, matrix[: len(ids)], damaged)
+    matrix, reduced = (each if each is None else each[: len(ids)] for each in (matrix, reduced))
+    return Index(space, centre, key, affinity, ids, damaged, matrix, reduction, reduced)
 
 
 def _pieces(
@@ -280,7 +381,7 @@ class Cache:
         except Exception as ex:  # whatever it is belongs to the caller who waits for it
             current.error = ex
         finally:
-            current.done.set()
+            current.end()
         if old is not None:  # kept alive by this variable
             time.sleep(SECONDS_A_STATEMENT)
 
@@ -310,14 +411,21 @@ class Load:
     started: float = field(default_factory=time.monotonic)
     share: float = 0.0
     error: Exception | None = None
+    seconds: float = 0.0
+    """How long it took."""
     done: threading.Event = field(default_factory=threading.Event)
 
     def report(self, share: float) -> None:
         self.share = share
 
+    def end(self) -> None:
+        self.seconds = time.monotonic() - self.started
+        self.done.set()
+
     @property
     def is_old(self) -> bool:
-        return self.done.is_set() and time.monotonic() - self.started >= SECONDS_BETWEEN_RELOADS
+        pause = max(SECONDS_BETWEEN_RELOADS, self.seconds / LARGEST_SHARE_OF_RELOADS)
+        return self.done.is_set() and time.monotonic() - self.started >= pause
 
     @property
     def state(self) -> str:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import math
+import sqlite3
 from collections.abc import Collection
 
 import numpy as np
 
 from ..errors import ImgsimError
 from ..store import Space, listed
-from .index import Index, centred
+from .index import Index, at_most, centred
 
 # float32 holds 7 digits: what follows is rounding.
 SCALE = 10**6
 ROUGH = 1e-5
+# Of a reduction, so many of the best are scored with their whole vectors.
+RESCORED, BYTES_RESCORED, ALLOWANCE = 800, 4_000_000, 2
+FEW = 250
+"""Up to so many results the reduction chooses; for more, all vectors in memory are looked at."""
+BYTES_AT_ONCE = 16_000_000
 
 
 def weights(space: Space, level_weights: dict[str, float] | None = None) -> np.ndarray:
@@ -66,13 +72,18 @@ def per_number(space: Space, weights: np.ndarray) -> np.ndarray:
     return np.repeat(weights.astype(np.float32), list(space.levels.values()))
 
 
-def of_image(index: Index, row: int, weights: np.ndarray) -> np.ndarray:
+def of_image(conn: sqlite3.Connection, index: Index, row: int, weights: np.ndarray) -> np.ndarray:
     """The query vector (dimensions,) that ranks by likeness to an image of the index."""
-    return index.matrix[row] * per_number(index.space, weights)
+    return index.vector(conn, row) * per_number(index.space, weights)
 
 
 def of_examples(
-    index: Index, row: int, plus: Collection[int], minus: Collection[int], weights: np.ndarray
+    conn: sqlite3.Connection,
+    index: Index,
+    row: int,
+    plus: Collection[int],
+    minus: Collection[int],
+    weights: np.ndarray,
 ) -> np.ndarray:
     """The query vector (dimensions,) of an image, drawn to some rows and away from others.
 
@@ -80,11 +91,11 @@ def of_examples(
     1971, Relevance Feedback in Information Retrieval).
     """
     if not plus and not minus:
-        return of_image(index, row, weights)
-    moved = index.matrix[row].copy()
+        return of_image(conn, index, row, weights)
+    moved = index.vector(conn, row).copy()
     for rows, share in ((plus, 1), (minus, -0.5)):
         if rows:
-            moved += share * index.matrix[list(rows)].mean(axis=0)
+            moved += share * index.vectors(conn, list(rows)).mean(axis=0)
     for part in index.space.slices.values():
         moved[part] /= max(np.linalg.norm(moved[part]), 1e-12)
     return moved * per_number(index.space, weights)
@@ -108,7 +119,7 @@ def of_vector(index: Index, vector: np.ndarray, weights: np.ndarray) -> np.ndarr
 
 
 def pair(query: np.ndarray, vector: np.ndarray) -> float:
-    """The score of one pair, -1..1: a query vector and a row of the matrix."""
+    """The score of one pair, -1..1: a query vector and a vector of the index."""
     return _rounded(np.dot(vector, query))
 
 
@@ -117,23 +128,49 @@ def _rounded(value: float) -> float:
 
 
 def rank(
-    index: Index, query: np.ndarray, k: int, exclude: Collection = ()
+    conn: sqlite3.Connection, index: Index, query: np.ndarray, k: int, exclude: Collection = ()
 ) -> list[tuple[int | str, float]]:
     """The k best (id, score), best first; equal scores in order of id. `exclude` holds ids.
 
-    The score is the weighted mean over levels of the cosines, -1..1.
+    The score is the weighted mean over levels of the cosines, -1..1. It is always that of the
+    whole vectors. So are the k best where all vectors are looked at; in a larger space the
+    reduction chooses which, and now and then misses one of them.
     """
     left_out = {index.row(id) for id in exclude}
-    matrix, rows, keep = index.matrix, range(len(index)), k + len(left_out)
-    if keep < len(rows):
-        # A product of matrices is fast, but need not be alike for equal rows. So it only chooses,
-        # with room for its rounding, and all that tie with the last one stay in.
-        used = np.flatnonzero(query)  # levels that weigh nothing lie before or behind these
-        part = slice(used[0], used[-1] + 1) if len(used) else slice(0)
-        rough = matrix[:, part] @ query[part]
-        least = np.partition(rough, -keep)[-keep]
-        rows = np.flatnonzero(rough >= least - ROUGH).tolist()
-        matrix = matrix[rows]
-    scored = zip(np.vecdot(matrix, query), rows)
+    rows = _promising(index, query, k + len(left_out))
+    scored = zip(_scores(conn, index, query, rows).tolist(), rows.tolist())
     best = sorted((-_rounded(score), row) for score, row in scored if row not in left_out)
     return [(index.ids[row], 0.0 - score) for score, row in best[:k]]
+
+
+def _promising(index: Index, query: np.ndarray, keep: int) -> np.ndarray:
+    """Rows (m,) among which the `keep` best are."""
+    matrix, wanted = index.matrix, keep
+    if index.reduced is not None and (matrix is None or keep <= FEW):
+        matrix, query = index.reduced, index.reduction.of(query)
+        wanted = keep * ALLOWANCE + at_most(RESCORED, BYTES_RESCORED, index.space.dimensions)
+    if wanted >= len(index):
+        return np.arange(len(index))
+    # A product of matrices is fast, but need not be alike for equal rows. So it only chooses,
+    # with room for its rounding, and all that tie with the last one stay in.
+    used = np.flatnonzero(query)  # levels that weigh nothing lie before or behind these
+    part = slice(used[0], used[-1] + 1) if len(used) else slice(0)
+    rough = matrix[:, part] @ query[part]
+    least = np.partition(rough, -wanted)[-wanted]
+    tied = np.abs(rough - least) <= ROUGH
+    if matrix is index.reduced:
+        # Copies of one picture may be many; the first ones are enough.
+        tied &= np.cumsum(tied) <= wanted
+    return np.flatnonzero((rough > least + ROUGH) | tied)
+
+
+def _scores(
+    conn: sqlite3.Connection, index: Index, query: np.ndarray, rows: np.ndarray
+) -> np.ndarray:
+    """(rows,) float32, alike for equal vectors."""
+    found = np.empty(len(rows), np.float32)
+    step = max(1, BYTES_AT_ONCE // (4 * index.space.dimensions))
+    for start in range(0, len(rows), step):
+        some = slice(start, start + step)
+        found[some] = np.vecdot(index.vectors(conn, rows[some]), query)
+    return found

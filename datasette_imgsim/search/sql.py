@@ -91,7 +91,7 @@ class Functions:
             return "[]"
         plus = ranking.example_rows(vectors, "plus", view.plus)
         minus = ranking.example_rows(vectors, "minus", view.minus)
-        query = ranking.of_examples(vectors, row, plus, minus, view.weights)
+        query = ranking.of_examples(self.conn, vectors, row, plus, minus, view.weights)
         left_out = [vectors.ids[each] for each in (row, *plus, *minus)]
         scale = self._calibration(view)
         return json.dumps(
@@ -105,7 +105,7 @@ class Functions:
         """The k best that still are in the source table: a row may have been deleted by hand."""
         wanted, own = k, left_out[0]
         while True:
-            found = ranking.rank(vectors, query, wanted, exclude=left_out)
+            found = ranking.rank(self.conn, vectors, query, wanted, exclude=left_out)
             there = self._there(vectors, [own, *(id for id, _ in found)])
             present = [(id, score) for id, score in found if id in there]
             if own not in there:
@@ -160,11 +160,11 @@ class Functions:
         row, query = vectors.row(a), queries[b]
         if row is None or query is None or queries.get(a, query) is None:
             return None
-        return ranking.pair(query, vectors.matrix[row])
+        return ranking.pair(query, vectors.vector(self.conn, row))
 
     def _query(self, vectors: Index, view: View, id) -> np.ndarray | None:
         row = self._row(vectors, id)
-        return None if row is None else ranking.of_image(vectors, row, view.weights)
+        return None if row is None else ranking.of_image(self.conn, vectors, row, view.weights)
 
     def _row(self, vectors: Index, id) -> int | None:
         """Where the vector of an image is that still is in its table."""
@@ -196,7 +196,7 @@ class Functions:
         if row is None:
             return None
         scale = np.sqrt(ranking.per_number(view.space, view.weights))
-        return (vectors.matrix[row] * scale).astype("<f4").tobytes()
+        return (vectors.vector(self.conn, row) * scale).astype("<f4").tobytes()
 
     def imgsim_status(self, options="{}"):
         try:

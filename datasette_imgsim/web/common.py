@@ -386,7 +386,7 @@ def ranked(conn, source, options, vectors: index.Index, query, weights, exclude=
     scale = calibration.of(conn, vectors, weights)
     wanted = start + size + 1
     while True:
-        scored = ranking.rank(vectors, query, wanted, exclude)
+        scored = ranking.rank(conn, vectors, query, wanted, exclude)
         found = tiles(conn, source, options, scored[start:], scale)
         places = [place for place, tile in enumerate(found) if tile]
         # Rows deleted by hand are made up for by those that follow.

@@ -34,6 +34,7 @@ from .common import (
 
 DEFAULT_MINIMUM = 99
 SECONDS_FOR_LOADING = 2
+FIRST_RANKED = 200
 
 
 @dataclass(frozen=True)
@@ -147,11 +148,11 @@ def _like(conn, source: Source, text: str, minimum: float) -> Likeness:
     if row is None:
         raise Refused(404, f"The image {text!r} has no vector in the space {space.name!r}")
     weights = ranking.weights(space)
-    query = ranking.of_image(vectors, row, weights)
+    query = ranking.of_image(conn, vectors, row, weights)
     scale = calibration.of(conn, vectors, weights)
     if scale is None:
         raise Refused(400, "There are too few images to say which are alike: embed three or more")
-    scores = _reaching(vectors, query, scale, minimum, id)
+    scores = _reaching(conn, vectors, query, scale, minimum, id)
     return Likeness(
         source.db.name,
         source.table,
@@ -163,11 +164,14 @@ def _like(conn, source: Source, text: str, minimum: float) -> Likeness:
     )
 
 
-def _reaching(vectors, query, scale, minimum: float, id) -> dict:
+def _reaching(conn, vectors, query, scale, minimum: float, id) -> dict:
     """{id: (score, percentile)} of all images whose percentile is at least `minimum`."""
-    least = scale.score(minimum) - 1 / ranking.SCALE
-    count = int(np.count_nonzero(np.vecdot(vectors.matrix, query) >= least))
-    scored = ranking.rank(vectors, query, count, exclude=[id])
+    least, count = scale.score(minimum) - 1 / ranking.SCALE, FIRST_RANKED
+    while True:
+        scored = ranking.rank(conn, vectors, query, count, exclude=[id])
+        if len(scored) < count or scored[-1][1] < least:
+            break
+        count *= 4
     percentiles = scale.of(np.array([score for _, score in scored]))
     return {
         each: (score, percentile)

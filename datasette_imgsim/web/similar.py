@@ -132,7 +132,7 @@ def _found(conn, source: Source, options: Options, text: str) -> Found:
                 ranking.example_rows(vectors, name, ids)
                 for name, ids in (("plus", plus), ("minus", minus))
             )
-            query = ranking.of_examples(vectors, row, *examples, weights)
+            query = ranking.of_examples(conn, vectors, row, *examples, weights)
             left_out = [id, *plus, *minus]
             results = ranked(conn, source, options, vectors, query, weights, left_out)
     except index.Loading as ex:
