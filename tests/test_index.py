@@ -365,6 +365,7 @@ def test_warming_a_database_without_vectors_is_quiet(tmp_path, make, recwarn):
 def test_the_old_one_answers_while_a_newer_is_loaded(path, cache, conn, monkeypatch, slow):
     slow[0].set()
     monkeypatch.setattr(index, "SECONDS_BETWEEN_RELOADS", 0)
+    monkeypatch.setattr(index, "LARGEST_SHARE_OF_RELOADS", 1)
     old = cache.get(conn, space_of(conn), wait=10)
     slow[0].clear()
     add_images(path, random_vectors(1), [99])
@@ -391,6 +392,7 @@ def test_there_is_one_reload_in_ten_seconds(path, cache, conn, monkeypatch, slow
 
 def test_a_long_load_is_not_begun_again_at_once(path, cache, conn, monkeypatch):
     monkeypatch.setattr(index, "SECONDS_BETWEEN_RELOADS", 0)
+    monkeypatch.setattr(index, "LARGEST_SHARE_OF_RELOADS", 1)
     old = cache.get(conn, space_of(conn), wait=10)
     cache.loads[old.space.id].seconds = 60
     add_images(path, random_vectors(1), [99])
@@ -412,11 +414,13 @@ def test_a_load_that_fails_is_told_and_tried_again(path, cache, conn, monkeypatc
     with pytest.raises(ImgsimError):
         cache.get(conn, space)
     monkeypatch.setattr(index, "SECONDS_BETWEEN_RELOADS", 0)
+    monkeypatch.setattr(index, "LARGEST_SHARE_OF_RELOADS", 1)
     assert len(cache.get(conn, space, wait=10)) == 20
 
 
 def test_a_reload_that_fails_leaves_the_old_one(path, cache, conn, monkeypatch):
     monkeypatch.setattr(index, "SECONDS_BETWEEN_RELOADS", 0)
+    monkeypatch.setattr(index, "LARGEST_SHARE_OF_RELOADS", 1)
     old = cache.get(conn, space_of(conn), wait=10)
     change(path, "update imgsim_spaces set centre = x'00', generation = generation + 1")
     assert cache.get(conn, space_of(conn)) is old
