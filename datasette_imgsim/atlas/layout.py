@@ -233,7 +233,7 @@ def in_square(points: np.ndarray) -> np.ndarray:
 
     Along each axis the coordinate becomes the mean of itself and of its rank, stretched over the
     same range (a histogram equalisation of half strength): gaps shrink, crowds get room, the order
-    stays, and a few far outliers cannot take more than half of an axis.
+    stays, and a few far outliers cannot take more than half of its range.
     """
     low, span = points.min(axis=0), np.ptp(points, axis=0)
     ranks = np.column_stack([np.searchsorted(np.sort(axis), axis) for axis in points.T])
