@@ -200,7 +200,6 @@ def test_files_that_vanish_or_change_during_a_run(folder):
 def test_an_answer_beside_a_writer_is_of_one_generation(tmp_path, monkeypatch, bytes_in_memory):
     monkeypatch.setattr(index, "BYTES_IN_MEMORY", bytes_in_memory)
     monkeypatch.setattr(index, "SECONDS_BETWEEN_RELOADS", 0)
-    monkeypatch.setattr(index, "LARGEST_SHARE_OF_RELOADS", 1)
     path = make_space(tmp_path / "photos.db", random_vectors(20), centre=False)
     other = make_space(tmp_path / "other.db", random_vectors(20, seed=1), centre=False)
     turns = [rows(each, "select vector from imgsim_vectors") for each in (path, other)]

@@ -365,7 +365,6 @@ def test_warming_a_database_without_vectors_is_quiet(tmp_path, make, recwarn):
 def test_the_old_one_answers_while_a_newer_is_loaded(path, cache, conn, monkeypatch, slow):
     slow[0].set()
     monkeypatch.setattr(index, "SECONDS_BETWEEN_RELOADS", 0)
-    monkeypatch.setattr(index, "LARGEST_SHARE_OF_RELOADS", 1)
     old = cache.get(conn, space_of(conn), wait=10)
     slow[0].clear()
     add_images(path, random_vectors(1), [99])
@@ -390,15 +389,15 @@ def test_there_is_one_reload_in_ten_seconds(path, cache, conn, monkeypatch, slow
     assert len(slow[1]) == 2 and 99 in cache.get(conn, space_of(conn)).ids
 
 
-def test_a_long_load_is_not_begun_again_at_once(path, cache, conn, monkeypatch):
-    monkeypatch.setattr(index, "SECONDS_BETWEEN_RELOADS", 0)
-    monkeypatch.setattr(index, "LARGEST_SHARE_OF_RELOADS", 1)
+def test_a_long_load_is_not_begun_again_soon(path, cache, conn):
     old = cache.get(conn, space_of(conn), wait=10)
-    cache.loads[old.space.id].seconds = 60
+    load = cache.loads[old.space.id]
+    load.seconds = 60
+    load.started -= 60 + 4 * 60 - 5
     add_images(path, random_vectors(1), [99])
     cache.get(conn, space_of(conn))
-    assert cache.loads[old.space.id].space.generation == old.space.generation
-    cache.loads[old.space.id].started -= 5 * 60
+    assert cache.loads[old.space.id] is load
+    load.started -= 60
     cache.get(conn, space_of(conn))
     finish(cache, old.space)
     assert 99 in cache.get(conn, space_of(conn)).ids
@@ -414,13 +413,11 @@ def test_a_load_that_fails_is_told_and_tried_again(path, cache, conn, monkeypatc
     with pytest.raises(ImgsimError):
         cache.get(conn, space)
     monkeypatch.setattr(index, "SECONDS_BETWEEN_RELOADS", 0)
-    monkeypatch.setattr(index, "LARGEST_SHARE_OF_RELOADS", 1)
     assert len(cache.get(conn, space, wait=10)) == 20
 
 
 def test_a_reload_that_fails_leaves_the_old_one(path, cache, conn, monkeypatch):
     monkeypatch.setattr(index, "SECONDS_BETWEEN_RELOADS", 0)
-    monkeypatch.setattr(index, "LARGEST_SHARE_OF_RELOADS", 1)
     old = cache.get(conn, space_of(conn), wait=10)
     change(path, "update imgsim_spaces set centre = x'00', generation = generation + 1")
     assert cache.get(conn, space_of(conn)) is old

@@ -55,7 +55,6 @@ def path(tmp_path):
 def quick(monkeypatch):
     """Reloads at once, and takes no two statements for one."""
     monkeypatch.setattr(index, "SECONDS_BETWEEN_RELOADS", 0)
-    monkeypatch.setattr(index, "LARGEST_SHARE_OF_RELOADS", 1)
     monkeypatch.setattr(sql, "SECONDS_OF_PAUSE", -1)
 
 
@@ -803,7 +802,6 @@ def cache(path):
 def reloading(path, cache, monkeypatch):
     """A connection whose function reload() changes all vectors and has them loaded again."""
     monkeypatch.setattr(index, "SECONDS_BETWEEN_RELOADS", 0)
-    monkeypatch.setattr(index, "LARGEST_SHARE_OF_RELOADS", 1)
     monkeypatch.setattr(sql, "SECONDS_OF_PAUSE", 4)  # whatever else this machine does
     with closing(sqlite3.connect(path)) as conn:
         conn.execute("pragma journal_mode = wal")

@@ -36,8 +36,8 @@ LARGEST_ROUNDING = 1e-4
 BYTES_A_READ = 4_000_000
 TRIES_WITHOUT_LOCK = 3
 SECONDS_BETWEEN_RELOADS = 10
-LARGEST_SHARE_OF_RELOADS = 0.2
-"""Of the time, so that a large space is not loaded without end while it grows."""
+SECONDS_OF_A_LONG_LOAD = 2
+"""A longer one puts off the next in proportion: a space that grows must not load all the time."""
 # For so long after a reload, a statement may go on with the vectors it began with.
 SECONDS_A_STATEMENT = 5
 # Text cannot even be read where it is no UTF-8.
@@ -424,7 +424,7 @@ class Load:
 
     @property
     def is_old(self) -> bool:
-        pause = max(SECONDS_BETWEEN_RELOADS, self.seconds / LARGEST_SHARE_OF_RELOADS)
+        pause = SECONDS_BETWEEN_RELOADS * max(1, self.seconds / SECONDS_OF_A_LONG_LOAD)
         return self.done.is_set() and time.monotonic() - self.started >= pause
 
     @property

@@ -157,11 +157,12 @@ def _promising(index: Index, query: np.ndarray, keep: int) -> np.ndarray:
     part = slice(used[0], used[-1] + 1) if len(used) else slice(0)
     rough = matrix[:, part] @ query[part]
     least = np.partition(rough, -wanted)[-wanted]
-    tied = np.abs(rough - least) <= ROUGH
+    rows = np.flatnonzero(rough >= least - ROUGH)
     if matrix is index.reduced:
-        # Copies of one picture may be many; the first ones are enough.
-        tied &= np.cumsum(tied) <= wanted
-    return np.flatnonzero((rough > least + ROUGH) | tied)
+        # Copies of one picture may be many; of those that tie the first ones are enough.
+        tied = rough[rows] <= least + ROUGH
+        rows = rows[~tied | (np.cumsum(tied) <= wanted)]
+    return rows
 
 
 def _scores(
