@@ -386,7 +386,7 @@ def _table(title: str, results: list, means: str) -> str:
 )
 @click.option(
     "--size",
-    type=click.IntRange(64, 20_000),
+    type=click.IntRange(64, 10_000),
     default=4000,
     show_default=True,
     help="Side of that picture in pixels",
@@ -402,21 +402,23 @@ def map_space(database, space_name, refit, png, size):
     Ctrl-C, which leaves the map as it was.
     """
     from .atlas import layout, poster
+    from .search import calibration
 
     terminal = Terminal(database, quiet=False)
-    try:
-        with closing(_writer(database)) as conn, store.errors_named(database):
-            space = store.choose_space(conn, space_name)
+    with closing(_writer(database)) as conn, store.errors_named(database):
+        space = store.choose_space(conn, space_name)
+        try:
             summary = layout.update(conn, space, refit, terminal.progress)
-            shown = poster.save(conn, space, png, size) if png else None
-    except KeyboardInterrupt:
-        click.echo(_printable(f"Stopped; the map in {database} is as it was."), err=True)
-        sys.exit(130)
-    click.echo(_printable(_map_report(summary, database, space_name)))
-    if summary.damaged:
-        click.echo(f"{_images(summary.damaged)} left out: the vector is damaged.", err=True)
-    if png:
-        click.echo(_printable(f"{png} shows {shown:,} of {_images(summary.total)}."))
+        except KeyboardInterrupt:
+            click.echo(_printable(f"Stopped; the map in {database} is as it was."), err=True)
+            sys.exit(130)
+        calibration.renew(conn, store.choose_space(conn, space.name))
+        click.echo(_printable(_map_report(summary, database, space_name)))
+        if summary.damaged:
+            click.echo(f"{_images(summary.damaged)} left out: the vector is damaged.", err=True)
+        if png:
+            shown = poster.save(conn, space, png, size)
+            click.echo(_printable(f"{png} shows {shown:,} of {_images(summary.total)}."))
 
 
 def _map_report(summary, database: Path, space_name: str | None) -> str:

@@ -244,3 +244,11 @@ def test_ctrl_c_keeps_the_old_map_and_a_terminal_shows_progress(tmp_path):
     assert f"Stopped; the map in {path} is as it was." in shown
     assert process.stdout.read() == ""
     assert points(path) == [(1, 1, 5.0, 6.0, "fitted")]
+
+
+def test_percentiles_stay_those_of_all_pairs(copy_photos):
+    database = copy_photos / "photos.db"
+    stored = "select json_extract(calibration, '$.generation') = generation from imgsim_spaces"
+    assert rows(database, stored) == [1]
+    imgsim("map", database)
+    assert rows(database, stored) == [1]

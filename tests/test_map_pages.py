@@ -198,10 +198,10 @@ async def test_only_so_many_tiles_are_kept(mapped, monkeypatch):
     ds = serve(mapped / "photos.db")
     for x in range(4):
         await ds.client.get(f"{GALLERY}/tiles/2/{x}/0.jpg")
-    (atlas,) = loaded.cache_for(ds.databases["photos"]).held.values()
-    kept = map_page.drawn(atlas)
-    assert 1 <= len(kept.done) < 4
-    assert kept.size == sum(len(jpeg) + map_page.KEY_BYTES for _, jpeg in kept.done.values())
+    (held,) = loaded.cache_for(ds.databases["photos"]).held.values()
+    kept = map_page.drawn(held.atlas)
+    assert 1 <= len(kept.tiles) < 4
+    assert kept.size == sum(len(jpeg) + map_page.KEY_BYTES for _, jpeg in kept.tiles.values())
 
 
 async def test_frames_are_coloured_by_text(mapped):
@@ -264,6 +264,108 @@ async def test_rows_deleted_by_hand_vanish_from_the_map(mapped):
     change(mapped / "photos.db", "delete from images where id = 5")
     ds = serve(mapped / "photos.db")
     assert 5 not in [row["id"] for row in await all_pages(ds, f"{MAP}.json")]
+
+
+async def test_a_tile_leaves_them_out(mapped):
+    ds = serve(mapped / "photos.db")
+    ((id, x, y),) = rows(mapped / "photos.db", "select image_id, x, y from imgsim_atlas limit 1")
+    deepest = int((await ds.client.get(MAP)).text.split('data-deepest="')[1].split('"')[0])
+    side = 256 / 2**deepest
+    path = f"{GALLERY}/tiles/{deepest}/{int(x / side)}/{int(y / side)}.jpg"
+    before = (await serve(mapped / "photos.db").client.get(path)).content
+    change(mapped / "photos.db", "delete from images where id = ?", id)
+    after = (await ds.client.get(path)).content
+    assert len(after) < len(before)
+
+
+async def test_a_map_that_has_not_changed_is_kept_when_the_space_grows(mapped, monkeypatch):
+    monkeypatch.setattr(loaded, "SECONDS_BETWEEN_RELOADS", 0)
+    monkeypatch.setattr(loaded, "LARGEST_SHARE_OF_RELOADS", 1e9)
+    ds = serve(mapped / "photos.db")
+    await ds.client.get(f"{GALLERY}/tiles/0/0/0.jpg")
+    cache = loaded.cache_for(ds.databases["photos"])
+    (before,) = cache.held.values()
+    change(mapped / "photos.db", "update imgsim_spaces set generation = generation + 1")
+    for _ in range(200):
+        await ds.client.get(f"{GALLERY}/tiles/0/0/0.jpg")
+        (after,) = cache.held.values()
+        if after.generation > before.generation:
+            break
+        await asyncio.sleep(0.05)
+    assert after.atlas is before.atlas and after.generation == before.generation + 1
+
+
+async def test_a_tile_of_another_version_is_not_to_be_kept(mapped):
+    ds = serve(mapped / "photos.db")
+    version = (await ds.client.get(MAP)).text.split('data-generation="')[1].split('"')[0]
+    for asked, age in ((version, 600), ("0", 0)):
+        response = await ds.client.get(f"{GALLERY}/tiles/0/0/0.jpg?v={asked}")
+        assert response.headers["cache-control"] == f"max-age={age}"
+
+
+async def test_pictures_in_the_table_itself_are_not_read(mapped):
+    database = mapped / "photos.db"
+    change(database, "create table shop (id integer primary key, photo blob, price real)")
+    change(database, "insert into shop select id, zeroblob(9), id / 3.0 from images")
+    change(database, "update imgsim_spaces set source_table = 'shop'")
+    change(database, "update imgsim_thumbnails set source_table = 'shop'")
+    ds = serve(database)
+    shop = "/photos/shop/-/imgsim/map"
+    assert 'value="photo"' not in (await ds.client.get(shop)).text
+    (row,) = (await get_json(ds, f"{shop}.json?id=3"))["rows"]
+    assert row["columns"] == {"id": 3, "price": 1.0} and row["name"] == "3"
+    assert (await get_json(ds, f"{shop}.json?find=a"))["rows"] == []
+    await get_json(ds, f"{shop}.json?color=photo", 400)
+
+
+async def test_infinite_numbers_are_no_trouble(mapped):
+    change(mapped / "photos.db", "update images set latitude = 9e999 where id <= 2")
+    change(mapped / "photos.db", "update images set latitude = id where id > 2")
+    ds = serve(mapped / "photos.db")
+    (row,) = (await get_json(ds, f"{MAP}.json?id=1"))["rows"]
+    assert row["columns"]["latitude"] == "inf"
+    legend = (await get_json(ds, f"{MAP}.json?color=latitude&_size=1"))["legend"]
+    assert legend["high"] <= 1e300
+    opened(await ds.client.get(f"{GALLERY}/tiles/0/0/0.jpg?color=latitude"))
+
+
+async def test_few_numbers_are_categories(mapped):
+    change(mapped / "photos.db", "alter table images add column part real")
+    change(mapped / "photos.db", "update images set part = id % 3 / 3.0")
+    ds = serve(mapped / "photos.db")
+    legend = (await get_json(ds, f"{MAP}.json?color=part&_size=1"))["legend"]
+    assert [entry["count"] for entry in legend["entries"]] == [8, 8, 8]
+    await ds.client.get(f"{GALLERY}/tiles/0/0/0.jpg?color=part")
+    (held,) = loaded.cache_for(ds.databases["photos"]).held.values()
+    categories = map_page.drawn(held.atlas).legends["part"]
+    assert {categories.of(entry["label"]) for entry in legend["entries"]} == {
+        entry["colour"] for entry in legend["entries"]
+    }
+
+
+async def test_an_empty_area_says_so(mapped):
+    html = (await serve(mapped / "photos.db").client.get(f"{GALLERY}?bbox=0,0,1,1")).text
+    assert "There are no images in this area" in html and "command line" not in html
+
+
+async def test_an_unknown_one_among_several_is_passed_over(mapped):
+    answer = await get_json(serve(mapped / "photos.db"), f"{MAP}.json?id=2&id=999")
+    assert [row["key"] for row in answer["rows"]] == ["2"]
+
+
+async def test_the_command_names_the_space_where_another_is_the_usual_one(copy_photos):
+    database = copy_photos / "photos.db"
+    change(database, "create table paintings (id integer primary key, title text)")
+    change(
+        database,
+        """
+        insert into imgsim_spaces select 9, 'my paintings', 'paintings', 1, model, weights_sha256,
+        levels, pooling, preprocess, dtype, precision, dimensions, 0, null, 0, level_weights,
+        null, versions, created_at from imgsim_spaces
+        """,
+    )
+    answer = await get_json(serve(database), "/photos/paintings/-/imgsim/map.json", 404)
+    assert "run 'datasette imgsim map photos.db --space 'my paintings'" in answer["error"]
 
 
 async def test_a_newer_map_takes_the_place_of_the_older_one(mapped):

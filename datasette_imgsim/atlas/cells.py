@@ -90,9 +90,11 @@ class Cells:
         zooms = [zoom for zoom, firsts in enumerate(self.firsts) if len(firsts) <= count]
         return self.of_zoom(max(zooms, default=0))
 
-    def first_zoom(self, row: int) -> int:
-        """The shallowest zoom at which an image is shown; the deepest, if it is at none."""
-        place = int(np.flatnonzero(self.order == row)[0])
+    def first_zoom(self, row: int, position: np.ndarray) -> int:
+        """The shallowest zoom at which an image (2,) is shown; the deepest, if it is at none."""
+        code = self._codes(position[None])[0]
+        start, stop = np.searchsorted(self.codes, [code, code + np.uint64(1)])
+        place = start + int(np.flatnonzero(self.order[start:stop] == row)[0])
         for zoom, (firsts, chosen) in enumerate(zip(self.firsts, self.chosen)):
             if chosen[np.searchsorted(firsts, place, "right") - 1] == place:
                 return zoom

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sqlite3
 import threading
 import time
@@ -16,6 +17,8 @@ from ..store import Space
 from .cells import Cells
 
 SECONDS_BETWEEN_RELOADS = 10
+LARGEST_SHARE_OF_RELOADS = 0.1
+"""Of the time, so that a large map is not loaded without end while its space grows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,88 +31,113 @@ class Atlas:
     """(n, 2) float64, x and y, 0 <= x, y < 256."""
     fitted: np.ndarray
     """(n,) bool: laid out with the others, not placed between them later."""
-    cells: Cells
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @functools.cached_property
+    def cells(self) -> Cells:
+        return Cells(self.positions)
 
     def inside(self, x0: float, y0: float, x1: float, y1: float) -> np.ndarray:
         """The rows of the images with x0 <= x < x1 and y0 <= y < y1."""
         x, y = self.positions.T
         return np.flatnonzero((x >= x0) & (x < x1) & (y >= y0) & (y < y1))
 
-    def row(self, x: float, y: float, id) -> int | None:
-        """The row of an image, of which it is known where it lies."""
-        found = np.flatnonzero((self.positions == (x, y)).all(axis=1))
-        return next((int(row) for row in found if self.ids[row] == id), None)
-
     def id(self, row: int) -> int | str:
         """The key of an image, as SQLite knows it."""
         id = self.ids[row]
         return int(id) if isinstance(id, np.integer) else id
+
+    def row(self, id) -> int | None:
+        """Where an image is, by its key as SQLite knows it."""
+        if self.ids.dtype == object:
+            return self._rows.get(id)
+        row = int(np.searchsorted(self.ids, id)) if isinstance(id, int) else len(self)
+        return row if row < len(self) and self.ids[row] == id else None
+
+    @functools.cached_property
+    def _rows(self) -> dict:
+        return {id: row for row, id in enumerate(self.ids)}
+
+    def same_places(self, other: Atlas) -> bool:
+        return (
+            np.array_equal(self.ids, other.ids)
+            and np.array_equal(self.positions, other.positions)
+            and np.array_equal(self.fitted, other.fitted)
+        )
 
 
 def load(conn: sqlite3.Connection, space: Space) -> Atlas:
     """Reads the map of a space; it is empty where there is none yet."""
     ids, positions, fitted = store.atlas(conn, space)
     are_whole = all(type(id) is int for id in ids)
-    array = np.array(ids, np.int64 if are_whole else object)
-    return Atlas(space, array, positions, fitted, Cells(positions))
+    return Atlas(space, np.array(ids, np.int64 if are_whole else object), positions, fitted)
 
 
 class Cache:
     """The maps of one database. Safe to call from any thread."""
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection] | None):
-        """`connect` opens a private connection for a thread that loads a newer map."""
+    def __init__(self, connect: Callable[[], sqlite3.Connection]):
+        """`connect` opens a private connection, which has no time limit."""
         self.connect = connect
         self.lock = threading.Lock()
-        self.held: dict[int, Atlas] = {}
-        self.begun: dict[int, float] = {}
+        self.held: dict[int, Held] = {}
 
-    def get(self, conn: sqlite3.Connection, space: Space) -> Atlas:
-        """The map of a space. `space` must be fresh from the database: its generation tells.
+    def held_for(self, space: Space) -> Atlas | None:
+        """The map of a space, if it is in memory. `space` must be fresh from the database.
 
-        While a newer generation is loaded, at most every ten seconds, the older one is given.
+        Where that is of an older generation, it is loaded anew in the background: once in ten
+        seconds at most, and rarer where it takes long.
         """
-        held = self._held(space)
-        if held is None:
-            with self.lock:
-                held = self._held(space) or self._load(conn, space)
-        if held.space.generation != space.generation and self._is_due(space):
-            if self.connect is None:
-                return self._load(conn, space)
-            threading.Thread(target=self._reload, args=(space,), daemon=True).start()
-        return held
-
-    def _held(self, space: Space) -> Atlas | None:
         held = self.held.get(space.id)
-        return held if held and held.space.created_at == space.created_at else None
+        if held is None or held.atlas.space.created_at != space.created_at:
+            return None
+        if held.generation != space.generation:
+            with self.lock:
+                is_due = held.is_old and not held.reloading
+                held.reloading |= is_due
+            if is_due:
+                threading.Thread(target=self.load, args=(space,), daemon=True).start()
+        return held.atlas
 
-    def _is_due(self, space: Space) -> bool:
-        with self.lock:
-            now = time.monotonic()
-            if now - self.begun.get(space.id, -SECONDS_BETWEEN_RELOADS) < SECONDS_BETWEEN_RELOADS:
-                return False
-            self.begun[space.id] = now
-            return True
-
-    def _load(self, conn: sqlite3.Connection, space: Space) -> Atlas:
-        found = load(conn, space)
-        self.held = self.held | {space.id: found}
-        return found
-
-    def _reload(self, space: Space) -> None:
+    def load(self, space: Space) -> Atlas:
+        """Reads the map of a space and keeps it; a map that has not changed stays the same one."""
+        started = time.monotonic()
+        old = self.held.get(space.id)
         try:
             with closing(self.connect()) as conn:
-                self._load(conn, space)
-        except sqlite3.Error:
-            pass  # the older map stays until the next try
+                there = {each.id for each in store.spaces(conn)}
+                atlas = load(conn, space)
+            if old and old.atlas.same_places(atlas):
+                atlas = old.atlas
+            else:
+                atlas.cells  # noqa: B018  (made here, in this thread)
+            with self.lock:
+                held = Held(atlas, space.generation, time.monotonic() - started)
+                self.held = {id: each for id, each in self.held.items() if id in there}
+                self.held[space.id] = held
+            return atlas
+        finally:
+            if old:
+                old.reloading = False
+
+
+class Held:
+    """A map in memory, when it was loaded, and of which generation it still is."""
+
+    def __init__(self, atlas: Atlas, generation: int, seconds: float):
+        self.atlas, self.generation, self.reloading = atlas, generation, False
+        self.until = time.monotonic() + max(
+            SECONDS_BETWEEN_RELOADS, seconds / LARGEST_SHARE_OF_RELOADS
+        )
+
+    @property
+    def is_old(self) -> bool:
+        return time.monotonic() >= self.until
 
 
 def cache_for(db) -> Cache:
     """The one cache of a Datasette database; it lives and dies with the Database object."""
-    is_shared = not db.is_memory or db.memory_name
-    return vars(db).setdefault(
-        "_imgsim_atlas", Cache((lambda: compat.private_connection(db)) if is_shared else None)
-    )
+    connect = functools.partial(compat.private_connection, db)
+    return vars(db).setdefault("_imgsim_atlas", Cache(connect))

@@ -53,10 +53,11 @@ def apart(positions: np.ndarray, cells: int) -> np.ndarray:
     offsets = offsets[np.argsort(np.square(offsets).sum(axis=1), kind="stable")]
     free = np.ones((cells, cells), bool)
     found = np.empty((len(positions), 2), int)
+    taken: dict[bytes, int] = {}  # up to which offset there is nothing free around a cell
     from_middle = np.square(wanted - np.mean(wanted, axis=0)).sum(axis=1)
     for place in np.argsort(from_middle, kind="stable"):
         nearest = np.rint(wanted[place]).astype(int)
-        for start in range(0, len(offsets), TRIED_AT_ONCE):
+        for start in range(taken.get(nearest.tobytes(), 0), len(offsets), TRIED_AT_ONCE):
             some = nearest + offsets[start : start + TRIED_AT_ONCE]
             some = some[((some >= 0) & (some < cells)).all(axis=1)]
             some = some[free[some[:, 0], some[:, 1]]]
@@ -64,6 +65,6 @@ def apart(positions: np.ndarray, cells: int) -> np.ndarray:
                 # The offsets are sorted from the cell's middle, not from the position itself.
                 best = some[np.square(some - wanted[place]).sum(axis=1).argmin()]
                 free[tuple(best)] = False
-                found[place] = best
+                found[place], taken[nearest.tobytes()] = best, start
                 break
     return found

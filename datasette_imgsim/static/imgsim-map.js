@@ -5,6 +5,7 @@ const SIDE = 256;
 const ROWS = 1000;
 const NEIGHBOURS = 12;
 const SHOWN_OF_AREA = 60;
+const RETRY_MS = 1000;
 const LOAD_MS = 150;
 const FIND_MS = 200;
 const MARK = { chosen: "#ffb000", neighbour: "#35d0ff" };
@@ -56,10 +57,13 @@ function address(base, values = {}) {
 }
 
 async function fetchJson(url, signal) {
-  const response = await fetch(url, { signal });
-  const answer = await response.json();
-  if (!answer.ok) throw new Error(answer.error);
-  return answer;
+  for (;;) {
+    const response = await fetch(url, { signal });
+    const answer = await response.json();
+    if (answer.ok) return answer;
+    if (!answer.loading) throw new Error(answer.error);
+    await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+  }
 }
 
 const at = () => {
@@ -189,13 +193,14 @@ async function loadView() {
   const found = new Map();
   await attempt(async () => {
     const box = boxOf(map.getBounds()).join(",");
-    let url = address(`${mapUrl}.json`, { z: zoom, bbox: box, _size: ROWS });
-    while (url) {
+    const side = SIDE / (CELLS_A_TILE * 2 ** zoom);
+    let next;
+    do {
+      const url = address(`${mapUrl}.json`, { z: zoom, bbox: box, _size: ROWS, _next: next });
       const answer = await fetchJson(url, signal);
-      const side = SIDE / (CELLS_A_TILE * 2 ** zoom);
       for (const row of answer.rows) found.set(String(cellOf(row, side)), row);
-      url = answer.next_url;
-    }
+      next = answer.next;
+    } while (next);
     shown = found;
     root.dataset.loaded = zoom;
   }, signal);
@@ -267,7 +272,7 @@ function openAt(latlng) {
   const row = selecting ? null : imageAt(latlng);
   if (!row) return;
   if (row.count > 1 && map.getZoom() === deepest) openStack(row);
-  else open(row.id);
+  else open(row.key);
 }
 
 // The panel
@@ -298,11 +303,12 @@ function closePanel() {
 // One image: its picture, its columns, and where its neighbours are.
 async function open(id, { fly = false } = {}) {
   const signal = panelSignal();
+  say("");
   await attempt(async () => {
     const { rows } = await fetchJson(address(`${mapUrl}.json`, { id }), signal);
     if (!rows.length) throw new Error(`The image ${id} is not on this map`);
     const [row] = rows;
-    state.id = String(row.id);
+    state.id = row.key;
     state.bbox = null;
     area.remove();
     const list = make("ul", { className: "imgsim-thumbs", role: "list" });
@@ -346,7 +352,7 @@ async function showNeighbours(row, list, signal) {
   const ids = rows.map((each) => each.id);
   const { rows: places } = await fetchJson(address(`${mapUrl}.json`, { id: ids }), signal);
   mark([{ ...row, kind: "chosen" }, ...places.map((each) => ({ ...each, kind: "neighbour" }))]);
-  list.append(...places.map((each) => thumb(each, () => open(each.id, { fly: true }))));
+  list.append(...places.map((each) => thumb(each, () => open(each.key, { fly: true }))));
 }
 
 function thumb(row, onclick) {
@@ -362,11 +368,12 @@ function thumb(row, onclick) {
 async function openStack(row) {
   const box = cellBox(row);
   const signal = panelSignal();
+  say("");
   await attempt(async () => {
     const url = address(`${mapUrl}.json`, { bbox: box.join(","), _size: ROWS });
     const { rows, count } = await fetchJson(url, signal);
     const list = make("ul", { className: "imgsim-thumbs", role: "list" });
-    list.append(...rows.map((each) => thumb(each, () => open(each.id))));
+    list.append(...rows.map((each) => thumb(each, () => open(each.key))));
     state.id = state.bbox = null;
     area.remove();
     mark([{ ...row, kind: "chosen" }]);
@@ -404,6 +411,7 @@ const findSignal = latest();
 async function search() {
   const text = input.value.trim();
   const signal = findSignal();
+  say("");
   if (!text) {
     hits.hidden = true;
     return [];
@@ -425,7 +433,7 @@ function hit(row) {
 
 function goTo(row) {
   hits.hidden = true;
-  open(row.id, { fly: true });
+  open(row.key, { fly: true });
 }
 
 input.addEventListener("input", debounced(FIND_MS, search));
@@ -502,7 +510,7 @@ async function setArea(box) {
 function aboutArea(bbox, rows, count) {
   const words = count === 1 ? "1 image" : `${count.toLocaleString("en")} images`;
   const list = make("ul", { className: "imgsim-thumbs", role: "list" });
-  list.append(...rows.map((each) => thumb(each, () => open(each.id))));
+  list.append(...rows.map((each) => thumb(each, () => open(each.key))));
   const links = make("p", { className: "imgsim-links" });
   const addresses = [
     ["Gallery", address(gallery, { bbox })],
@@ -511,7 +519,8 @@ function aboutArea(bbox, rows, count) {
   if (rowsUrl) {
     const inAtlas = `_in_atlas=${bbox}`;
     addresses.push(["Rows", `${rowsUrl}?${inAtlas}`]);
-    addresses.push(["CSV", `${rowsUrl}.csv?${inAtlas}&_stream=on`]);
+    const stream = "stream" in root.dataset ? "_stream=on" : "_size=max";
+    addresses.push(["CSV", `${rowsUrl}.csv?${inAtlas}&${stream}`]);
   }
   for (const [text, href] of addresses) {
     links.append(make("a", { href }, text), " ");

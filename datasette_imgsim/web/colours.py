@@ -7,7 +7,7 @@ import posixpath
 from dataclasses import dataclass
 
 from .. import store
-from .common import Refused, Source
+from .common import Refused, Source, without_blobs
 
 # "Tableau 10", of which the last is grey.
 PALETTE = (
@@ -20,6 +20,8 @@ SCALE = (
     "#440154", "#472d7b", "#3b528b", "#2c728e", "#21918c",
     "#28ae80", "#5ec962", "#addc30", "#fde725",
 )  # fmt: skip
+LARGEST = 1e300
+"""What stands for infinity, which JSON does not know."""
 DATE = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*"
 LOW, HIGH = 0.02, 0.98
 """Between these quantiles numbers have a colour of their own, so that outliers spoil nothing."""
@@ -40,7 +42,7 @@ class Categories:
         if value is None:
             return None
         places = {known: place for place, known in enumerate(self.counts)}
-        place = places.get(str(value))
+        place = places.get(value)
         return OTHER if place is None else PALETTE[place]
 
     def legend(self) -> dict:
@@ -84,8 +86,11 @@ def mixed(share: float) -> str:
 
 
 def columns(conn, source: Source) -> list[str]:
-    """The columns that frames can be coloured by."""
-    rows = conn.execute("select name from pragma_table_xinfo(?) where hidden <> 1", [source.table])
+    """The columns that frames can be coloured by: not the key, and no pictures."""
+    rows = conn.execute(
+        "select name from pragma_table_xinfo(?) where hidden <> 1 and upper(type) <> 'BLOB'",
+        [source.table],
+    )
     return [name for (name,) in rows if name != source.key]
 
 
@@ -99,7 +104,7 @@ def colours_of(conn, source: Source, column: str) -> Categories | Scale:
         raise Refused(
             400, f"The table {source.table!r} has no column {column!r}: there is {', '.join(known)}"
         )
-    sql, shared = f"t.{store.quoted(column)}", ""
+    sql, shared = without_blobs(f"t.{store.quoted(column)}"), ""
     if column == "path" == source.label:
         sql = f"rtrim(rtrim({sql}, replace({sql}, '/', '')), '/')"
     table = f"{store.quoted(source.table)} t"
@@ -115,10 +120,10 @@ def colours_of(conn, source: Source, column: str) -> Categories | Scale:
         low, high = (_quantile(conn, value, table, present, share) for share in (LOW, HIGH))
         if low < high:
             return Scale(value, low, high, (low, high) if numbers else _days(conn, low, high))
+    sql = f"cast({sql} as text)"
     frequent = conn.execute(
         f"""
-        select cast({sql} as text), count(*) from {table}
-        where {sql} is not null and typeof({sql}) <> 'blob'
+        select {sql}, count(*) from {table} where {sql} is not null
         group by 1 order by 2 desc, 1 limit {len(PALETTE)}
         """
     ).fetchall()
@@ -139,4 +144,4 @@ def _quantile(conn, sql: str, table: str, count: int, share: float) -> float:
     (found,) = conn.execute(
         f"select {sql} from {table} where {sql} is not null order by {sql} limit 1 offset {place}"
     ).fetchone()
-    return found
+    return max(-LARGEST, min(LARGEST, found))

@@ -25,6 +25,8 @@ from . import config
 
 PAGE_SIZE, MAX_PAGE_SIZE = 40, 200
 MAX_AGE = 600
+MOST_RANKED = 50_000
+"""Of a space that is not in memory: each of them is read from the database."""
 
 
 class Refused(Exception):
@@ -146,6 +148,11 @@ def label_column(conn: sqlite3.Connection, table: str) -> str | None:
         [table],
     )
     return next((name for (name,) in rows), None)
+
+
+def without_blobs(column: str) -> str:
+    """SQL for a column's value; a BLOB, which may be a picture, is not read but null."""
+    return f"case typeof({column}) when 'blob' then null else {column} end"
 
 
 def find_key(conn: sqlite3.Connection, source: Source, text: str):
@@ -352,7 +359,7 @@ def tiles(
 def _described(conn, source: Source, ids: list) -> dict:
     """{id: (label, has a thumbnail)} of those ids that are rows of the source table."""
     key = f"t.{store.quoted(source.key)}"
-    label = f"t.{store.quoted(source.label)}" if source.label else "null"
+    label = without_blobs(f"t.{store.quoted(source.label)}") if source.label else "null"
     found = {}
     for start in range(0, len(ids), 500):
         some = ids[start : start + 500]
@@ -383,6 +390,8 @@ class Results:
 def ranked(conn, source, options, vectors: index.Index, query, weights, exclude=()) -> Results:
     """A page of the images most like `query`. `next` is a place in the ranking."""
     start, size = options.start, options.size
+    if vectors.matrix is None and start + size > MOST_RANKED:
+        raise Refused(400, f"Of so many images only the best {MOST_RANKED:,} are ranked")
     scale = calibration.of(conn, vectors, weights)
     wanted = start + size + 1
     while True:
@@ -458,11 +467,11 @@ async def html_answer(datasette, request, template: str, context: dict, status=2
     return Response.html(body, status=status)
 
 
-def picture_answer(datasette, request, etag: str, jpeg: bytes) -> Response:
+def picture_answer(datasette, request, etag: str, jpeg: bytes, max_age=MAX_AGE) -> Response:
     """A JPEG file, or the word that the browser's own is still good."""
     headers = {
         # Datasette itself makes this private for whoever is logged in.
-        "cache-control": f"max-age={MAX_AGE}",
+        "cache-control": f"max-age={max_age}",
         "etag": f'"{etag}"',
         "x-content-type-options": "nosniff",
     }

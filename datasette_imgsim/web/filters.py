@@ -19,6 +19,7 @@ from .. import store
 from ..errors import ImgsimError
 from ..search import calibration, index, ranking
 from .common import (
+    MOST_RANKED,
     Refused,
     Source,
     bounds_of,
@@ -172,6 +173,8 @@ def _reaching(conn, vectors, query, scale, minimum: float, id) -> dict:
         if len(scored) < count or scored[-1][1] < least:
             break
         count *= 4
+        if vectors.matrix is None and count > MOST_RANKED:
+            raise Refused(400, "So many images are alike to that degree: raise _similar_min")
     percentiles = scale.of(np.array([score for _, score in scored]))
     return {
         each: (score, percentile)

@@ -67,7 +67,7 @@ async def gallery(datasette, request, source):
         "upload": _upload(source, request, options, contents),
         "failures_url": await _failures_url(datasette, request, source, contents),
         "next_url": source.gallery + options.paged(contents.next) if contents.next else None,
-        "alternate_url_json": f"{source.gallery}.json{options.query()}",
+        "alternate_url_json": f"{source.gallery}.json{options.paged(options.next)}",
     }
     return await html_answer(datasette, request, "imgsim_gallery.html", context)
 

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
+import shlex
 import weakref
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
+from datasette.database import QueryInterrupted
 
 from .. import compat, store
 from ..atlas import loaded
 from ..atlas import tiles as drawing
 from ..atlas.cells import CELLS_A_TILE, SIDE, Shown
 from ..atlas.loaded import Atlas
+from ..errors import ImgsimError
 from . import colours
 from .common import (
     Options,
@@ -34,69 +38,110 @@ from .common import (
     page,
     picture_answer,
     tiles,
+    without_blobs,
 )
 
 MAX_ROWS = 1000
-NAMES_FOUND = 20
+NAMES_FOUND = 100
 BYTES_OF_TILES = 64_000_000
 KEY_BYTES = 500
 
 # Decoding and encoding would hold up the event loop, and must not take the threads that run SQL.
 _painters = ThreadPoolExecutor(max_workers=2, thread_name_prefix="imgsim-tiles")
+_loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="imgsim-map")
 
 
 class NoMap(Refused):
     """The space has not been laid out."""
 
+    def __init__(self, space: store.Space, command: str):
+        super().__init__(404, f"There is no map of the space {space.name!r} yet: run '{command}'")
+        self.space, self.command = space, command
 
-def atlas_of(conn, source: Source, space: store.Space) -> Atlas:
-    """The map of a space. Raises NoMap."""
-    found = loaded.cache_for(source.db).get(conn, space)
-    if not len(found):
-        raise NoMap(
-            404,
-            f"There is no map of the space {space.name!r} yet: run "
-            f"'datasette imgsim map {source.file}'",
+
+async def atlas_of(source: Source, options: Options) -> Atlas:
+    """The map of the chosen space. Raises NoMap."""
+    cache = loaded.cache_for(source.db)
+    space = await source.db.execute_fn(lambda conn: chosen_space(conn, source, options))
+    found = cache.held_for(space)
+    if found is None:
+        # Whoever asks for the first time waits; nobody else does.
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(
+            _loader, lambda: cache.held_for(space) or cache.load(space)
         )
+    if not len(found):
+        raise NoMap(space, await source.db.execute_fn(lambda conn: _command(conn, source, space)))
     return found
+
+
+def _command(conn, source: Source, space: store.Space) -> str:
+    """The command that makes the map of a space."""
+    words = ["datasette", "imgsim", "map", source.file]
+    try:
+        is_usual = store.choose_space(conn) == space
+    except ImgsimError:
+        is_usual = False
+    return shlex.join(words if is_usual else [*words, "--space", space.name])
 
 
 # Tiles
 
 
-@dataclass(eq=False)
-class Drawn:
-    """The tiles of one atlas that were drawn last, and those that are being drawn."""
+class Once:
+    """What is being computed, so that whoever asks for the same meanwhile waits for that."""
 
-    done: OrderedDict[tuple, tuple[str, bytes]] = field(default_factory=OrderedDict)
-    under_way: dict[tuple, asyncio.Task] = field(default_factory=dict)
-    legends: dict[str, colours.Categories | colours.Scale] = field(default_factory=dict)
-    size: int = 0
+    def __init__(self):
+        self.under_way: dict[Hashable, asyncio.Task] = {}
 
-    async def get(self, key: tuple, draw: Callable[[], Awaitable[bytes]]) -> tuple[str, bytes]:
-        """(ETag, JPEG) of a tile. Whoever asks for one that is being drawn waits for that."""
-        if key in self.done:
-            self.done.move_to_end(key)
-            return self.done[key]
+    async def get(self, key: Hashable, compute: Callable[[], Awaitable]):
         task = self.under_way.get(key)
         if task is None:
-            task = self.under_way[key] = asyncio.ensure_future(self._draw(key, draw))
-        # One who goes away must not take the tile from the others.
+            task = self.under_way[key] = asyncio.ensure_future(compute())
+            task.add_done_callback(lambda _: self.under_way.pop(key))
+        # One who goes away must not take it from the others.
         return await asyncio.shield(task)
 
-    async def _draw(self, key: tuple, draw: Callable[[], Awaitable[bytes]]) -> tuple[str, bytes]:
-        try:
-            jpeg = await draw()
-        finally:
-            del self.under_way[key]
-        found = self.done[key] = hashlib.sha256(jpeg).hexdigest()[:32], jpeg
+
+class Drawn:
+    """The tiles of one atlas that were asked for last, and the legends of its frames."""
+
+    def __init__(self):
+        self.tiles: OrderedDict[Hashable, tuple[str, bytes]] = OrderedDict()
+        self.legends: dict[str, Legend] = {}
+        self.size = 0
+        self.once = Once()
+
+    async def tile(self, key: Hashable, draw: Callable[[], Awaitable[bytes]]) -> tuple[str, bytes]:
+        """(ETag, JPEG) of a tile."""
+        if key in self.tiles:
+            self.tiles.move_to_end(key)
+            return self.tiles[key]
+        return await self.once.get(key, lambda: self._draw(key, draw))
+
+    async def _draw(self, key: Hashable, draw) -> tuple[str, bytes]:
+        jpeg = await draw()
+        found = self.tiles[key] = hashlib.sha256(jpeg).hexdigest()[:32], jpeg
         self.size += len(jpeg) + KEY_BYTES
-        while self.size > BYTES_OF_TILES and len(self.done) > 1:
-            _, (_, oldest) = self.done.popitem(last=False)
+        while self.size > BYTES_OF_TILES and len(self.tiles) > 1:
+            _, (_, oldest) = self.tiles.popitem(last=False)
             self.size -= len(oldest) + KEY_BYTES
         return found
 
+    async def legend(self, source: Source, column: str) -> Legend:
+        """The colours of a column. Raises Refused."""
 
+        async def compute() -> None:
+            self.legends[column] = await source.db.execute_fn(
+                lambda conn: colours.colours_of(conn, source, column)
+            )
+
+        if column not in self.legends:
+            await self.once.get(column, compute)
+        return self.legends[column]
+
+
+Legend = colours.Categories | colours.Scale
 _drawn: weakref.WeakKeyDictionary[Atlas, Drawn] = weakref.WeakKeyDictionary()
 
 
@@ -108,72 +153,50 @@ def drawn(atlas: Atlas) -> Drawn:
 async def tile(datasette, request, source):
     z, x, y = (int(request.url_vars[name]) for name in "zxy")
     scale = 2 if request.url_vars["retina"] else 1
-    column = request.args.get("color") or None
-    options = options_of(request)
-
-    def find(conn) -> Atlas:
-        return atlas_of(conn, source, chosen_space(conn, source, options))
-
-    atlas = await source.db.execute_fn(find)
+    column, version = request.args.get("color") or None, request.args.get("v")
+    atlas = await atlas_of(source, options_of(request))
     if z > atlas.cells.deepest or max(x, y) >= 1 << z:
         raise Refused(404, f"The map has zooms 0 to {atlas.cells.deepest}, and no tile {z}/{x}/{y}")
+    kept = drawn(atlas)
+    legend = await kept.legend(source, column) if column else None
 
     async def draw() -> bytes:
-        pictures = await source.db.execute_fn(lambda conn: _pictures(conn, source, atlas, tile))
+        pictures = await source.db.execute_fn(
+            lambda conn: _pictures(conn, source, atlas, (z, x, y), legend)
+        )
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(_painters, _paint, pictures, scale)
 
-    tile = Tile(z, x, y, column)
-    etag, jpeg = await drawn(atlas).get((tile, scale), draw)
-    return picture_answer(datasette, request, etag, jpeg)
+    etag, jpeg = await kept.tile((z, x, y, scale, column), draw)
+    # The page names the version it shows: a tile of another one must not be kept as that.
+    is_other = version is not None and version != str(atlas.space.generation)
+    return picture_answer(datasette, request, etag, jpeg, **({"max_age": 0} if is_other else {}))
 
 
-@dataclass(frozen=True)
-class Tile:
-    """Which tile, and the column that its frames are coloured by."""
-
-    z: int
-    x: int
-    y: int
-    column: str | None
-
-
-def _pictures(conn, source: Source, atlas: Atlas, tile: Tile) -> list[drawing.Picture]:
-    shown = atlas.cells.of_tile(tile.z, tile.x, tile.y)
+def _pictures(
+    conn, source: Source, atlas: Atlas, place: tuple[int, int, int], legend: Legend | None
+) -> list[drawing.Picture]:
+    shown = atlas.cells.of_tile(*place)
     ids = [atlas.id(row) for row in shown.rows]
-    frames = _frames(conn, source, atlas, ids, tile.column)
-    is_deepest = tile.z == atlas.cells.deepest
+    key, value = f"t.{store.quoted(source.key)}", legend.sql if legend else "null"
+    rows = conn.execute(
+        f"select {key}, {value} from {store.quoted(source.table)} t "
+        f"where {key} in ({', '.join('?' * len(ids))})",
+        ids,
+    )
+    values = dict(rows.fetchall())
+    is_deepest = place[0] == atlas.cells.deepest
     return [
         drawing.Picture(
             int(column) % CELLS_A_TILE,
             int(line) % CELLS_A_TILE,
             store.thumbnail(conn, source.table, id),
-            frames.get(id),
+            legend.of(values[id]) if legend else None,
             int(count) - 1 if is_deepest else 0,
         )
         for id, count, column, line in zip(ids, shown.counts, shown.columns, shown.lines)
+        if id in values  # else its row was deleted by hand
     ]
-
-
-def _frames(conn, source: Source, atlas: Atlas, ids: list, column: str | None) -> dict:
-    """{id: colour} of those images that have a value in the column."""
-    if column is None or not ids:
-        return {}
-    scale = legend_of(conn, source, atlas, column)
-    key = f"t.{store.quoted(source.key)}"
-    rows = conn.execute(
-        f"select {key}, {scale.sql} from {store.quoted(source.table)} t "
-        f"where {key} in ({', '.join('?' * len(ids))})",
-        ids,
-    )
-    return {id: scale.of(value) for id, value in rows}
-
-
-def legend_of(conn, source, atlas: Atlas, column: str) -> colours.Categories | colours.Scale:
-    legends = drawn(atlas).legends
-    if column not in legends:
-        legends[column] = colours.colours_of(conn, source, column)
-    return legends[column]
 
 
 def _paint(pictures: list[drawing.Picture], scale: int) -> bytes:
@@ -190,71 +213,63 @@ async def map(datasette, request, source):
 
 async def _page(datasette, request, source):
     options = options_of(request)
-    found = await source.db.execute_fn(lambda conn: _overview(conn, source, options))
+    atlas = missing = None
+    try:
+        atlas = await atlas_of(source, options)
+        space = atlas.space
+    except NoMap as ex:
+        missing, space = ex, ex.space
+    spaces, is_usual, columns = await source.db.execute_fn(
+        lambda conn: (
+            [each.name for each in store.spaces(conn, source.table)],
+            chosen_space(conn, source, replace(options, space=None)).id == space.id,
+            colours.columns(conn, source),
+        )
+    )
     context = {
         "database": source.db.name,
         "table": source.table,
         "color": compat.color(source.db),
         "source": source,
         "options": options,
-        "found": found,
-        "file": source.file,
+        "space": space,
+        "spaces": spaces,
+        "is_usual": is_usual,
+        "columns": columns,
+        "atlas": atlas,
+        "interpolated": 0 if missing else int(np.count_nonzero(~atlas.fitted)),
+        "missing": missing,
+        "can_stream": datasette.setting("allow_csv_stream"),
         "alternate_url_json": f"{source.map}.json{options.query()}",
     }
     return await html_answer(datasette, request, "imgsim_map.html", context)
 
 
-@dataclass(frozen=True)
-class Overview:
-    """What the map page says of the whole map."""
-
-    space: store.Space
-    spaces: list[str]
-    count: int
-    interpolated: int
-    deepest: int
-    is_usual: bool
-    """Whether the space is the one that is used where none is named."""
-    columns: list[str]
-    missing: str | None
-    """Why there is no map."""
-
-
-def _overview(conn, source: Source, options: Options) -> Overview:
-    space = chosen_space(conn, source, options)
-    spaces = [each.name for each in store.spaces(conn, source.table)]
-    columns = colours.columns(conn, source)
-    try:
-        atlas = atlas_of(conn, source, space)
-    except NoMap as ex:
-        return Overview(space, spaces, 0, 0, 0, False, columns, ex.message)
-    return Overview(
-        space=space,
-        spaces=spaces,
-        count=len(atlas),
-        interpolated=int(np.count_nonzero(~atlas.fitted)),
-        deepest=atlas.cells.deepest,
-        is_usual=space == chosen_space(conn, source, replace(options, space=None)),
-        columns=columns,
-        missing=None,
-    )
-
-
 async def _data(datasette, request, source):
     options = options_of(request, MAX_ROWS)
     wanted = Wanted.of(request)
-    space, legend, count, rows, following = await source.db.execute_fn(
-        lambda conn: _found(conn, source, options, wanted)
+    atlas = await atlas_of(source, options)
+    legend = await drawn(atlas).legend(source, wanted.column) if wanted.column else None
+    if wanted.ids or wanted.text:
+        rows = await _by_name(source, atlas, wanted)
+        counts, count, following, more = None, len(rows), None, True
+    else:
+        rows, counts = _rows_within(atlas, wanted)
+        some = slice(options.start, options.start + options.size)
+        count, following = len(rows), str(some.stop) if len(rows) > some.stop else None
+        rows, counts, more = rows[some], counts if counts is None else counts[some], False
+    described = await source.db.execute_fn(
+        lambda conn: _described(conn, source, options, atlas, rows, counts, more)
     )
     return json_answer(
         datasette,
         {
             "ok": True,
-            "space": space.name,
+            "space": atlas.space.name,
             "query": {},
-            "rows": rows,
+            "rows": described,
             "count": count,
-            "legend": legend,
+            "legend": legend and legend.legend(),
             **next_link(source, request, f"{source.map}.json", options, following, **wanted.kept),
         },
     )
@@ -291,31 +306,6 @@ class Wanted:
         return {"z": self.zoom, "color": self.column}
 
 
-def _found(conn, source: Source, options: Options, wanted: Wanted):
-    space = chosen_space(conn, source, options)
-    atlas = atlas_of(conn, source, space)
-    legend = legend_of(conn, source, atlas, wanted.column).legend() if wanted.column else None
-    if wanted.text or wanted.ids:
-        places = _places_of(conn, source, space, wanted)
-        rows = _described(conn, source, options, places)
-        for each in filter(None, rows):
-            each |= _more(conn, source, atlas, each)
-        return space, legend, len(rows), rows, None
-    rows, counts = _rows_within(atlas, wanted)
-    start = options.start
-    some = slice(start, start + options.size)
-    places = [
-        (atlas.id(row), *atlas.positions[row].tolist(), bool(atlas.fitted[row]))
-        for row in rows[some]
-    ]
-    described = _described(conn, source, options, places)
-    if counts is not None:
-        for each, count in zip(described, counts[some].tolist()):
-            each["count"] = count
-    following = str(some.stop) if len(rows) > some.stop else None
-    return space, legend, len(rows), [each for each in described if each], following
-
-
 def _rows_within(atlas: Atlas, wanted: Wanted) -> tuple[np.ndarray, np.ndarray | None]:
     """Rows of the atlas, and how many images each stands for if only those of a zoom count."""
     if wanted.zoom is None:
@@ -338,61 +328,89 @@ def _cells_within(shown: Shown, wanted: Wanted) -> np.ndarray:
     return np.flatnonzero((x + cell > x0) & (x < x1) & (y + cell > y0) & (y < y1))
 
 
-def _places_of(conn, source: Source, space: store.Space, wanted: Wanted) -> list[tuple]:
-    """(id, x, y, fitted) of the images that are named, or that the text finds."""
+async def _by_name(source: Source, atlas: Atlas, wanted: Wanted) -> list[int]:
+    """Rows of the images that are named, or that the text finds. Raises Refused."""
     if wanted.ids:
-        ids = [find_key(conn, source, text) for text in wanted.ids[:MAX_ROWS]]
+        ids = await source.db.execute_fn(lambda conn: _keys(conn, source, wanted.ids))
     else:
-        ids = _named(conn, source, space, wanted.text)
-    return [(id, *place) for id in ids if (place := store.place(conn, space, id))]
+        ids = await source.db.execute_fn(lambda conn: _keys(conn, source, (wanted.text,), False))
+        ids = list(dict.fromkeys([*ids, *await _with_text(source, wanted.text)]))
+    rows = (atlas.row(id) for id in ids)
+    return [row for row in rows if row is not None][:NAMES_FOUND]
 
 
-def _more(conn, source: Source, atlas: Atlas, image: dict) -> dict:
-    """What only an image that is asked for by name is told of: all there is."""
-    row = atlas.row(image["x"], image["y"], image["id"])
-    key, table = store.quoted(source.key), store.quoted(source.table)
-    cursor = conn.execute(f"select * from {table} where {key} = ?", [image["id"]])
-    values = zip([name for name, *_ in cursor.description], cursor.fetchone() or ())
-    return {
-        "zoom": atlas.cells.deepest if row is None else atlas.cells.first_zoom(row),
-        "large": source.large(image["id"]),
-        "columns": {name: value for name, value in values if not isinstance(value, bytes)},
-    }
-
-
-def _named(conn, source: Source, space: store.Space, text: str) -> list:
-    """Ids of images of the map: the one with this id first, then those with this in their name."""
-    try:
-        found = [find_key(conn, source, text)]
-    except Refused:
-        found = []
-    if source.label:
-        key, label = f"t.{store.quoted(source.key)}", f"t.{store.quoted(source.label)}"
-        rows = conn.execute(
-            f"""
-            select {key} from {store.quoted(source.table)} t
-            where instr(lower({label}), lower(?)) and exists (
-                select 1 from imgsim_atlas where space_id = ? and image_id = +{key}
-            )
-            order by length({label}), {label} limit {NAMES_FOUND}
-            """,
-            [text, space.id],
-        )
-        found += [id for (id,) in rows if id not in found]
+def _keys(conn, source: Source, texts: tuple[str, ...], must_exist: bool = True) -> list:
+    """The keys that texts name, in their order. Raises Refused where a single one does not."""
+    found = []
+    for text in texts:
+        try:
+            found.append(find_key(conn, source, text))
+        except Refused:
+            if must_exist and len(texts) == 1:
+                raise
     return found
 
 
-def _described(conn, source: Source, options: Options, places: list[tuple]) -> list[dict | None]:
-    known = tiles(conn, source, options, [(id, None) for id, *_ in places])
-    return [
-        each
-        and {
+async def _with_text(source: Source, text: str) -> list:
+    """The keys of images with a text in their name, the shortest name first."""
+    if not source.label:
+        return []
+    key, table = f"t.{store.quoted(source.key)}", store.quoted(source.table)
+    label = without_blobs(f"t.{store.quoted(source.label)}")
+    sql = (
+        f"select {key} from {table} t where instr(lower({label}), lower(:text)) "
+        f"order by length({label}), {label} limit {NAMES_FOUND}"
+    )
+    try:
+        # Unlike what else is asked here, this looks at all rows: Datasette's time limit counts.
+        return [row[0] for row in await source.db.execute(sql, {"text": text})]
+    except QueryInterrupted:
+        return []
+
+
+def _described(
+    conn, source: Source, options: Options, atlas: Atlas, rows, counts, more: bool
+) -> list[dict]:
+    """What JSON says of rows of the atlas, without those whose row was deleted by hand."""
+    ids = [atlas.id(row) for row in rows]
+    known = tiles(conn, source, options, [(id, None) for id in ids])
+    found = []
+    for number, (each, row) in enumerate(zip(known, rows)):
+        if each is None:
+            continue
+        x, y = atlas.positions[row].tolist()
+        about = {
             **each.json(),
+            # As text, since JavaScript rounds large numbers.
+            "key": str(each.id),
             "name": each.name,
             "row": each.row,
             "x": x,
             "y": y,
-            "placed": "fitted" if fitted else "interpolated",
+            "placed": "fitted" if atlas.fitted[row] else "interpolated",
         }
-        for each, (_, x, y, fitted) in zip(known, places)
-    ]
+        if counts is not None:
+            about["count"] = int(counts[number])
+        if more:
+            about |= {
+                "zoom": atlas.cells.first_zoom(row, atlas.positions[row]),
+                "large": source.large(each.id),
+                "columns": _columns(conn, source, each.id),
+            }
+        found.append(about)
+    return found
+
+
+def _columns(conn, source: Source, id) -> dict:
+    """The values of an image's row that JSON knows."""
+    key, table = store.quoted(source.key), store.quoted(source.table)
+    names = ", ".join(
+        f"{without_blobs(store.quoted(name))} as {store.quoted(name)}"
+        for name in [source.key, *colours.columns(conn, source)]
+    )
+    cursor = conn.execute(f"select {names} from {table} where {key} = ?", [id])
+    row = zip([name for name, *_ in cursor.description], cursor.fetchone() or ())
+    return {
+        name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in row
+    }
