@@ -12,13 +12,15 @@ import shutil
 import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 
 import click
 import numpy as np
+import search
 from PIL import Image
-from search import Server, drawn, milliseconds
 
 from datasette_imgsim import store
 from datasette_imgsim.atlas import layout
@@ -37,11 +39,12 @@ def vectors_of(database: str) -> np.ndarray:
         return layout.ranked(index.load(conn, store.choose_space(conn)))
 
 
-def drawn_vectors(count: int, dimensions: int) -> np.ndarray:
-    """(count, dimensions) drawn in groups, centred as a space is."""
-    vectors = drawn(count, dimensions)
-    vectors -= vectors.mean(axis=0)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+def ranked_vectors(count: int, batches: Iterator[np.ndarray]) -> np.ndarray:
+    """(count, dimensions) as a space with the default model's weights is ranked."""
+    vectors = np.concatenate([*islice(batches, -(-count // search.AT_ONCE))])[:count]
+    vectors = search.unit_levels(vectors - vectors.mean(axis=0))
+    weights = np.array(list(search.LEVEL_WEIGHTS.values())) / sum(search.LEVEL_WEIGHTS.values())
+    return vectors * np.repeat(np.sqrt(weights, dtype=np.float32), [*search.LEVELS.values()])
 
 
 def in_sklearn(vectors: np.ndarray) -> np.ndarray:
@@ -84,15 +87,19 @@ def main():
 
 @main.command("layout")
 @click.option("--images", default=[1_000, 10_000, 100_000], multiple=True, show_default=True)
-@click.option("--dimensions", default=512, show_default=True)
+@click.option("--like", metavar="DB", type=click.Path(exists=True, path_type=Path))
 @click.option("--database", metavar="DB", help="Lay out its default space, not drawn vectors")
-def time_layout(images, dimensions, database):
-    """Time the layout and measure how many neighbours on the map are true ones."""
+def time_layout(images, like, database):
+    """Time the layout and measure how many neighbours on the map are true ones.
+
+    Vectors are drawn as by search.py, with --like from a mixture fitted to a database's.
+    """
     if database:
         measure_layout(vectors_of(database))
         return
     for count in images:
-        measure_layout(drawn_vectors(count, dimensions))
+        drawn = search.like(like) if like else search.made_up()
+        measure_layout(ranked_vectors(count, drawn))
 
 
 # Tiles
@@ -143,7 +150,7 @@ def make_map(path: Path, count: int) -> None:
 
 def measure_tiles(path: Path) -> None:
     """Asks a real server for tiles of all zooms: each new, and each once more."""
-    server = Server(path)
+    server = search.Server(path)
     base = f"{server.url.rpartition('/')[0]}/{path.stem}/images/-/imgsim"
     try:
         started = time.perf_counter()
@@ -161,10 +168,10 @@ def measure_tiles(path: Path) -> None:
                 tiles.append(f"{base}/tiles/{zoom}/{x}/{y}.jpg")
         tiles = list(dict.fromkeys(tiles[1:]))
         sizes: list[int] = []
-        cold = milliseconds(lambda url: sizes.append(len(fetch(url))), tiles)
+        cold = search.milliseconds(lambda url: sizes.append(len(fetch(url))), tiles)
         large = [url.replace(".jpg", "@2x.jpg") for url in tiles[:: max(1, len(tiles) // 60)]]
-        retina = milliseconds(fetch, large)
-        cached = milliseconds(fetch, tiles[: len(cold)])
+        retina = search.milliseconds(fetch, large)
+        cached = search.milliseconds(fetch, tiles[: len(cold)])
         click.echo(
             f"  first tile, map loaded {seconds:.2f} s ({len(first):,} bytes); "
             f"{len(cold)} tiles of {deepest} zooms, mean {np.mean(sizes):,.0f} bytes"
