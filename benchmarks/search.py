@@ -197,7 +197,7 @@ class Server:
         )
         self.url = f"http://127.0.0.1:{port}/{path.stem}.json?_shape=arrays&"
         while not self._is_ready():
-            time.sleep(0.02)
+            time.sleep(0.05)
         self.seconds_to_ready = time.perf_counter() - started
 
     def _is_ready(self) -> bool:

@@ -63,6 +63,13 @@ def extra_css_urls(database, table, view_name, datasette):
 
 
 @hookimpl
+def extra_js_urls(database, table, datasette):
+    from .web import tables
+
+    return tables.js_urls(datasette, database, table)
+
+
+@hookimpl
 def table_actions(datasette, actor, database, table):
     from .web import tables
 

@@ -308,3 +308,13 @@ def test_a_large_picture_whose_file_has_gone_is_shown_as_thumbnail(copy_photos, 
     finally:
         process.terminate()
         process.communicate()
+
+
+def test_a_filtered_table_is_ordered_by_likeness_in_one_click(server, page):
+    page.goto(f"{server}/photos/images?_similar_to=3&_similar_min=50")
+    page.click(".imgsim-order a")
+    page.wait_for_selector("table.rows-and-columns")
+    head = page.inner_text("table.rows-and-columns thead")
+    assert head.split()[0] == "score"
+    page.goto(f"{server}/photos/images")
+    assert page.locator(".imgsim-order").count() == 0

@@ -86,6 +86,14 @@ async def css_urls(datasette, database, table, view_name) -> list[str]:
     return [compat.static(datasette, "imgsim.css")]
 
 
+def js_urls(datasette, database, table) -> list[dict]:
+    """The script that shows the order by likeness, where the page is filtered by it."""
+    likeness = filters.current.get()
+    if likeness is None or (likeness.database, likeness.table) != (database, table):
+        return []
+    return [{"url": compat.static(datasette, "imgsim-table.js"), "module": True}]
+
+
 async def table_actions(datasette, actor, database, table) -> list[dict]:
     if table not in await sources(datasette, database):
         return []
