@@ -175,8 +175,20 @@ def test_an_image_is_found_and_flown_to(page, url, mapped):
     (id,) = rows(mapped / "photos.db", "select id from images where path like '%squares/3.jpg'")
     x, y = place_of(mapped, id)
     page.wait_for_function(f"() => location.search.includes('/{x:.2f}/{y:.2f}')")
+    settle(page)
+    assert page.inner_text(".imgsim-status") == "" and view(page)[0] == int(view(page)[0])
     page.fill("#imgsim-find", "no such picture")
     page.wait_for_selector("text=Nothing found")
+
+
+def test_an_address_that_names_an_image_leads_to_it(page, url, mapped):
+    open_map(page, f"{url}?id=1")
+    page.wait_for_selector(".imgsim-panel .imgsim-thumbs li")
+    x, y = place_of(mapped, 1)
+    page.wait_for_function(f"() => location.search.includes('/{x:.2f}/{y:.2f}')")
+    settle(page)
+    assert page.inner_text(".imgsim-status") == ""
+    assert page.inner_text(".imgsim-panel h2") == name_of(mapped, 1)
 
 
 def test_a_rectangle_selects_images(page, url, mapped):

@@ -68,7 +68,7 @@ async function fetchJson(url, signal) {
 
 const at = () => {
   const { lat, lng } = map.getCenter();
-  return [map.getZoom(), lng.toFixed(2), (-lat).toFixed(2)].join("/");
+  return [Math.round(map.getZoom()), lng.toFixed(2), (-lat).toFixed(2)].join("/");
 };
 
 function remember() {
@@ -190,6 +190,7 @@ const viewSignal = latest();
 async function loadView() {
   const signal = viewSignal();
   const zoom = map.getZoom();
+  if (!Number.isInteger(zoom)) return; // in flight: its end asks again
   const found = new Map();
   await attempt(async () => {
     const box = boxOf(map.getBounds()).join(",");
