@@ -34,6 +34,8 @@ SAMPLE, BYTES_OF_SAMPLE = 4_000, 64_000_000
 # Between the reduction in memory and one made anew: rounding is less, another picture is more.
 LARGEST_ROUNDING = 1e-4
 BYTES_A_READ = 4_000_000
+READ_AHEAD, BLOCKS_KEPT = 64, 8
+"""Of vectors that are not in memory: queries often ask for one after the other."""
 TRIES_WITHOUT_LOCK = 3
 SECONDS_BETWEEN_RELOADS = 10
 SECONDS_OF_A_LONG_LOAD = 2
@@ -95,8 +97,22 @@ class Index:
         return {id: row for row, id in enumerate(self.ids)}
 
     def vector(self, conn: sqlite3.Connection, row: int) -> np.ndarray:
-        """(dimensions,) float32, as in `matrix`."""
-        return self.vectors(conn, [row])[0] if self.matrix is None else self.matrix[row]
+        """(dimensions,) float32, as in `matrix`; without one, those that follow are read, too."""
+        if self.matrix is not None:
+            return self.matrix[row]
+        number, place = divmod(row, READ_AHEAD)
+        block = self._ahead.get(number)
+        if block is None:
+            start = number * READ_AHEAD
+            block = self.vectors(conn, range(start, min(start + READ_AHEAD, len(self))))
+            if len(self._ahead) >= BLOCKS_KEPT:
+                self._ahead.clear()
+            self._ahead[number] = block
+        return block[place]
+
+    @functools.cached_property
+    def _ahead(self) -> dict[int, np.ndarray]:
+        return {}
 
     def vectors(self, conn: sqlite3.Connection, rows: Sequence[int]) -> np.ndarray:
         """(rows, dimensions) float32, as in `matrix`; from the database where there is none.
@@ -122,10 +138,18 @@ class Index:
 
 def stored_blobs(conn: sqlite3.Connection, space: Space, ids: Sequence) -> list[bytes | None]:
     """The stored vector of each image, or None where there is none."""
-    # One at a time, since a long read would keep writers waiting.
-    sql = f"select {VECTOR} from imgsim_vectors v where space_id = ? and image_id = ?"
-    rows = (conn.execute(sql, [space.id, id]).fetchone() for id in ids)
-    return [row and row[0] for row in rows]
+    found = {}
+    # Some at a time, since a long read would keep writers waiting.
+    for start in range(0, len(ids), READ_AHEAD):
+        some = ids[start : start + READ_AHEAD]
+        found.update(
+            conn.execute(
+                f"select image_id, {VECTOR} from imgsim_vectors v "
+                f"where space_id = ? and image_id in ({', '.join('?' * len(some))})",
+                [space.id, *some],
+            ).fetchall()
+        )
+    return [found.get(id) for id in ids]
 
 
 def sample(

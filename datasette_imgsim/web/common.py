@@ -461,6 +461,17 @@ def json_answer(datasette, body: dict, status: int = 200, headers: dict | None =
     return Response.json(body, status=status, headers=headers)
 
 
+def common_context(source: Source, options: Options) -> dict:
+    """What the templates of all pages are told."""
+    return {
+        "database": source.db.name,
+        "table": source.table,
+        "color": compat.color(source.db),
+        "source": source,
+        "options": options,
+    }
+
+
 async def html_answer(datasette, request, template: str, context: dict, status=200) -> Response:
     context = {"imgsim_static": functools.partial(compat.static, datasette), **context}
     body = await datasette.render_template(template, context, request=request, view_name="imgsim")

@@ -17,6 +17,7 @@ from .common import (
     bounds_params,
     chosen_space,
     chosen_weights,
+    common_context,
     html_answer,
     is_json,
     json_answer,
@@ -57,11 +58,7 @@ async def gallery(datasette, request, source):
     if is_json(request):
         return json_answer(datasette, _json(source, request, options, contents))
     context = {
-        "database": source.db.name,
-        "table": source.table,
-        "color": compat.color(source.db),
-        "source": source,
-        "options": options,
+        **common_context(source, options),
         "contents": contents,
         "file": source.file,
         "upload": _upload(source, request, options, contents),

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from datasette.database import QueryInterrupted
 
-from .. import compat, store
+from .. import store
 from ..atlas import loaded
 from ..atlas import tiles as drawing
 from ..atlas.cells import CELLS_A_TILE, SIDE, Shown
@@ -28,6 +28,7 @@ from .common import (
     Source,
     bounds_of,
     chosen_space,
+    common_context,
     find_key,
     html_answer,
     is_json,
@@ -227,11 +228,7 @@ async def _page(datasette, request, source):
         )
     )
     context = {
-        "database": source.db.name,
-        "table": source.table,
-        "color": compat.color(source.db),
-        "source": source,
-        "options": options,
+        **common_context(source, options),
         "space": space,
         "spaces": spaces,
         "is_usual": is_usual,

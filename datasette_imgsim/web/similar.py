@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from datasette.utils import tilde_decode
 
-from .. import compat, store
+from .. import store
 from ..search import index, ranking
 from .common import (
     Options,
@@ -16,6 +16,7 @@ from .common import (
     Tile,
     chosen_space,
     chosen_weights,
+    common_context,
     find_key,
     html_answer,
     is_json,
@@ -88,11 +89,7 @@ async def similar(datasette, request, source):
     start = options.start
     previous = str(max(0, start - options.size)) if start > options.size else None
     context = {
-        "database": source.db.name,
-        "table": source.table,
-        "color": compat.color(source.db),
-        "source": source,
-        "options": options,
+        **common_context(source, options),
         "found": found,
         "presets": presets(found.space),
         "large": source.large(found.image.id),
