@@ -142,6 +142,9 @@ def test_a_picture_opens_beside_the_map_and_its_neighbours_are_marked(page, url,
     assert page.locator("path.neighbour").count() == 12
     assert page.locator("path.chosen").count() == 1
     assert "id=1" in page.url and fits(page)
+    settle(page)
+    mark, around = (page.locator(each).bounding_box() for each in ("path.chosen", ".imgsim-map"))
+    assert around["y"] <= mark["y"] <= around["y"] + around["height"] - mark["height"]
     page.click(".imgsim-panel h3 a")
     page.wait_for_url("**/similar/1*")
     page.click("text=on the map")

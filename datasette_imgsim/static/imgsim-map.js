@@ -317,6 +317,7 @@ async function open(id, { fly = false } = {}) {
     showPanel(...before, list, after);
     mark([{ ...row, kind: "chosen" }]);
     if (fly) flyTo(row);
+    else map.panInside(latLng(row), { padding: [60, 60] });
     remember();
     await showNeighbours(row, list, signal);
   }, signal);
