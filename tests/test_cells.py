@@ -63,6 +63,34 @@ def test_tiles_show_what_their_zoom_shows(positions):
         assert sorted(found) == sorted(zip(*vars(cells.of_zoom(zoom)).values()))
 
 
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        (0, 0, 256, 256),
+        (100, 3, 140, 250),
+        (127.9, 127.9, 128.1, 128.1),
+        (64, 64, 64, 64),
+        (70.5, 70.5, 70.5, 70.5),
+        (-9, 255, 2, 400),
+        (300, 300, 400, 400),
+        (0, 0, float("inf"), 1),
+    ],
+)
+@positions_of
+def test_a_rectangle_shows_the_cells_that_it_touches(positions, bounds):
+    cells = Cells(positions)
+    x0, y0, x1, y1 = bounds
+    for zoom in range(cells.deepest + 1):
+        cell = SIDE / (4 << zoom)
+        wanted = [
+            (row, count, column, line)
+            for row, count, column, line in zip(*vars(cells.of_zoom(zoom)).values())
+            if x0 < (column + 1) * cell and column * cell < x1
+            if y0 < (line + 1) * cell and line * cell < y1
+        ]
+        assert sorted(zip(*vars(cells.within(zoom, bounds)).values())) == sorted(wanted)
+
+
 def test_an_image_near_the_middle_stands_for_its_cell():
     around = [[30 + x, 30 + y] for x in (-9, 0, 9) for y in (-9, 0, 9)]
     cells = Cells(np.array([*around, [140, 140], [250, 3]]))

@@ -73,17 +73,28 @@ class Cells:
 
     def of_tile(self, zoom: int, x: int, y: int) -> Shown:
         """What the tile in column x and line y shows."""
-        shift = 2 * (self.deepest - zoom + CELL_BITS)
-        number = int(interleaved(np.array([x], np.uint64), np.array([y], np.uint64))[0])
-        bounds = np.array([number << shift, ((number + 1) << shift) - 1], np.uint64)
-        start = np.searchsorted(self.codes, bounds[0], "left")
-        stop = np.searchsorted(self.codes, bounds[1], "right")
-        part = np.searchsorted(self.firsts[zoom], [start, stop])
-        return self._shown(zoom, slice(*part))
+        return self._of_square(zoom, zoom, x, y)
 
     def of_zoom(self, zoom: int) -> Shown:
         """What the whole map shows, tile by tile."""
-        return self._shown(zoom, slice(None))
+        return self._of_square(zoom, 0, 0, 0)
+
+    def within(self, zoom: int, bounds: tuple[float, float, float, float]) -> Shown:
+        """What the cells show that a rectangle x0, y0, x1, y1 touches."""
+        x0, y0, x1, y1 = np.clip(bounds, 0, SIDE).tolist()
+        # Squares no smaller than the rectangle: it touches four of them at most.
+        coarse = int(np.log2(SIDE / max(x1 - x0, y1 - y0, SIDE / 2**zoom)))
+        square, last = SIDE / 2**coarse, 2**coarse - 1
+        columns, lines = (
+            range(min(last, int(start / square)), min(last, int(stop / square)) + 1)
+            for start, stop in ((x0, x1), (y0, y1))
+        )
+        parts = [vars(self._of_square(zoom, coarse, x, y)) for y in lines for x in columns]
+        shown = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        cell = SIDE / (CELLS_A_TILE << zoom)
+        x, y = shown["columns"] * cell, shown["lines"] * cell
+        touched = (x + cell > x0) & (x < x1) & (y + cell > y0) & (y < y1)
+        return Shown(**{name: values[touched] for name, values in shown.items()})
 
     def of_most(self, count: int) -> Shown:
         """What the deepest zoom shows that shows at most so many images; zoom 0, if none does."""
@@ -100,14 +111,19 @@ class Cells:
                 return zoom
         return self.deepest
 
-    def _shown(self, zoom: int, part: slice) -> Shown:
-        firsts = self.firsts[zoom]
-        ends = np.append(firsts, len(self.order))[1:]
+    def _of_square(self, zoom: int, coarse: int, x: int, y: int) -> Shown:
+        """What a zoom shows in the square that is the tile x, y of a `coarse` zoom."""
+        shift = 2 * (self.deepest - coarse + CELL_BITS)
+        number = int(interleaved(np.array([x], np.uint64), np.array([y], np.uint64))[0])
+        bounds = np.array([number << shift, ((number + 1) << shift) - 1], np.uint64)
+        start = np.searchsorted(self.codes, bounds[0], "left")
+        stop = np.searchsorted(self.codes, bounds[1], "right")
+        part = slice(*np.searchsorted(self.firsts[zoom], [start, stop]))
         chosen = self.chosen[zoom][part]
         numbers = self.codes[chosen] >> np.uint64(2 * (self.deepest - zoom))
         return Shown(
             self.order[chosen],
-            ends[part] - firsts[part],
+            np.diff(np.append(self.firsts[zoom][part], stop)),
             separated(numbers),
             separated(numbers >> np.uint64(1)),
         )

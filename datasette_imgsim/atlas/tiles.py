@@ -34,10 +34,10 @@ class Picture:
 def draw(pictures: Iterable[Picture], cells: int, side: int) -> Image.Image:
     """A square of `cells` x `cells` cells, `side` pixels wide."""
     image = Image.new("RGB", (side, side), BACKGROUND)
+    edges = [round(place * side / cells) for place in range(cells + 1)]
     for picture in pictures:
-        left, right = (round(place * side / cells) for place in _ends(picture.column))
-        top, bottom = (round(place * side / cells) for place in _ends(picture.line))
-        _draw_cell(image, picture, (left, top, right, bottom))
+        x, y = picture.column, picture.line
+        _draw_cell(image, picture, (edges[x], edges[y], edges[x + 1], edges[y + 1]))
     return image
 
 
@@ -46,10 +46,6 @@ def encoded(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=QUALITY)
     return buffer.getvalue()
-
-
-def _ends(place: int) -> tuple[int, int]:
-    return place, place + 1
 
 
 def _draw_cell(image: Image.Image, picture: Picture, box: tuple[int, int, int, int]) -> None:

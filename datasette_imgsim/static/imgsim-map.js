@@ -88,9 +88,9 @@ function latest() {
 
 async function attempt(work, signal) {
   try {
-    return await work(signal);
+    return await work();
   } catch (error) {
-    if (signal?.aborted) return;
+    if (signal.aborted) return;
     say(error instanceof TypeError ? "The server could not be reached: try again" : error.message);
   }
 }
@@ -110,7 +110,7 @@ function debounced(wait, work) {
 // Where things are
 
 const latLng = ({ x, y }) => L.latLng(-y, x);
-const cellSide = () => SIDE / (CELLS_A_TILE * 2 ** map.getZoom());
+const cellSide = (zoom = map.getZoom()) => SIDE / (CELLS_A_TILE * 2 ** zoom);
 const cellOf = ({ x, y }, side = cellSide()) => [Math.floor(x / side), Math.floor(y / side)];
 
 function cellBox(place) {
@@ -194,7 +194,7 @@ async function loadView() {
   const found = new Map();
   await attempt(async () => {
     const box = boxOf(map.getBounds()).join(",");
-    const side = SIDE / (CELLS_A_TILE * 2 ** zoom);
+    const side = cellSide(zoom);
     let next;
     do {
       const url = address(`${mapUrl}.json`, { z: zoom, bbox: box, _size: ROWS, _next: next });
@@ -213,7 +213,7 @@ function imageAt({ lat, lng }) {
   return shown.get(String(cellOf({ x: lng, y: -lat })));
 }
 
-map.on("moveend zoomend", () => {
+map.on("moveend", () => {
   remember();
   loadViewSoon();
 });
@@ -312,7 +312,7 @@ async function open(id, { fly = false } = {}) {
     state.id = row.key;
     state.bbox = null;
     area.remove();
-    const list = make("ul", { className: "imgsim-thumbs", role: "list" });
+    const list = thumbs([]);
     const [before, after] = aboutImage(row);
     showPanel(...before, list, after);
     mark([{ ...row, kind: "chosen" }]);
@@ -354,7 +354,13 @@ async function showNeighbours(row, list, signal) {
   const ids = rows.map((each) => each.id);
   const { rows: places } = await fetchJson(address(`${mapUrl}.json`, { id: ids }), signal);
   mark([{ ...row, kind: "chosen" }, ...places.map((each) => ({ ...each, kind: "neighbour" }))]);
-  list.append(...places.map((each) => thumb(each, () => open(each.key, { fly: true }))));
+  list.replaceWith(thumbs(places, { fly: true }));
+}
+
+function thumbs(rows, options) {
+  const list = make("ul", { className: "imgsim-thumbs", role: "list" });
+  list.append(...rows.map((row) => thumb(row, () => open(row.key, options))));
+  return list;
 }
 
 function thumb(row, onclick) {
@@ -374,12 +380,10 @@ async function openStack(row) {
   await attempt(async () => {
     const url = address(`${mapUrl}.json`, { bbox: box.join(","), _size: ROWS });
     const { rows, count } = await fetchJson(url, signal);
-    const list = make("ul", { className: "imgsim-thumbs", role: "list" });
-    list.append(...rows.map((each) => thumb(each, () => open(each.key))));
     state.id = state.bbox = null;
     area.remove();
     mark([{ ...row, kind: "chosen" }]);
-    showPanel(make("h2", {}, `${count.toLocaleString("en")} images on this spot`), list);
+    showPanel(make("h2", {}, `${count.toLocaleString("en")} images on this spot`), thumbs(rows));
     remember();
   }, signal);
 }
@@ -511,8 +515,6 @@ async function setArea(box) {
 
 function aboutArea(bbox, rows, count) {
   const words = count === 1 ? "1 image" : `${count.toLocaleString("en")} images`;
-  const list = make("ul", { className: "imgsim-thumbs", role: "list" });
-  list.append(...rows.map((each) => thumb(each, () => open(each.key))));
   const links = make("p", { className: "imgsim-links" });
   const addresses = [
     ["Gallery", address(gallery, { bbox })],
@@ -530,7 +532,7 @@ function aboutArea(bbox, rows, count) {
   return [
     make("h2", {}, `${words} in this area`),
     links,
-    list,
+    thumbs(rows),
     ...(count > rows.length
       ? [make("p", {}, make("a", { href: address(gallery, { bbox }) }, "See them all"))]
       : []),
@@ -548,7 +550,7 @@ find("whole").addEventListener("click", () => map.fitBounds(world));
 
 const view = (asked.get("at") || "").split("/").map(Number);
 if (view.length === 3 && view.every(Number.isFinite)) {
-  map.setView(latLng({ x: view[1], y: view[2] }), Math.min(deepest, Math.max(0, view[0])));
+  map.setView(latLng({ x: view[1], y: view[2] }), Math.min(deepest, Math.max(0, Math.round(view[0]))));
 } else {
   showAtFirst();
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import posixpath
 from dataclasses import dataclass
@@ -39,16 +40,16 @@ class Categories:
     """What all values begin with and nobody needs to read."""
 
     def of(self, value) -> str | None:
-        if value is None:
-            return None
-        places = {known: place for place, known in enumerate(self.counts)}
-        place = places.get(value)
-        return OTHER if place is None else PALETTE[place]
+        return None if value is None else self._colours.get(value, OTHER)
+
+    @functools.cached_property
+    def _colours(self) -> dict[str, str]:
+        return dict(zip(self.counts, PALETTE))
 
     def legend(self) -> dict:
         entries = [
-            {"label": value.removeprefix(self.shared), "colour": colour, "count": count}
-            for (value, count), colour in zip(self.counts.items(), PALETTE)
+            {"label": value.removeprefix(self.shared), "colour": self.of(value), "count": count}
+            for value, count in self.counts.items()
         ]
         if self.others:
             entries.append({"label": "all others", "colour": OTHER, "count": self.others})
@@ -105,7 +106,8 @@ def colours_of(conn, source: Source, column: str) -> Categories | Scale:
             400, f"The table {source.table!r} has no column {column!r}: there is {', '.join(known)}"
         )
     sql, shared = without_blobs(f"t.{store.quoted(column)}"), ""
-    if column == "path" == source.label:
+    are_paths = column == "path" == source.label
+    if are_paths:
         sql = f"rtrim(rtrim({sql}, replace({sql}, '/', '')), '/')"
     table = f"{store.quoted(source.table)} t"
     distinct, present, numbers, dates = conn.execute(
@@ -127,7 +129,7 @@ def colours_of(conn, source: Source, column: str) -> Categories | Scale:
         group by 1 order by 2 desc, 1 limit {len(PALETTE)}
         """
     ).fetchall()
-    if column == "path" == source.label and len(frequent) > 1:
+    if are_paths and len(frequent) > 1:
         common = posixpath.commonprefix([folder for folder, _ in frequent])
         shared = common[: common.rfind("/") + 1]
     others = present - sum(count for _, count in frequent)

@@ -278,6 +278,11 @@ def chosen_space(conn: sqlite3.Connection, source: Source, options: Options) -> 
     return store.choose_space(conn, options.space, source.table, source.config.space)
 
 
+def usual_space(conn: sqlite3.Connection, source: Source) -> store.Space:
+    """The space that is used where none is named."""
+    return store.choose_space(conn, None, source.table, source.config.space)
+
+
 def chosen_weights(space: store.Space, options: Options) -> tuple[np.ndarray, dict[str, float]]:
     """The weights to rank with, and the share of each level."""
     given = options.level_weights

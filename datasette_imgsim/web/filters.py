@@ -29,6 +29,7 @@ from .common import (
     similar_sql,
     source_of,
     sql_options,
+    usual_space,
     vectors_of,
     within_bounds,
 )
@@ -98,9 +99,7 @@ async def filters_from_request(datasette, request):
 async def _in_atlas(source: Source, request) -> tuple[str, dict, str]:
     """(where clause, its parameters, in words)"""
     bounds = bounds_of(request.args["_in_atlas"], "_in_atlas")
-    space = await source.db.execute_fn(
-        lambda conn: store.choose_space(conn, None, source.table, source.config.space)
-    )
+    space = await source.db.execute_fn(lambda conn: usual_space(conn, source))
     x0, y0, x1, y1 = bounds
     text = f"on the map between x {x0:g} and {x1:g}, y {y0:g} and {y1:g}"
     return within_bounds(store.quoted(source.key)), bounds_params(space, bounds), text
@@ -142,7 +141,7 @@ def _minimum(text: str | None) -> float:
 
 
 def _like(conn, source: Source, text: str, minimum: float) -> Likeness:
-    space = store.choose_space(conn, None, source.table, source.config.space)
+    space = usual_space(conn, source)
     id = find_key(conn, source, text)
     vectors = vectors_of(conn, source, space, SECONDS_FOR_LOADING)
     row = vectors.row(id)

@@ -10,7 +10,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from datasette.database import QueryInterrupted
@@ -18,7 +18,7 @@ from datasette.database import QueryInterrupted
 from .. import store
 from ..atlas import loaded
 from ..atlas import tiles as drawing
-from ..atlas.cells import CELLS_A_TILE, SIDE, Shown
+from ..atlas.cells import CELLS_A_TILE
 from ..atlas.loaded import Atlas
 from ..errors import ImgsimError
 from . import colours
@@ -39,6 +39,7 @@ from .common import (
     page,
     picture_answer,
     tiles,
+    usual_space,
     without_blobs,
 )
 
@@ -223,7 +224,7 @@ async def _page(datasette, request, source):
     spaces, is_usual, columns = await source.db.execute_fn(
         lambda conn: (
             [each.name for each in store.spaces(conn, source.table)],
-            chosen_space(conn, source, replace(options, space=None)).id == space.id,
+            usual_space(conn, source).id == space.id,
             colours.columns(conn, source),
         )
     )
@@ -247,16 +248,9 @@ async def _data(datasette, request, source):
     wanted = Wanted.of(request)
     atlas = await atlas_of(source, options)
     legend = await drawn(atlas).legend(source, wanted.column) if wanted.column else None
-    if wanted.ids or wanted.text:
-        rows = await _by_name(source, atlas, wanted)
-        counts, count, following, more = None, len(rows), None, True
-    else:
-        rows, counts = _rows_within(atlas, wanted)
-        some = slice(options.start, options.start + options.size)
-        count, following = len(rows), str(some.stop) if len(rows) > some.stop else None
-        rows, counts, more = rows[some], counts if counts is None else counts[some], False
-    described = await source.db.execute_fn(
-        lambda conn: _described(conn, source, options, atlas, rows, counts, more)
+    named = await _by_name(source, atlas, wanted) if wanted.ids or wanted.text else None
+    rows, count, following = await source.db.execute_fn(
+        lambda conn: _found(conn, source, options, atlas, wanted, named)
     )
     return json_answer(
         datasette,
@@ -264,7 +258,7 @@ async def _data(datasette, request, source):
             "ok": True,
             "space": atlas.space.name,
             "query": {},
-            "rows": described,
+            "rows": rows,
             "count": count,
             "legend": legend and legend.legend(),
             **next_link(source, request, f"{source.map}.json", options, following, **wanted.kept),
@@ -303,6 +297,20 @@ class Wanted:
         return {"z": self.zoom, "color": self.column}
 
 
+def _found(
+    conn, source: Source, options: Options, atlas: Atlas, wanted: Wanted, named: list[int] | None
+) -> tuple[list[dict], int, str | None]:
+    """What JSON says of one page of images, how many there are, and `_next` of what follows."""
+    if named is not None:
+        return _described(conn, source, options, atlas, named, None, True), len(named), None
+    rows, counts = _rows_within(atlas, wanted)
+    some = slice(options.start, options.start + options.size)
+    following = str(some.stop) if len(rows) > some.stop else None
+    shown = counts if counts is None else counts[some]
+    described = _described(conn, source, options, atlas, rows[some], shown, False)
+    return described, len(rows), following
+
+
 def _rows_within(atlas: Atlas, wanted: Wanted) -> tuple[np.ndarray, np.ndarray | None]:
     """Rows of the atlas, and how many images each stands for if only those of a zoom count."""
     if wanted.zoom is None:
@@ -310,19 +318,11 @@ def _rows_within(atlas: Atlas, wanted: Wanted) -> tuple[np.ndarray, np.ndarray |
         return (np.arange(len(atlas)) if bounds is None else atlas.inside(*bounds)), None
     if wanted.zoom > atlas.cells.deepest:
         raise Refused(404, f"The map has zooms 0 to {atlas.cells.deepest}, not {wanted.zoom}")
-    shown = atlas.cells.of_zoom(wanted.zoom)
-    within = _cells_within(shown, wanted)
-    return shown.rows[within], shown.counts[within]
-
-
-def _cells_within(shown: Shown, wanted: Wanted) -> np.ndarray:
-    """Which of the cells overlap the bounds."""
-    if wanted.bounds is None:
-        return np.arange(len(shown.rows))
-    cell = SIDE / (CELLS_A_TILE << wanted.zoom)
-    x0, y0, x1, y1 = wanted.bounds
-    x, y = shown.columns * cell, shown.lines * cell
-    return np.flatnonzero((x + cell > x0) & (x < x1) & (y + cell > y0) & (y < y1))
+    cells = atlas.cells
+    shown = (
+        cells.within(wanted.zoom, wanted.bounds) if wanted.bounds else cells.of_zoom(wanted.zoom)
+    )
+    return shown.rows, shown.counts
 
 
 async def _by_name(source: Source, atlas: Atlas, wanted: Wanted) -> list[int]:

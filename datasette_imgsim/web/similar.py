@@ -28,6 +28,7 @@ from .common import (
     similar_sql,
     sql_url,
     tiles,
+    usual_space,
     vectors_of,
 )
 
@@ -140,7 +141,7 @@ def _found(conn, source: Source, options: Options, text: str) -> Found:
         options=options,
         space=space,
         spaces=[each.name for each in store.spaces(conn, source.table)],
-        is_usual=space == chosen_space(conn, source, replace(options, space=None)),
+        is_usual=space == usual_space(conn, source),
         level_weights=level_weights,
         plus=tiles(conn, source, options, [(each, None) for each in plus]),
         minus=tiles(conn, source, options, [(each, None) for each in minus]),
