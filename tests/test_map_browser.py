@@ -222,6 +222,20 @@ def test_a_rectangle_selects_images(page, url, mapped):
     assert page.inner_text(".imgsim-panel h2") == "4 images in this area"
 
 
+def test_an_address_that_names_a_rectangle_shows_all_of_it(page, url):
+    open_map(page, f"{url}?bbox=120,120,250,190")
+    page.wait_for_selector(".imgsim-links a")
+    page.wait_for_function(
+        """() => {
+          const [inner, outer] = ["path.leaflet-interactive", ".imgsim-map"].map((selector) =>
+            document.querySelector(selector).getBoundingClientRect());
+          return inner.left >= outer.left && inner.right <= outer.right && inner.top >= outer.top
+            && inner.bottom <= outer.bottom && inner.width > outer.width / 4;
+        }"""
+    )
+    assert page.mistakes == []
+
+
 def test_everything_in_view_is_selected_with_the_keyboard(page, url):
     open_map(page, centred_on(url, 128, 128, 0))
     page.locator(".imgsim-select").focus()

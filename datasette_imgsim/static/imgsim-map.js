@@ -497,7 +497,7 @@ root.addEventListener("pointercancel", () => {
   area.remove();
 });
 
-async function setArea(box) {
+async function setArea(box, { fly = false } = {}) {
   selectMode(false);
   const bbox = box.join(",");
   const signal = panelSignal();
@@ -509,6 +509,7 @@ async function setArea(box) {
     area.setBounds(boxBounds(box.map(Number))).addTo(map);
     mark([]);
     showPanel(...aboutArea(bbox, rows, count));
+    if (fly) map.fitBounds(area.getBounds());
     remember();
   }, signal);
 }
@@ -556,5 +557,6 @@ if (view.length === 3 && view.every(Number.isFinite)) {
 }
 draw();
 showLegend();
-if (state.bbox) setArea(state.bbox.split(","));
-else if (state.id) open(state.id, { fly: !asked.has("at") });
+const fly = !asked.has("at");
+if (state.bbox) setArea(state.bbox.split(","), { fly });
+else if (state.id) open(state.id, { fly });
