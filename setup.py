@@ -13,7 +13,8 @@ EMBED = [
     "pi-heif",
     "tqdm",
 ]
-TRAIN = ["openvino"]
+# Muon, the optimiser of the training, came with torch 2.9.
+TRAIN = ["openvino", "torch>=2.9"]
 TEST = [
     "cogapp",
     "datasette-render-images",

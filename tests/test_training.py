@@ -1,6 +1,7 @@
 """The training scripts: what they read and write, that they learn and resume."""
 
 import io
+import json
 import tarfile
 
 import numpy as np
@@ -94,6 +95,21 @@ def test_a_folder_without_tar_files_is_a_sentence(tmp_path):
     )
 
 
+def test_tar_files_without_pictures_are_a_sentence(tmp_path):
+    tar_of(tmp_path / "a.tar", {"x/one.jpg": (9, 9)})
+    output = run(photos.pack, tmp_path, tmp_path / "packed.tar", exit_code=1)
+    assert "hold no .webp pictures" in output
+
+
+def test_a_damaged_picture_is_named(tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        entry = tarfile.TarInfo("x/one.webp")
+        entry.size = 4
+        archive.addfile(entry, io.BytesIO(b"RIFF"))
+    output = run(photos.pack, tmp_path, tmp_path / "packed.tar", exit_code=1)
+    assert "a.tar: x/one.webp is damaged" in output
+
+
 def test_crops_lie_within_the_picture():
     random = np.random.default_rng(0)
     assert photos.crop_box((200, 100), 0, random) == (0, 0, 200, 100)
@@ -136,6 +152,23 @@ def test_the_bundled_file_can_be_trained_further(tmp_path):
         assert torch.allclose(again.tensors()[name], value, rtol=2e-3, atol=1e-4), name
 
 
+@pytest.mark.parametrize(
+    "options,sentence",
+    [
+        (["--levels", "pool9=1"], "There is no level 'pool9': there is conv1_1, pool1"),
+        (["--levels", "pool5"], "Level weights are written pool5:1,pool3:.5"),
+        (["--pooling", "most"], "'most' is not one of 'avg'"),
+    ],
+)
+def test_what_cannot_be_exported_leaves_the_old_file(tmp_path, options, sentence):
+    save_file(Student().tensors(), tmp_path / "student.safetensors")
+    (tmp_path / "mini.safetensors").write_text("the old one")
+    paths = (tmp_path / "student.safetensors", tmp_path / "mini.safetensors")
+    result = CliRunner().invoke(export.export, [*map(str, paths), "--version", "1", *options])
+    assert result.exit_code and sentence in result.output
+    assert paths[1].read_text() == "the old one"
+
+
 def test_the_bundled_file_is_what_the_student_exports():
     assert tuple(export.layers(Student().tensors())) == Mini().layers
 
@@ -162,6 +195,63 @@ def test_it_goes_on_where_it_was(work, tmp_path):
     assert "Going on after 64 crops" in output and "96 crops" in output
     after = load_file(tmp_path / "out.safetensors")
     assert not torch.equal(before["block5.conv2.weight"], after["block5.conv2.weight"])
+
+
+def test_a_run_that_is_over_writes_its_output_again(work, tmp_path):
+    arguments = [work, tmp_path / "a.1.safetensors", *OPTIONS, "--crops", 32]
+    run(distill.distill, *arguments)
+    before = load_file(tmp_path / "a.1.safetensors")
+    (tmp_path / "a.1.safetensors").unlink()
+    run(distill.distill, *arguments)
+    after = load_file(tmp_path / "a.1.safetensors")
+    assert torch.equal(before["block5.conv2.weight"], after["block5.conv2.weight"])
+    assert (tmp_path / "a.1.safetensors.state").exists()
+
+
+@pytest.mark.parametrize(
+    "options,sentence",
+    [
+        (["--sides", "abc"], "'abc': give multiples of 16"),
+        (["--sides", "32,40"], "'32,40': give multiples of 16"),
+        (["--crops", "0"], "0 is not in the range x>=1"),
+        (["--check", "0"], "0 is not in the range x>=1"),
+        (["--minutes", "0"], "0.0 is not in the range x>0"),
+    ],
+)
+def test_a_run_that_makes_no_sense_is_refused(work, tmp_path, options, sentence):
+    output = run(distill.distill, work, tmp_path / "out.safetensors", *options, exit_code=2)
+    assert sentence in output
+
+
+@pytest.mark.parametrize(
+    "tensors,sentence",
+    [
+        (None, "start.safetensors is not a .safetensors file"),
+        ({"block1.conv1.weight": torch.zeros(8, 3, 3, 3)}, "has no block with the layers"),
+    ],
+)
+def test_a_start_that_gives_nothing_is_refused(work, tmp_path, tensors, sentence):
+    start = tmp_path / "start.safetensors"
+    save_file(tensors, start) if tensors else start.write_text("something else")
+    output = run(
+        distill.distill, work, tmp_path / "out.safetensors", *OPTIONS, "--start", start, exit_code=1
+    )
+    assert sentence in output
+
+
+def test_the_state_of_other_teachers_is_refused(work, tmp_path):
+    arguments = [work, tmp_path / "out.safetensors", *OPTIONS, "--crops", 32]
+    run(distill.distill, *arguments)
+    about = json.loads((work / "about.json").read_text())
+    (work / "about.json").write_text(json.dumps(about | {"channels": [60]}))
+    output = run(distill.distill, *arguments, exit_code=1)
+    assert "out.safetensors.state is of another network or of other teachers" in output
+
+
+def test_help_says_how_to_go_on():
+    output = " ".join(run(distill.distill, "--help").split())
+    assert "the same command goes on from there" in output
+    assert "`python -m training.teacher`" in output
 
 
 def test_a_minute_can_end_it(work, tmp_path):
@@ -194,6 +284,28 @@ def test_the_target_is_the_mean_likeness_of_the_teachers():
     ]
     wanted = (parts[0] @ parts[0].T + parts[1] @ parts[1].T) / 2
     assert torch.allclose(target @ target.T, wanted, atol=1e-6)
+
+
+def test_a_histogram_counts_colours_and_lets_small_areas_count():
+    pixels = torch.zeros(1, 16, 16, 3, dtype=torch.uint8)
+    pixels[:, :4, :4] = torch.tensor([255, 31, 32])
+    (found,) = distill.histograms(pixels)
+    assert {n: round(v, 3) for n, v in enumerate(found.tolist()) if v} == {
+        0: round(60**0.25, 3),
+        7 * 64 + 0 * 8 + 1: round(4**0.25, 3),
+    }
+
+
+def test_every_part_of_the_loss_has_a_weight():
+    distillation = distill.Distillation(
+        CHANNELS, torch.rand(80) / 10, torch.ones(teacher.COMPONENTS)
+    )
+    maps = Student()(torch.rand(8, 3, 32, 32))
+    losses = distillation(
+        maps, torch.rand(8, 80), torch.rand(8, 2, 2, teacher.COMPONENTS), torch.rand(8, 512)
+    )
+    assert losses.keys() == distill.WEIGHTS.keys()
+    assert all(loss.isfinite() and loss > 0 for loss in losses.values())
 
 
 def test_the_teachers_see_every_crop(tmp_path):

@@ -11,7 +11,13 @@ from pathlib import Path
 
 import click
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+
+from datasette_imgsim.errors import ImgsimError
+from datasette_imgsim.models.pooling import POOLINGS
+from datasette_imgsim.models.vgg import convolution_levels
+from datasette_imgsim.search.ranking import parse_level_weights
 
 from .student import EPSILON
 
@@ -74,36 +80,57 @@ def layers(state: dict[str, torch.Tensor]) -> list:
 
 
 def read(path: Path) -> dict[str, torch.Tensor]:
-    """A checkpoint, or the file that the package carries, as a checkpoint."""
-    state = load_file(path)
+    """A checkpoint, or the file that the package carries, as a checkpoint.
+
+    Raises ClickException for another file.
+    """
+    try:
+        state = load_file(path)
+    except SafetensorError as ex:
+        raise click.ClickException(f"{path} is not a .safetensors file ({ex})") from ex
     return unfold(state) if "features.0.weight" in state else state
 
 
 @click.command()
-@click.argument("checkpoint", type=click.Path(exists=True, path_type=Path))
-@click.argument("output", type=click.Path(path_type=Path))
+@click.argument("checkpoint", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("output", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--version", required=True, help="Of these weights, as users will see it")
 @click.option(
     "--levels", default="pool2=0,pool4=1,conv5_2=3", show_default=True, help="With their weights"
 )
-@click.option("--pooling", default="gem", show_default=True)
-@click.option("--size", default=176, show_default=True, help="Input pictures are SIZE x SIZE")
+@click.option("--pooling", type=click.Choice(list(POOLINGS)), default="gem", show_default=True)
+@click.option(
+    "--size",
+    type=click.IntRange(32),
+    default=176,
+    show_default=True,
+    help="Input pictures are SIZE x SIZE",
+)
 def export(checkpoint, output, version, levels, pooling, size):
     """Write the file that the package carries."""
-    state = load_file(checkpoint)
-    level_weights = dict(level.split("=") for level in levels.split(","))
+    state = read(checkpoint)
+    try:
+        level_weights = parse_level_weights(levels)
+    except ImgsimError as ex:
+        raise click.ClickException(str(ex)) from ex
+    known = convolution_levels(layers(state))
+    for level in level_weights:
+        if level not in known:
+            raise click.ClickException(f"There is no level {level!r}: there is {', '.join(known)}")
     metadata = {
         "about": "the small VGG that comes with the package",
         "version": version,
         "layers": layers(state),
         "levels": list(level_weights),
         "pooling": pooling,
-        "level_weights": {level: float(weight) for level, weight in level_weights.items()},
+        "level_weights": level_weights,
         "size": size,
         "normalise": "torchvision",
         "licence": "Apache-2.0",
     }
-    save_file(fold(state), output, {name: json.dumps(value) for name, value in metadata.items()})
+    unfinished = output.with_name(f"{output.name}.new")
+    save_file(fold(state), unfinished, {k: json.dumps(value) for k, value in metadata.items()})
+    unfinished.replace(output)
 
 
 if __name__ == "__main__":

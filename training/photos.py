@@ -31,19 +31,27 @@ class Photo:
 
 
 def read(folder: Path) -> list[Photo]:
-    """Every .webp picture of every .tar file in `folder`, as RGB, in order of their names."""
+    """Every .webp picture of every .tar file in `folder`, as RGB, in order of their names.
+
+    Raises ClickException where there is none, or one is damaged.
+    """
     tars = sorted(folder.glob("*.tar"))
     if not tars:
         raise click.ClickException(f"There are no .tar files in {folder}: name their folder")
     with ThreadPoolExecutor() as threads:
-        return [photo for tar in tars for photo in threads.map(_photo, _members(tar))]
+        found = [photo for tar in tars for photo in threads.map(_photo, _members(tar))]
+    if not found:
+        raise click.ClickException(f"The .tar files in {folder} hold no .webp pictures")
+    return found
 
 
-def _members(tar: Path) -> Iterator[tuple[str, bytes]]:
+def _members(tar: Path) -> Iterator[tuple[str, str, bytes]]:
+    """(label, name, data)"""
     with tarfile.open(tar) as archive:
         for member in sorted(archive.getmembers(), key=lambda member: member.name):
             if member.name.endswith(".webp"):
-                yield _label(tar.stem, member.name), archive.extractfile(member).read()
+                data = archive.extractfile(member).read()
+                yield _label(tar.stem, member.name), f"{tar.name}: {member.name}", data
 
 
 def _label(tar: str, name: str) -> str:
@@ -53,9 +61,12 @@ def _label(tar: str, name: str) -> str:
     return str(PurePosixPath(tar) / path.parent)
 
 
-def _photo(member: tuple[str, bytes]) -> Photo:
-    label, data = member
-    return Photo(label, Image.open(io.BytesIO(data)).convert("RGB"))
+def _photo(member: tuple[str, str, bytes]) -> Photo:
+    label, name, data = member
+    try:
+        return Photo(label, Image.open(io.BytesIO(data)).convert("RGB"))
+    except OSError as ex:
+        raise click.ClickException(f"{name} is damaged ({ex})") from ex
 
 
 def crop_box(size: tuple[int, int], view: int, random: np.random.Generator) -> tuple:

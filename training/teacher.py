@@ -34,7 +34,10 @@ class Teacher:
     """The convolutional part of a network: (N, 224, 224, 3) uint8 -> maps (N, 49, channels)."""
 
     def __init__(self, path: Path):
-        import openvino
+        try:
+            import openvino
+        except ImportError as ex:
+            raise click.ClickException("This needs openvino: pip install -e '.[train]'") from ex
 
         core = openvino.Core()
         model = core.read_model(path)
