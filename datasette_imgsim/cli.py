@@ -297,15 +297,14 @@ def _names(conn, table: str, ids: list) -> dict:
     if "path" not in columns:
         return {}
     key, _ = store.primary_key(conn, table)
-    return dict(
-        conn.execute(
-            f"""
-            select {store.quoted(key)}, path from {store.quoted(table)}
-            where {store.quoted(key)} in (select value from json_each(?))
-            """,
-            [json.dumps(ids)],
-        )
+    rows = conn.execute(
+        f"""
+        select {store.quoted(key)}, cast(path as blob) from {store.quoted(table)}
+        where {store.quoted(key)} in (select value from json_each(?)) and typeof(path) = 'text'
+        """,
+        [json.dumps(ids)],
     )
+    return {id: path.decode(errors="replace") for id, path in rows}
 
 
 @imgsim.command("eval")
@@ -321,6 +320,7 @@ def evaluate_space(database, label, label_from_folder, space_name, sweep, as_jso
 
     Each image asks for the others of its label (leave one out); an image without a label is left
     out. Beside it: what colours alone would find, and a random order. 0 is worst, 1 is best.
+    --sweep asks 2,000 images at most, chosen at random.
 
     \b
     mAP       mean average precision: 1 where all others of the label come first
@@ -336,12 +336,13 @@ def evaluate_space(database, label, label_from_folder, space_name, sweep, as_jso
         space = store.choose_space(conn, space_name)
         labels = evaluate.labels_of(conn, space, label)
         evaluation = evaluate.Evaluation(conn, space, labels)
-        with Terminal(database, as_json).progress(evaluation.work(sweep), " queries") as progress:
+        with Terminal(database, as_json).progress(evaluation.work(sweep), " rankings") as progress:
             results = evaluation.results(progress)
             swept = evaluation.sweep(progress) if sweep else []
     if as_json:
         report = {"space": space.name, **evaluation.sizes, "results": [*map(vars, results)]}
         if sweep:
+            report["sweep_queries"] = len(evaluation.swept.queries)
             report["sweep"] = [*map(vars, swept)]
         click.echo(json.dumps(report, indent=2, ensure_ascii=False))
         return
@@ -349,19 +350,26 @@ def evaluate_space(database, label, label_from_folder, space_name, sweep, as_jso
     click.echo(_table("mean over queries", results, "over_queries"))
     click.echo(_table("mean over labels", results, "over_classes"))
     if sweep:
+        if len(evaluation.swept.queries) < len(evaluation.task.queries):
+            click.echo(
+                f"\nBelow: {len(evaluation.swept.queries):,} of the queries, chosen at random"
+            )
         for is_centred, how in ((True, "with centring"), (False, "without centring")):
             some = [result for result in swept if result.centred is is_centred]
+            if not some:
+                continue
             click.echo(_table(f"level weights, {how}", some[:SWEPT_SHOWN], "over_queries"))
             if len(some) > SWEPT_SHOWN:
                 click.echo(f"  … and {len(some) - SWEPT_SHOWN} more, which --json shows")
 
 
 def _sizes(name: str, sizes: dict) -> str:
-    left_out = sizes["without_label"]
+    left_out, damaged = sizes["without_label"], sizes["damaged"]
     return (
         f"{name}: {_images(sizes['images'])} of {sizes['classes']:,} labels, "
         f"{sizes['queries']:,} queries"
         + (f"; {_images(left_out)} without a label left out" if left_out else "")
+        + (f"; {_images(damaged)} left out: the vector is damaged" if damaged else "")
     )
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-import itertools
 import os
 import posixpath
 import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import combinations, combinations_with_replacement, islice, repeat
 
 import numpy as np
 
@@ -26,6 +26,8 @@ HISTOGRAM_SIDE = 64
 THUMBNAILS_AT_ONCE = 1_000
 VECTORS_AT_ONCE = 1_000
 GRID_STEPS = 4
+MOST_LEVELS_IN_A_GRID = 5
+"""Of more, only each level and each pair is tried, since a grid grows with their fourth power."""
 SWEEP_QUERIES = 2_000
 
 
@@ -115,7 +117,7 @@ def by_chance(task: Task) -> np.ndarray:
     ideal = discounts[np.minimum(task.relevant, 10) - 1]
     return np.stack(
         [
-            (harmonic + (relevant - 1) * (n - harmonic) / max(n - 1, 1)) / n,
+            (harmonic + (relevant - 1) * (n - harmonic) / (n - 1)) / n,
             share,
             share * min(n, 5) / 5,
             np.full_like(share, min(n, 10) / n),
@@ -134,25 +136,34 @@ def measure(
     """(weightings, queries, METRICS): each query against all other images.
 
     `matrices` are (n, dimensions) float32, one a level, whose inner products are its cosines;
-    `weightings` (weightings, levels) says how to mix these. `progress` is called with queries done.
+    `weightings` (weightings, levels) says how to mix these. `progress` is called with rankings
+    done, of which there is one for each weighting and query.
     """
     found = np.empty((len(weightings), len(task.queries), len(METRICS)))
+    weightings = np.asarray(weightings, np.float32)
     step = max(1, SCORES_AT_ONCE // len(task.classes))
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         for start in range(0, len(task.queries), step):
             rows = task.queries[start : start + step]
-            cosines = [matrix[rows] @ matrix.T for matrix in matrices]
-            for number, weights in enumerate(weightings.tolist()):
-                scores = sum(weight * level for weight, level in zip(weights, cosines) if weight)
-                ranked = threads.map(_leave_one_out, scores, rows, itertools.repeat(task.classes))
-                found[number, start : start + len(rows)] = list(ranked)
-            progress(len(rows))
+            cosines = np.stack([matrix[rows] @ matrix.T for matrix in matrices], axis=1)
+            ranked = threads.map(
+                _leave_one_out, cosines, rows, repeat(weightings), repeat(task.classes)
+            )
+            for number, metrics in enumerate(ranked, start):
+                found[:, number] = metrics
+                progress(len(weightings))
     return found
 
 
-def _leave_one_out(scores: np.ndarray, query: int, classes: np.ndarray) -> np.ndarray:
-    others = np.arange(len(classes)) != query
-    return rank_metrics(scores[others], classes[others] == classes[query])
+def _leave_one_out(
+    cosines: np.ndarray, query: int, weightings: np.ndarray, classes: np.ndarray
+) -> list[np.ndarray]:
+    """METRICS of one query for each weighting; `cosines` is (levels, n)."""
+    others = np.delete(cosines, query, axis=1)
+    relevant = np.delete(classes == classes[query], query)
+    # Rounded as search rounds: equal vectors must have equal scores.
+    scores = (np.rint(ranking.SCALE * (weights @ others)) for weights in weightings)
+    return [rank_metrics(each, relevant) for each in scores]
 
 
 def histograms(thumbnails: Iterator[bytes | None], count: int) -> np.ndarray:
@@ -165,7 +176,7 @@ def histograms(thumbnails: Iterator[bytes | None], count: int) -> np.ndarray:
     found = np.zeros((count, BINS**3), np.float32)
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         for start in range(0, count, THUMBNAILS_AT_ONCE):
-            some = list(itertools.islice(thumbnails, THUMBNAILS_AT_ONCE))
+            some = list(islice(thumbnails, THUMBNAILS_AT_ONCE))
             found[start : start + len(some)] = list(threads.map(_histogram, some))
     return found
 
@@ -211,19 +222,20 @@ def _named(values: np.ndarray) -> dict[str, float]:
 def labels_of(conn: sqlite3.Connection, space: Space, column: str | None) -> dict:
     """The label of each image, by id: a column of the source table, or the folder of its path.
 
-    Images with no label (null) are left out. Raises ImgsimError.
+    Images with no label (null), or whose path is no text, are left out. Raises ImgsimError.
     """
     table = space.source_table
-    wanted = column or "path"
-    store.check_column(conn, table, wanted)
-    key, _ = store.primary_key(conn, table)
-    rows = conn.execute(
-        f"select {store.quoted(key)}, {store.quoted(wanted)} from {store.quoted(table)} "
-        f"where {store.quoted(wanted)} is not null"
-    )
+    wanted = "path" if column is None else column
+    try:
+        store.check_column(conn, table, wanted)
+    except ImgsimError as ex:
+        if column is None:
+            raise ImgsimError(f"{ex}. Name the column of the labels with --label") from ex
+        raise
+    found = store.column(conn, table, wanted)
     if column is None:
-        return {id: posixpath.dirname(path) for id, path in rows}
-    return dict(rows)
+        return {id: posixpath.dirname(path) for id, path in found if isinstance(path, str)}
+    return dict(found)
 
 
 class Evaluation:
@@ -234,11 +246,12 @@ class Evaluation:
         self.conn, self.space = conn, space
         found = index.load(conn, space)
         self.ids = [id for id in found.ids if id in labels]
-        self.without_label = len(found) - len(self.ids)
+        self.without_label, self.damaged = len(found) - len(self.ids), len(found.damaged)
+        self.is_centred = found.centre is not None
         if not self.ids:
             raise ImgsimError("No image has a label: there is nothing to measure")
         self.task = Task.of([labels[id] for id in self.ids])
-        self.centred = self._levels(found)
+        self.matrices = self._levels(found)
 
     def _levels(self, vectors: Index) -> list[np.ndarray]:
         rows = [vectors.row(id) for id in self.ids]
@@ -259,38 +272,50 @@ class Evaluation:
             "classes": len(np.unique(self.task.classes)),
             "queries": len(self.task.queries),
             "without_label": self.without_label,
+            "damaged": self.damaged,
         }
 
+    @property
+    def swept(self) -> Task:
+        """What a sweep asks: no more than SWEEP_QUERIES queries."""
+        return self.task.sample(SWEEP_QUERIES)
+
     def work(self, sweep: bool) -> int:
-        """How many queries `progress` will be told of, in all."""
-        count = 2 * len(self.task.queries)
-        return count + 2 * len(self.task.sample(SWEEP_QUERIES).queries) if sweep else count
+        """How many rankings `progress` will be told of, in all."""
+        count = (len(self._ways()) + 1) * len(self.task.queries)
+        if sweep:
+            grid = weight_grid(len(self.space.levels))
+            count += (1 + self.is_centred) * len(grid) * len(self.swept.queries)
+        return count
+
+    def _ways(self) -> list[np.ndarray]:
+        """Each level alone, and the default level weights last."""
+        default = ranking.weights(self.space)
+        ways = [weights for weights in np.eye(len(default)) if not np.array_equal(weights, default)]
+        return [*ways, default]
 
     def results(self, progress: Callable[[int], None] = lambda count: None) -> list[Result]:
         """Each level, the default level weights, and what colours and chance alone would give."""
-        default = ranking.weights(self.space)
-        ways = [weights for weights in np.eye(len(default)) if not np.array_equal(weights, default)]
-        found = self._measured(self.centred, [*ways, default], self.task, True, progress)
+        found = self._measured(self.matrices, self._ways(), self.task, self.is_centred, progress)
         found[-1] = replace(found[-1], name=f"{found[-1].name} (default)")
         colours = histograms(self._thumbnails(), len(self.ids))
         if colours.any():
             (metrics,) = measure([colours], np.ones((1, 1)), self.task, progress)
             found.append(Result.of("colour histogram", metrics, self.task))
+        else:
+            progress(len(self.task.queries))
         return [*found, Result.of("random order", by_chance(self.task), self.task)]
 
     def sweep(self, progress: Callable[[int], None] = lambda count: None) -> list[Result]:
         """A grid of level weights, each level alone among them, with centring and without.
 
-        Best mAP first. Over at most SWEEP_QUERIES queries.
+        Best mAP first; a space without a centre has no results with centring.
         """
-        task = self.task.sample(SWEEP_QUERIES)
-        grid = weight_grid(len(self.space.levels))
-        raw = self._levels(index.load(self.conn, self.space, centring=False))
-        found = [
-            result
-            for matrices, centred in ((self.centred, True), (raw, False))
-            for result in self._measured(matrices, grid, task, centred, progress)
-        ]
+        task, grid = self.swept, weight_grid(len(self.space.levels))
+        found = self._measured(self.matrices, grid, task, self.is_centred, progress)
+        if self.is_centred:
+            raw = self._levels(index.load(self.conn, self.space, centring=False))
+            found += self._measured(raw, grid, task, False, progress)
         return sorted(found, key=lambda result: -result.over_queries["mAP"])
 
     def _measured(self, matrices, weightings, task, centred, progress) -> list[Result]:
@@ -321,6 +346,12 @@ class Evaluation:
 
 
 def weight_grid(levels: int) -> list[np.ndarray]:
-    """All level weights in steps of a quarter that sum to 1."""
-    quarters = itertools.combinations_with_replacement(range(levels), GRID_STEPS)
+    """All level weights in steps of a quarter that sum to 1.
+
+    Of more than MOST_LEVELS_IN_A_GRID, each level alone and each two by halves.
+    """
+    if levels > MOST_LEVELS_IN_A_GRID:
+        alone = np.eye(levels)
+        return [*alone, *((one + other) / 2 for one, other in combinations(alone, 2))]
+    quarters = combinations_with_replacement(range(levels), GRID_STEPS)
     return [np.bincount(chosen, minlength=levels) / GRID_STEPS for chosen in quarters]

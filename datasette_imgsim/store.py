@@ -759,6 +759,21 @@ def check_column(conn: sqlite3.Connection, table: str, column: str) -> None:
         raise ImgsimError(f"The table {table!r} has no column {column!r}: there is {listed(names)}")
 
 
+def column(conn: sqlite3.Connection, table: str, name: str) -> Iterator[tuple]:
+    """(key, value) of each row of a source table; without those that are null.
+
+    Text that is no UTF-8 comes with replacement characters.
+    """
+    key, _ = primary_key(conn, table)
+    wanted = quoted(name)
+    for id, kind, value in conn.execute(
+        f"select {quoted(key)}, typeof({wanted}), "
+        f"iif(typeof({wanted}) = 'text', cast({wanted} as blob), {wanted}) "
+        f"from {quoted(table)} where {wanted} is not null"
+    ):
+        yield id, value.decode(errors="replace") if kind == "text" else value
+
+
 def quoted(name: str) -> str:
     """A table or column name as an SQL identifier."""
     return '"{}"'.format(name.replace('"', '""'))

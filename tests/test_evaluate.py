@@ -3,6 +3,7 @@
 import io
 import json
 import sqlite3
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from made import change, expected_scores, make_space, random_vectors
 from PIL import Image
 from sklearn.metrics import average_precision_score, ndcg_score
 
-from datasette_imgsim import evaluate
+from datasette_imgsim import evaluate, store
 from datasette_imgsim.search import index
 
 KINDS = ["cat", "dog", "bird"]
@@ -122,8 +123,8 @@ def test_colour_histograms_know_colours_and_not_places():
     assert found[0] @ found[2] == pytest.approx(2 * (2 / 9) ** 0.5, abs=0.1)
 
 
-@pytest.mark.parametrize("levels,count", [(1, 1), (2, 5), (3, 15), (5, 70)])
-def test_the_grid_holds_all_weights_in_quarters(levels, count):
+@pytest.mark.parametrize("levels,count", [(1, 1), (2, 5), (3, 15), (5, 70), (18, 18 + 153)])
+def test_the_grid_holds_all_weights_in_quarters_of_few_levels(levels, count):
     grid = np.array(evaluate.weight_grid(levels))
     assert len({tuple(weights) for weights in grid}) == count
     assert (grid.sum(1) == 1).all()
@@ -157,6 +158,17 @@ def test_default_level_weights(labelled, over):
     assert found[f"over_{over}"]["mAP"] == pytest.approx(expected, abs=1e-4)
 
 
+def test_equal_vectors_have_equal_scores():
+    # Products of matrices need not be alike for equal rows.
+    vectors = np.random.default_rng(0).standard_normal((1, 333)).astype(np.float32)
+    vectors = np.repeat(vectors / np.linalg.norm(vectors), 301, axis=0)
+    task = evaluate.Task.of([number % 7 for number in range(301)])
+    (found,) = evaluate.measure([vectors], np.ones((1, 1)), task)
+    # All others of another label come first.
+    last = np.arange(1, 43) / np.arange(259, 301)
+    assert found[:, 0] == pytest.approx(np.full(301, last.mean()))
+
+
 def test_each_level(labelled):
     for level in ("pool4", "pool5"):
         expected = by_hand(labelled, average_precision_score, {level: 1})
@@ -169,6 +181,14 @@ def test_what_takes_part(labelled):
     # 30 has no label; 29 is alone with its own and so no query.
     assert (found["images"], found["without_label"]) == (29, 1)
     assert (found["classes"], found["queries"]) == (4, 28)
+    assert found["damaged"] == 0
+
+
+def test_images_whose_vector_is_damaged_are_counted(labelled):
+    change(labelled, "update imgsim_vectors set vector = x'00' where image_id = 3")
+    assert (report(labelled)["images"], report(labelled)["damaged"]) == (28, 1)
+    text = imgsim("eval", labelled, "--label", "kind")
+    assert "1 image left out: the vector is damaged" in text
 
 
 def test_a_space_of_one_level_has_one_row_for_it(tmp_path):
@@ -214,6 +234,33 @@ def test_vectors_that_are_not_in_memory_are_read(labelled, monkeypatch):
     assert report(labelled, "--sweep") == expected
 
 
+def test_a_sweep_without_a_centre_has_no_results_with_centring(labelled):
+    change(labelled, "update imgsim_spaces set centre = null")
+    assert {r["centred"] for r in report(labelled, "--sweep")["sweep"]} == {False}
+    assert result(labelled, "pool5")["centred"] is False
+    assert "with centring" not in imgsim("eval", labelled, "--label", "kind", "--sweep")
+
+
+def test_a_sweep_says_that_it_asks_a_sample(labelled, monkeypatch):
+    assert report(labelled, "--sweep")["sweep_queries"] == 28
+    monkeypatch.setattr(evaluate, "SWEEP_QUERIES", 20)
+    assert report(labelled, "--sweep")["sweep_queries"] == 20
+    text = imgsim("eval", labelled, "--label", "kind", "--sweep")
+    assert "Below: 20 of the queries, chosen at random" in text
+
+
+def test_the_progress_counts_all_rankings(labelled, monkeypatch):
+    monkeypatch.setattr(evaluate, "SWEEP_QUERIES", 20)
+    with closing(store.open_reader(labelled)) as conn:
+        space = store.choose_space(conn)
+        found = evaluate.Evaluation(conn, space, evaluate.labels_of(conn, space, "kind"))
+        done = []
+        found.results(done.append)
+        assert sum(done) == found.work(sweep=False)
+        found.sweep(done.append)
+        assert sum(done) == found.work(sweep=True)
+
+
 def test_a_sweep_of_many_images_takes_a_sample_of_queries():
     task = evaluate.Task.of([number % 7 for number in range(5000)])
     sample = task.sample(evaluate.SWEEP_QUERIES)
@@ -235,6 +282,8 @@ def test_for_people(photos):
     [
         (["--label", "colour"], "The table 'images' has no column 'colour': there is id, year"),
         (["--label-from-folder"], "The table 'images' has no column 'path': there is id, year"),
+        (["--label-from-folder"], "Name the column of the labels with --label"),
+        (["--label", ""], "The table 'images' has no column ''"),
         (["--label", "kind", "--space", "other"], "No space 'other': there is toy"),
         (["--label", "year"], "All images have the same label"),
         (["--label", "id"], "No label stands at two images"),
@@ -263,6 +312,29 @@ def test_odd_labels(labelled):
     with sqlite3.connect(labelled) as conn:
         conn.execute('alter table images add column "sub-ject"')
         conn.execute("update images set \"sub-ject\" = iif(id % 2, 7, x'ff00')")
+        # Text in another encoding than UTF-8.
+        conn.execute("update images set \"sub-ject\" = cast(x'636166e9' as text) where id > 20")
     conn.close()
     found = json.loads(imgsim("eval", labelled, "--label", "sub-ject", "--json"))
-    assert (found["images"], found["classes"]) == (30, 2)
+    assert (found["images"], found["classes"]) == (30, 3)
+
+
+def test_folders_of_a_table_with_odd_paths_and_text_keys(tmp_path):
+    path = make_space(
+        tmp_path / "toy.db",
+        random_vectors(8, 4),
+        list("abcdefgh"),
+        levels={"pool5": 4},
+        key="text primary key",
+    )
+    with sqlite3.connect(path) as conn:
+        conn.execute("alter table images add column path")
+        conn.execute("update images set path = iif(id < 'e', 'x/', 'y/') || id || '.jpg'")
+        conn.execute("update images set path = x'ff' where id = 'a'")
+        conn.execute("update images set path = 7 where id = 'b'")
+        conn.execute("update images set path = cast(x'782fe9' as text) where id = 'c'")
+    conn.close()
+    found = json.loads(imgsim("eval", path, "--label-from-folder", "--json"))
+    assert (found["images"], found["classes"], found["without_label"]) == (6, 2, 2)
+    named = {row["id"]: row["path"] for row in json.loads(imgsim("similar", path, "e", "--json"))}
+    assert (named["a"], named["b"], named["c"], named["d"]) == (None, None, "x/\ufffd", "x/d.jpg")

@@ -225,9 +225,10 @@ def test_too_small_a_picture_is_a_sentence(tmp_path):
         Network(registry.get("vgg-mini"), ["pool5"], "gem", "torchvision", 16)
 
 
-def test_a_device_that_is_not_there_is_a_sentence():
-    with pytest.raises(ImgsimError, match="no device 'tpu'"):
-        Network(registry.get("vgg-mini"), ["pool1"], "gem", "torchvision", 32, device="tpu")
+@pytest.mark.parametrize("device", ["tpu", "cuda:99", "cpu:1", "cuda:x"])
+def test_a_device_that_is_not_there_is_a_sentence(device):
+    with pytest.raises(ImgsimError, match=f"no device '{device}'"):
+        Network(registry.get("vgg-mini"), ["pool1"], "gem", "torchvision", 32, device=device)
 
 
 def test_a_failed_download_says_how_to_go_on(tmp_path, monkeypatch):
@@ -239,6 +240,18 @@ def test_a_failed_download_says_how_to_go_on(tmp_path, monkeypatch):
     )
     assert "--weights FILE" in output and "vgg-mini" in output
     assert not (tmp_path / "a.db").exists()
+
+
+def test_a_damaged_download_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    path = tmp_path / "hub" / "checkpoints" / "vgg16-397923af.pth"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"half of it")
+    draw(tmp_path / "images" / "a.jpg")
+    output = imgsim(
+        "embed", tmp_path / "a.db", tmp_path / "images", "--model", "vgg16", exit_code=1
+    )
+    assert f"{path} is damaged" in output and "remove it" in output
 
 
 def test_bundled_network_describes_itself():

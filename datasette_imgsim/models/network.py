@@ -161,10 +161,16 @@ def choose_device(device: str) -> str:
     """'auto' is cuda, then mps, else cpu. Raises ImgsimError for one that is not there."""
     import torch
 
-    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    present = {
+        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        "mps": int(torch.backends.mps.is_available()),
+        "cpu": 1,
+    }
     if device == "auto":
-        return next((name for name, there in present.items() if there), "cpu")
-    if not present.get(device.split(":")[0], device == "cpu"):
+        return next(name for name, count in present.items() if count)
+    name, _, number = device.partition(":")
+    number = number or "0"
+    if not (number.isdecimal() and int(number) < present.get(name, 0)):
         raise ImgsimError(f"There is no device {device!r} on this machine: use --device cpu")
     return device
 

@@ -65,6 +65,10 @@ class VGG(Model):
         try:
             return enum.get_state_dict(progress=True, check_hash=True)
         except Exception as ex:
+            if cached := self._cached():
+                raise ModelUnavailable(
+                    f"{cached[0]} is damaged ({ex}): remove it, and it is downloaded again"
+                ) from ex
             raise ModelUnavailable(
                 f"The weights of {self.description.name} could not be downloaded ({ex}): give "
                 "them with --weights FILE, or use the bundled network with --model vgg-mini"
@@ -75,20 +79,21 @@ class VGG(Model):
 
         if importlib.util.find_spec("torchvision") is None:
             return "This needs torchvision: pip install 'datasette-imgsim[embed]'"
-        if not self._downloaded():
+        if not self._cached():
             return (
                 f"The weights of {self.description.name} are not on this machine: the first "
                 f"'embed' with it downloads them ({self.description.download})"
             )
         return None
 
-    def _downloaded(self) -> bool:
+    def _cached(self) -> list[Path]:
+        """The files that torchvision has downloaded."""
         import os
 
         home = os.environ.get("TORCH_HOME") or os.path.join(
             os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache")), "torch"
         )
-        return any(Path(home, "hub", "checkpoints").glob(f"{self.description.name}-*.pth"))
+        return [*Path(home, "hub", "checkpoints").glob(f"{self.description.name}-*.pth")]
 
 
 def build(layers: tuple, batch_norm: bool, levels: list[str]) -> torch.nn.Module:
