@@ -39,7 +39,7 @@ from datasette_imgsim.search import calibration, index, ranking
 K = 20
 # Those of the default model.
 LEVELS = {"pool2": 64, "pool4": 256, "conv5_2": 512}
-LEVEL_WEIGHTS = {"pool2": 0, "pool4": 1, "conv5_2": 3}
+LEVEL_WEIGHTS = {"pool2": 0.3, "pool4": 1, "conv5_2": 3}
 DIMENSIONS = sum(LEVELS.values())
 GROUPS = 300
 ROUNDS = 10

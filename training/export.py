@@ -96,7 +96,7 @@ def read(path: Path) -> dict[str, torch.Tensor]:
 @click.argument("output", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--version", required=True, help="Of these weights, as users will see it")
 @click.option(
-    "--levels", default="pool2=0,pool4=1,conv5_2=3", show_default=True, help="With their weights"
+    "--levels", default="pool2=0.3,pool4=1,conv5_2=3", show_default=True, help="With their weights"
 )
 @click.option("--pooling", type=click.Choice(list(POOLINGS)), default="gem", show_default=True)
 @click.option(
