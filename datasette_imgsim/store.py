@@ -616,22 +616,20 @@ def remove_images(conn: Writer, ids: list[int]) -> None:
 def forget_orphans(conn: Writer, table: str) -> None:
     """Removes what was made of images whose row has been deleted by hand."""
     key, _ = primary_key(conn, table)
-    there = f"select 1 from {quoted(table)} where {quoted(key)} = image_id"
+    # Qualified throughout: somebody's table may have columns of our names.
+    gone = f"not exists (select 1 from {quoted(table)} s where s.{quoted(key)} = ours.image_id)"
+    of_space = "ours.space_id in (select id from imgsim_spaces where source_table = :table)"
     orphans = conn.execute(
         f"""
-        select image_id from imgsim_vectors
-        where space_id in (select id from imgsim_spaces where source_table = :table)
-        and not exists ({there})
+        select ours.image_id from imgsim_vectors ours where {of_space} and {gone}
         union
-        select image_id from imgsim_atlas
-        where space_id in (select id from imgsim_spaces where source_table = :table)
-        and not exists ({there})
+        select ours.image_id from imgsim_atlas ours where {of_space} and {gone}
         union
-        select image_id from imgsim_thumbnails
-        where source_table = :table and not exists ({there})
+        select ours.image_id from imgsim_thumbnails ours
+        where ours.source_table = :table and {gone}
         union
-        select image_id from imgsim_contents
-        where source_table = :table and not exists ({there})
+        select ours.image_id from imgsim_contents ours
+        where ours.source_table = :table and {gone}
         """,
         {"table": table},
     ).fetchall()

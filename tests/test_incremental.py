@@ -319,6 +319,17 @@ def test_own_columns_of_the_user_stay(folder):
     ]
 
 
+@pytest.mark.parametrize("name", ["image_id", "source_table"])
+def test_own_columns_may_have_the_names_of_ours(folder, name):
+    change(folder, f"alter table images add column {name}")
+    change(folder, "insert into imgsim_atlas select 1, id, 1, 1, 'fitted' from images")
+    change(folder, "delete from images where id = 2")
+    (folder / "images/b.jpg").unlink()
+    assert "0 embedded, 2 unchanged" in embed_toy(folder)
+    for table in ("imgsim_vectors", "imgsim_thumbnails", "imgsim_atlas"):
+        assert rows(folder / "photos.db", f"select image_id from {table} order by 1") == [1, 3]
+
+
 def test_a_large_database_is_compared_quickly(folder):
     numbers = "with recursive n (i) as (select 4 union select i + 1 from n where i < 20000)"
     change(folder, f"insert into images (id, path) {numbers} select i, i || '.jpg' from n")

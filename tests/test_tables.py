@@ -107,6 +107,20 @@ def test_a_deleted_row_and_an_emptied_one_are_forgotten(shop):
         assert sorted(rows(shop, f"select image_id from {table}")) == [0, 2, 3, 5]
 
 
+@pytest.mark.parametrize("key,other", [("image_id", "source_table"), ("sku", "image_id")])
+def test_columns_may_have_the_names_of_ours(shop, key, other):
+    change(shop, f'alter table items rename column sku to "{key}"')
+    change(shop, f'alter table items rename column title to "{other}"')
+    change(shop, f'delete from items where "{key}" = 1')
+    change(shop, f'update items set "the picture" = null where "{key}" = 4')
+    assert "0 embedded, 4 unchanged" in embed(shop)
+    for table in ("imgsim_vectors", "imgsim_thumbnails", "imgsim_contents"):
+        assert sorted(rows(shop, f"select image_id from {table}")) == [0, 2, 3, 5]
+    assert len(json.loads(imgsim("similar", shop, 0, "--json"))) == 3
+    imgsim("map", shop)
+    assert len(rows(shop, "select 1 from imgsim_atlas")) == 4
+
+
 def test_a_new_row_is_added(shop, tmp_path, how):
     data = jpeg(tmp_path / "files", 9, "orange")
     change(shop, "insert into items values (9, 'new', ?)", data if how == "blob" else "files/9.jpg")

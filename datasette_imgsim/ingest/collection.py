@@ -139,9 +139,9 @@ class Column:
         """The ids of images whose picture was taken out of their row."""
         rows = conn.execute(
             f"""
-            select image_id from imgsim_contents join {self.quoted_table} t
-            on t.{self.key} = image_id
-            where source_table = ? and t.{self.column} is null
+            select c.image_id from imgsim_contents c join {self.quoted_table} t
+            on t.{self.key} = c.image_id
+            where c.source_table = ? and t.{self.column} is null
             """,
             [self.table],
         )
