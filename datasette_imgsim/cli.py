@@ -158,6 +158,8 @@ def embed(
             "imgsim_failures.",
             err=True,
         )
+    if summary.without_key:
+        click.echo(f"{_images(summary.without_key)} passed over: the row's key is null.", err=True)
     sys.exit(130 if summary.interrupted else 1 if summary.nothing_worked else 0)
 
 

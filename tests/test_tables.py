@@ -19,6 +19,7 @@ def jpeg(folder, number, colour=None):
 
 def make_table(folder, how, kind="integer", name="items"):
     """Six pictures as BLOBs or as paths, in a table that has more columns."""
+    folder.mkdir(exist_ok=True)
     database = folder / "shop.db"
     with closing(sqlite3.connect(database)) as conn, conn:
         conn.execute(f'create table "{name}" (sku {kind} primary key, title text, "the picture")')
@@ -137,26 +138,47 @@ def test_two_rows_with_one_picture_have_one_vector_each(shop, tmp_path, how):
     assert first == copy
 
 
-def test_what_is_no_picture_becomes_a_failure(shop):
+def test_what_is_no_picture_becomes_a_failure(shop, tmp_path):
     for id, value in (
         (20, b"no picture"),
         (21, "files/nowhere.jpg"),
         (22, 5),
         (23, "https://example.com/a.jpg"),
         (24, b""),
+        (25, "files/\0.jpg"),
+        (26, "files"),
+        (27, str(tmp_path / ("x" * 300))),
     ):
         change(shop, "insert into items values (?, 'bad', ?)", id, value)
+    change(shop, "insert into items values (28, 'bad', cast(x'ffd8ffe0' as text))")
     printed = embed(shop, exit_code=1)
-    assert "0 embedded, 6 unchanged" in printed and "5 failed" in printed
+    assert "0 embedded, 6 unchanged" in printed and "9 failed" in printed
     found = dict(rows(shop, "select source, error from imgsim_failures"))
-    assert found.keys() == {"20", "21", "22", "23", "24"}
+    assert found.keys() == {str(id) for id in range(20, 29)}
     assert "not a picture" in found["20"] and "gone" in found["21"]
     assert "neither a picture nor a path" in found["22"] and "is an address" in found["23"]
-    assert "empty" in found["24"]
-    assert "5 failed before" in embed(shop)
+    assert "empty" in found["24"] and "NUL" in found["25"] and "a folder" in found["26"]
+    assert "cannot be read" in found["27"] and "store a picture as a BLOB" in found["28"]
+    assert "9 failed before" in embed(shop)
     change(shop, "delete from items where sku > 6")
     embed(shop)
     assert rows(shop, "select source from imgsim_failures") == []
+
+
+def test_rows_that_cannot_be_named_stop_nothing(tmp_path, toy, how):
+    database = make_table(tmp_path, how, "text")
+    for key in ("null", "null", "cast(x'e9' as text)"):
+        change(
+            database,
+            f'insert into items select {key}, title, "the picture" from items where rowid = 1',
+        )
+    printed = embed(database, *TOY)
+    assert "6 embedded" in printed and "1 failed" in printed
+    assert "2 images passed over: the row's key is null." in printed
+    assert rows(database, "select source, error from imgsim_failures") == [
+        (r"\xe9", "the row's key is not valid UTF-8: give it another")
+    ]
+    assert "passed over" not in embed(make_table(tmp_path / "other", how), *TOY)
 
 
 def test_retry_failed_tries_again(shop):

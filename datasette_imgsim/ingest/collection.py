@@ -78,7 +78,8 @@ class Files:
 class Column:
     """A column that holds pictures as BLOBs, or paths of files relative to the database.
 
-    Rows where it is null are passed over. Its table is never written to.
+    Rows where it is null are passed over, as are those whose key is null: nothing can be stored
+    of them. Its table is never written to.
     """
 
     def __init__(self, conn: sqlite3.Connection, table: str, column: str, base: Path):
@@ -90,23 +91,39 @@ class Column:
         self.quoted_table = store.quoted(self.table)
 
     def find(self, conn) -> list[Source]:
+        # Text is read as bytes: SQLite does not check that it is UTF-8, and Python would stop.
         rows = conn.execute(
             f"""
-            select {self.key}, typeof({self.column}), case typeof({self.column})
-                when 'blob' then length({self.column}) else {self.column} end
-            from {self.quoted_table} where {self.column} is not null
+            select typeof({self.key}),
+            case typeof({self.key}) when 'text' then cast({self.key} as blob) else {self.key} end,
+            typeof({self.column}), case typeof({self.column})
+                when 'blob' then length({self.column})
+                when 'text' then cast({self.column} as blob) else {self.column} end
+            from {self.quoted_table} where {self.column} is not null and {self.key} is not null
             """
         )
         return [self._source(*row) for row in rows]
 
-    def _source(self, id, kind: str, value) -> Source:
+    def _source(self, key_kind: str, key, kind: str, value) -> Source:
+        if key_kind == "text":
+            try:
+                key = key.decode()
+            except UnicodeDecodeError:
+                escaped = key.decode(errors="backslashreplace")
+                return _failed(escaped, "the row's key is not valid UTF-8: give it another")
         if kind == "blob":
-            return Source("", id, value, None)
+            return Source("", key, value, None)
         if kind != "text":
-            return Source("", id, None, None, f"the number {value}: neither a picture nor a path")
-        if "://" in value:
-            return Source("", id, None, None, f"{value} is an address: store the picture or a path")
-        return sources.of_file(os.path.abspath(sources.path_of(value, self.base)), id)
+            return _failed(key, f"the number {value}: neither a picture nor a path")
+        try:
+            path = value.decode()
+        except UnicodeDecodeError:
+            return _failed(
+                key, "text that is not valid UTF-8: store a picture as a BLOB, or a path"
+            )
+        if "://" in path:
+            return _failed(key, f"{path} is an address: store the picture or a path")
+        return sources.of_file(os.path.abspath(sources.path_of(path, self.base)), key)
 
     def known(self, conn, space) -> list[Known]:
         return store.known_rows(conn, space, self.table)
@@ -135,6 +152,14 @@ class Column:
     def facts(self, conn, id) -> dict:
         return {}
 
+    def without_key(self, conn: sqlite3.Connection) -> int:
+        """How many rows have a picture but no key."""
+        (count,) = conn.execute(
+            f"select count(*) from {self.quoted_table} "
+            f"where {self.column} is not null and {self.key} is null"
+        ).fetchone()
+        return count
+
     def emptied(self, conn: sqlite3.Connection) -> Iterable:
         """The ids of images whose picture was taken out of their row."""
         rows = conn.execute(
@@ -146,6 +171,10 @@ class Column:
             [self.table],
         )
         return [id for (id,) in rows]
+
+
+def _failed(name, error: str) -> Source:
+    return Source("", name, None, None, error)
 
 
 def _table(conn: sqlite3.Connection, table: str) -> str:

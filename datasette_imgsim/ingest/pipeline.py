@@ -71,6 +71,8 @@ class Summary:
     failed: int = 0
     failed_before: int = 0
     pruned: int = 0
+    without_key: int = 0
+    """Rows of a table that were passed over."""
     interrupted: bool = False
     space: str | None = None
     """The name of the space that was worked on; None where there was nothing to embed."""
@@ -484,6 +486,7 @@ def embed_table(
             conn, rows, rows.find(conn), base, choices, interface, device, precision, retry_failed
         )
         summary, run = job.run(wanted, network, space_name)
+        summary.without_key = rows.without_key(conn)
         store.forget_in_pieces(conn, rows.table, rows.emptied(conn))
         _tidy(conn, run)
     return summary

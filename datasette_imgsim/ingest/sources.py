@@ -96,8 +96,15 @@ def of_file(file: str, name: int | str) -> Source:
         found = os.stat(file)
     except OSError as ex:
         return Source(file, name, None, None, os_reason(ex))
+    except ValueError:
+        return Source(file, name, None, None, "no path: it contains a NUL character")
     if stat.S_ISDIR(found.st_mode):
-        return Source(file, name, None, None, "no permission to list this folder")
+        reason = (
+            "a folder and no picture file"
+            if can_be_listed(file)
+            else "no permission to list this folder"
+        )
+        return Source(file, name, None, None, reason)
     # Opening a pipe would wait for ever.
     error = None if stat.S_ISREG(found.st_mode) else "a pipe, socket or device and no picture file"
     return Source(file, name, found.st_size, found.st_mtime_ns, error)
