@@ -169,7 +169,8 @@ def writing(path: Path, drawn: Iterator[np.ndarray]) -> Iterator[None]:
             while not done.wait(SECONDS_BETWEEN_WRITES):
                 some = next(drawn)[:WRITTEN_AT_ONCE]
                 added.extend(add(conn, space, first + len(added), some))
-            store.remove_images(conn, added)
+            new = [image for image in store.known_images(conn, space) if image.id >= first]
+            store.remove_images(conn, new, lambda image: True)
 
     thread = threading.Thread(target=write)
     thread.start()

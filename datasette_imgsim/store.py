@@ -604,13 +604,25 @@ def clear_failures(conn: sqlite3.Connection, table: str, sources: Iterable[str])
     )
 
 
-def remove_images(conn: Writer, ids: list[int]) -> None:
-    """Deletes rows of images with all that was made of them."""
+def remove_images(conn: Writer, images: list[Known], is_gone: Callable[[Known], bool]) -> int:
+    """Deletes rows of images with all that was made of them; how many.
+
+    Those stay whose file is back by now, or whose row another program gave to another file.
+    """
+    count = 0
     size = min(space.rows_a_transaction for space in spaces(conn, schema.SOURCE_TABLE))
-    for some in pieces(ids, size):
+    for some in pieces(images, size):
+        still_gone = [image for image in some if is_gone(image)]
         with conn.transaction():
-            forget(conn, schema.SOURCE_TABLE, some)
-            conn.executemany("delete from images where id = ?", [(id,) for id in some])
+            deleted = [image.id for image in still_gone if _delete_image(conn, image)]
+            forget(conn, schema.SOURCE_TABLE, deleted)
+        count += len(deleted)
+    return count
+
+
+def _delete_image(conn: sqlite3.Connection, image: Known) -> bool:
+    deleted = conn.execute("delete from images where id = ? and path = ?", [image.id, image.path])
+    return deleted.rowcount == 1
 
 
 def forget_orphans(conn: Writer, table: str) -> None:

@@ -12,6 +12,9 @@ import pytest
 from conftest import TOY, draw, draw_groups, embed_toy, imgsim, rows
 from PIL import ExifTags, Image
 
+from datasette_imgsim import store
+from datasette_imgsim.ingest import pipeline
+
 
 @pytest.fixture
 def folder(tmp_path, toy):
@@ -245,6 +248,19 @@ def test_prune_removes_all_that_was_made_of_a_file(folder):
     images, vectors, thumbnails, _, _ = everything(folder)
     assert [len(images), len(vectors), len(thumbnails)] == [2, 2, 2]
     assert generation(folder) > number
+
+
+def test_prune_keeps_what_is_back_or_renamed_when_it_comes_to_delete(folder):
+    database, images = folder / "photos.db", folder / "images"
+    for name in ("a.jpg", "b.jpg", "sub/c.jpg"):
+        (images / name).unlink()
+    with closing(store.open_writer(database)) as conn:
+        gone = store.known_images(conn, None)
+        draw(images / "a.jpg")
+        change(folder, "update images set path = 'images/new.jpg' where id = 2")
+        assert pipeline.prune(conn, gone, [], [images], folder) == 1
+    assert paths(folder) == {"images/a.jpg": 1, "images/new.jpg": 2}
+    assert rows(database, "select image_id from imgsim_thumbnails order by 1") == [1, 2]
 
 
 def test_prune_forgets_failures_of_files_that_are_gone(folder):

@@ -397,23 +397,29 @@ def _silent_pillow() -> Iterator[None]:
 def prune(
     conn: Writer, gone: Iterable[Known], found: list[Source], folders: list[Path], base: Path
 ) -> int:
-    """Removes images whose file is gone, where it was below one of `folders` that exist."""
+    """Removes images whose file is gone, where it was below one of `folders` that exist.
+
+    `gone` are those that had no file when the run began; how many were removed.
+    """
     names = {source.name for source in found}
     tops = [os.path.join(os.path.abspath(folder), "") for folder in folders if folder.is_dir()]
 
     def is_below(name: str) -> bool:
         return sources.path_of(name, base).startswith(tuple(tops))
 
-    below = [image.id for image in gone if is_below(image.path)]
+    def is_still_gone(image: Known) -> bool:
+        return sources.is_gone(sources.path_of(image.path, base))
+
+    below = [image for image in gone if is_below(image.path)]
     failed = [
         name
         for name in store.failures(conn, SOURCE_TABLE).keys() - names
         if is_below(name) and sources.is_gone(sources.path_of(name, base))
     ]
-    store.remove_images(conn, below)
+    count = store.remove_images(conn, below, is_still_gone)
     with conn.transaction():
         store.clear_failures(conn, SOURCE_TABLE, failed)
-    return len(below)
+    return count
 
 
 def embed_folder(
