@@ -100,12 +100,32 @@ def test_a_changed_row_is_embedded_again(shop, tmp_path, how):
     assert len(rows(shop, "select 1 from imgsim_thumbnails")) == 6
 
 
-def test_a_deleted_row_and_an_emptied_one_are_forgotten(shop):
+@pytest.mark.parametrize("nothing", [None, "", b""])
+def test_a_deleted_row_and_an_emptied_one_are_forgotten(shop, nothing):
     change(shop, "delete from items where sku = 1")
-    change(shop, 'update items set "the picture" = null where sku = 4')
+    change(shop, 'update items set "the picture" = ? where sku = 4', nothing)
     assert "0 embedded, 4 unchanged" in embed(shop)
     for table in ("imgsim_vectors", "imgsim_thumbnails", "imgsim_contents"):
         assert sorted(rows(shop, f"select image_id from {table}")) == [0, 2, 3, 5]
+    assert rows(shop, "select source from imgsim_failures") == []
+
+
+def test_of_a_row_with_other_bytes_the_old_picture_is_forgotten(tmp_path, toy):
+    database = make_table(tmp_path, "blob")
+    embed(database, *TOY)
+    change(database, """update items set "the picture" = 'files/away.jpg' where sku = 1""")
+    change(database, 'update items set "the picture" = ? where sku = 4', b"no picture")
+    assert "2 failed" in embed(database, exit_code=1)
+    for table in ("imgsim_vectors", "imgsim_thumbnails", "imgsim_contents"):
+        # A file may come back.
+        assert sorted(rows(database, f"select image_id from {table}")) == [0, 1, 2, 3, 5]
+
+
+def test_a_picture_that_only_later_options_refuse_is_kept(tmp_path, toy):
+    database = make_table(tmp_path, "blob")
+    embed(database, *TOY)
+    embed(database, "--model", "toy", "--space", "other", "--max-pixels", 10, exit_code=1)
+    assert len(rows(database, "select 1 from imgsim_vectors")) == 6
 
 
 @pytest.mark.parametrize("key,other", [("image_id", "source_table"), ("sku", "image_id")])
@@ -144,7 +164,7 @@ def test_what_is_no_picture_becomes_a_failure(shop, tmp_path):
         (21, "files/nowhere.jpg"),
         (22, 5),
         (23, "https://example.com/a.jpg"),
-        (24, b""),
+        (24, b"\0"),
         (25, "files/\0.jpg"),
         (26, "files"),
         (27, str(tmp_path / ("x" * 300))),
@@ -157,7 +177,7 @@ def test_what_is_no_picture_becomes_a_failure(shop, tmp_path):
     assert found.keys() == {str(id) for id in range(20, 29)}
     assert "not a picture" in found["20"] and "gone" in found["21"]
     assert "neither a picture nor a path" in found["22"] and "is an address" in found["23"]
-    assert "empty" in found["24"] and "NUL" in found["25"] and "a folder" in found["26"]
+    assert "not a picture" in found["24"] and "NUL" in found["25"] and "a folder" in found["26"]
     assert "cannot be read" in found["27"] and "store a picture as a BLOB" in found["28"]
     assert "9 failed before" in embed(shop)
     change(shop, "delete from items where sku > 6")

@@ -78,8 +78,8 @@ class Files:
 class Column:
     """A column that holds pictures as BLOBs, or paths of files relative to the database.
 
-    Rows where it is null are passed over, as are those whose key is null: nothing can be stored
-    of them. Its table is never written to.
+    Rows where it is null or empty are passed over, as are those whose key is null: nothing can be
+    stored of them. Its table is never written to.
     """
 
     def __init__(self, conn: sqlite3.Connection, table: str, column: str, base: Path):
@@ -87,8 +87,14 @@ class Column:
         self.table, self.base = _table(conn, table), base
         store.check_column(conn, table, column)
         key, _ = store.primary_key(conn, self.table)
-        self.key, self.column = store.quoted(key), store.quoted(column)
-        self.quoted_table = store.quoted(self.table)
+        self.rows = f"{store.quoted(self.table)} t"
+        self.key, self.column = f"t.{store.quoted(key)}", f"t.{store.quoted(column)}"
+        # Of a BLOB, SQLite knows the length without reading it.
+        self.filled = (
+            f"case typeof({self.column}) when 'blob' then length({self.column}) > 0 "
+            f"when 'text' then cast({self.column} as blob) <> x'' "
+            f"else {self.column} is not null end"
+        )
 
     def find(self, conn) -> list[Source]:
         # Text is read as bytes: SQLite does not check that it is UTF-8, and Python would stop.
@@ -99,7 +105,7 @@ class Column:
             typeof({self.column}), case typeof({self.column})
                 when 'blob' then length({self.column})
                 when 'text' then cast({self.column} as blob) else {self.column} end
-            from {self.quoted_table} where {self.column} is not null and {self.key} is not null
+            from {self.rows} where {self.filled} and {self.key} is not null
             """
         )
         return [self._source(*row) for row in rows]
@@ -138,7 +144,7 @@ class Column:
         if source.file or source.error:
             return source
         row = conn.execute(
-            f"select cast({self.column} as blob) from {self.quoted_table} where {self.key} = ?",
+            f"select cast({self.column} as blob) from {self.rows} where {self.key} = ?",
             [source.name],
         ).fetchone()
         if row is None or row[0] is None:
@@ -155,8 +161,7 @@ class Column:
     def without_key(self, conn: sqlite3.Connection) -> int:
         """How many rows have a picture but no key."""
         (count,) = conn.execute(
-            f"select count(*) from {self.quoted_table} "
-            f"where {self.column} is not null and {self.key} is null"
+            f"select count(*) from {self.rows} where {self.filled} and {self.key} is null"
         ).fetchone()
         return count
 
@@ -164,9 +169,9 @@ class Column:
         """The ids of images whose picture was taken out of their row."""
         rows = conn.execute(
             f"""
-            select c.image_id from imgsim_contents c join {self.quoted_table} t
-            on t.{self.key} = c.image_id
-            where c.source_table = ? and t.{self.column} is null
+            select c.image_id from imgsim_contents c join {self.rows}
+            on {self.key} = c.image_id
+            where c.source_table = ? and not {self.filled}
             """,
             [self.table],
         )

@@ -99,7 +99,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class Read:
-    """A file that was read: its hash, and the picture where it had to be decoded."""
+    """A file that was read: its hash, and the picture where it had to be decoded.
+
+    One that failed has a hash if it could be read that far.
+    """
 
     source: Source
     sha256: str | None = None
@@ -226,6 +229,7 @@ class Run:
     def _read(self, source: Source) -> Read:
         if source.error:
             return Read(source, error=source.error)
+        sha256 = None
         try:
             with source.open() as file:
                 sha256 = _digest(file)
@@ -241,13 +245,21 @@ class Run:
                 )
                 return Read(source, sha256, picture)
         except ImgsimError as ex:
-            return Read(source, error=str(ex))
+            return Read(source, sha256, error=str(ex))
         except OSError as ex:
-            return Read(source, error=sources.os_reason(ex))
+            return Read(source, sha256, error=sources.os_reason(ex))
 
     def _only_touched(self, source: Source, sha256: str) -> bool:
         row = self.plan.rows.get(source.name)
         return row is not None and row.embedded and row.sha256 == sha256
+
+    def _is_replaced(self, failed: Read) -> bool:
+        """Whether a row certainly holds another picture than the one that was embedded.
+
+        Of a file one cannot say: it may be on its way, or come back.
+        """
+        row, source = self.plan.rows.get(failed.source.name), failed.source
+        return row is not None and source.data is not None and row.sha256 != failed.sha256
 
     def _store(self, batch: list[Read]) -> None:
         """Embeds a batch, outside the transaction, and writes it in one."""
@@ -268,6 +280,8 @@ class Run:
                 table,
                 [(str(r.source.name), r.error, r.source.bytes, r.source.mtime_ns) for r in failed],
             )
+            replaced = [read.source.name for read in failed if self._is_replaced(read)]
+            store.forget(self.conn, table, replaced)
             store.clear_failures(self.conn, table, [str(read.source.name) for read in good])
             self._store_vectors([fresh[sha256] for sha256 in vectors], vectors)
             for read in good:
@@ -350,7 +364,7 @@ class Run:
 def _not_finite(read: Read) -> Read:
     # Without size and mtime the failure does not hold for the next run, or for another network.
     source = replace(read.source, bytes=None, mtime_ns=None)
-    return Read(source, error="the network gives no finite numbers for it")
+    return Read(source, read.sha256, error="the network gives no finite numbers for it")
 
 
 def _digest(file: BinaryIO) -> str:
