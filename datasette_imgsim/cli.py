@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import shlex
 import sys
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -441,8 +442,9 @@ def _map_report(summary, database: Path, space_name: str | None) -> str:
     text += f"{summary.interpolated:,} of {summary.total:,} interpolated"
     if not summary.interpolated:
         return f"{text}."
-    option = f" --space {space_name}" if space_name else ""
-    return f"{text}; 'datasette imgsim map {database}{option} --refit' lays all of them out anew."
+    option = ["--space", space_name] if space_name else []
+    command = shlex.join(["datasette", "imgsim", "map", str(database), *option, "--refit"])
+    return f"{text}; '{command}' lays all of them out anew."
 
 
 @imgsim.command()

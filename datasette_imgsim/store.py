@@ -742,9 +742,11 @@ def place(conn: sqlite3.Connection, space: Space, id) -> tuple[float, float, boo
 def primary_key(conn: sqlite3.Connection, table: str) -> tuple[str, str]:
     """(column, affinity) of a source table's key; affinity is 'integer', 'text' or 'blob'.
 
-    Raises ImgsimError for a compound key.
+    Raises ImgsimError for a compound key, and where the table is gone.
     """
     columns = conn.execute("select name, type, pk from pragma_table_info(?)", [table]).fetchall()
+    if not columns:
+        raise _gone(conn, table)
     keys = [(name, declared) for name, declared, pk in columns if pk]
     if len(keys) > 1:
         raise ImgsimError(
@@ -765,8 +767,19 @@ def primary_key(conn: sqlite3.Connection, table: str) -> tuple[str, str]:
 def check_column(conn: sqlite3.Connection, table: str, column: str) -> None:
     """Raises ImgsimError unless the table has the column; generated ones count."""
     names = [name for (name,) in conn.execute("select name from pragma_table_xinfo(?)", [table])]
+    if not names:
+        raise _gone(conn, table)
     if column not in names:
         raise ImgsimError(f"The table {table!r} has no column {column!r}: there is {listed(names)}")
+
+
+def _gone(conn: sqlite3.Connection, table: str) -> ImgsimError:
+    names = conn.execute("select name from imgsim_spaces where source_table = ?", [table])
+    return ImgsimError(
+        f"The table {table!r} is gone, whose images are in the space "
+        f"{' and '.join(repr(name) for (name,) in names)}: bring it back, or remove the space "
+        "with 'datasette imgsim drop DB SPACE'"
+    )
 
 
 def column(conn: sqlite3.Connection, table: str, name: str) -> Iterator[tuple]:

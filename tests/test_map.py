@@ -110,6 +110,14 @@ def test_new_images_are_placed_and_nothing_else_moves(mapped):
     assert "10 of 160 interpolated" in imgsim("map", mapped)
 
 
+def test_the_command_that_lays_out_anew_can_be_copied(tmp_path):
+    path = make_space(tmp_path / "my photos.db", grouped(), name="toy pool1 avg")
+    imgsim("map", path)
+    add_images(path, grouped(seed=1)[:10], range(1000, 1010), "toy pool1 avg")
+    said = imgsim("map", path, "--space", "toy pool1 avg")
+    assert f"datasette imgsim map '{path}' --space 'toy pool1 avg' --refit" in said
+
+
 def test_later_images_are_placed_by_fitted_ones_alone(mapped):
     add(mapped, 10)
     imgsim("map", mapped)

@@ -255,6 +255,20 @@ async def test_pages_of_the_table(tmp_path, how):
 
 
 @pytest.mark.parametrize(
+    "command",
+    [["similar", 0], ["map"], ["eval", "--label", "title"], ["eval", "--label-from-folder"]],
+)
+def test_a_table_that_was_dropped_is_named_with_its_space(shop, command):
+    change(shop, "drop table items")
+    said = imgsim(command[0], shop, *command[1:], exit_code=1)
+    assert "The table 'items' is gone, whose images are in the space 'toy pool1 flatten'" in said
+    assert "'datasette imgsim drop DB SPACE'" in said
+    assert "toy pool1 flatten" in imgsim("spaces", shop)
+    imgsim("drop", shop, "toy pool1 flatten")
+    assert rows(shop, "select 1 from imgsim_vectors") == []
+
+
+@pytest.mark.parametrize(
     "options,code,sentence",
     [
         (["--table", "nope", "--column", "x"], 1, "There is no table 'nope' in this database"),
