@@ -83,9 +83,18 @@ SPACE_COLUMNS = (
 
 
 def _space(row: tuple) -> Space:
+    """Raises ImgsimError for a row that is damaged."""
     values = dict(zip(SPACE_COLUMNS.split(", "), row))
     for name in ("levels", "preprocess", "level_weights", "versions"):
-        values[name] = json.loads(values[name])
+        try:
+            values[name] = json.loads(values[name])
+        except (ValueError, TypeError, RecursionError):
+            values[name] = None
+        if not isinstance(values[name], dict):
+            raise ImgsimError(
+                f"The space {values['name']!r} is damaged (what imgsim_spaces has as {name} is no "
+                "JSON object): restore the database from a copy"
+            )
     values["is_default"] = bool(values["is_default"])
     return Space(**values)
 
@@ -275,7 +284,10 @@ def _quote(path: str | Path) -> str:
 
 
 def spaces(conn: sqlite3.Connection, table: str | None = None) -> list[Space]:
-    """All spaces, or those of one source table; defaults first, then in order of creation."""
+    """All spaces, or those of one source table; defaults first, then in order of creation.
+
+    Raises ImgsimError where one is damaged.
+    """
     rows = conn.execute(
         f"""
         select {SPACE_COLUMNS} from imgsim_spaces
@@ -573,9 +585,11 @@ def save_thumbnails(conn: sqlite3.Connection, table: str, rows: Iterable[tuple])
 
 
 def thumbnail(conn: sqlite3.Connection, table: str, id) -> bytes | None:
-    """The JPEG bytes of an image's thumbnail."""
+    """The JPEG bytes of an image's thumbnail; None where there is none, or no BLOB."""
     row = conn.execute(
-        "select jpeg from imgsim_thumbnails where source_table = ? and image_id = ?", [table, id]
+        "select jpeg from imgsim_thumbnails "
+        "where source_table = ? and image_id = ? and typeof(jpeg) = 'blob'",
+        [table, id],
     ).fetchone()
     return row and row[0]
 

@@ -1,5 +1,7 @@
 """The whole map as one picture: `map --png`."""
 
+import sqlite3
+
 import numpy as np
 import pytest
 from conftest import imgsim, rows
@@ -35,6 +37,16 @@ def test_every_image_is_drawn_beside_the_others(crowded):
     size, share = coloured(poster)
     # 24 of 8 x 8 cells, thumbnails of 4:3 with a gap around them
     assert size == (400, 400) and 0.2 < share < 24 / 64
+
+
+@pytest.mark.parametrize("jpeg", ["'text'", "cast(x'ffd8' as text)", "5"])
+def test_a_thumbnail_that_is_no_picture_is_a_plain_square(crowded, jpeg):
+    with sqlite3.connect(crowded / "photos.db") as conn:
+        conn.execute(f"update imgsim_thumbnails set jpeg = {jpeg} where image_id = 3")
+    conn.close()
+    poster = crowded / "poster.png"
+    printed = imgsim("map", crowded / "photos.db", "--png", poster, "--size", 400)
+    assert "shows 24 of 24 images." in printed
 
 
 def test_where_there_is_no_room_some_stand_for_the_others(crowded):

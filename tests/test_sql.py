@@ -344,6 +344,15 @@ def test_a_table_without_a_key_is_known_by_rowid(path):
     assert found_ids(answer(path, "select similar_to(3)")) == [5]
 
 
+@pytest.mark.parametrize("name", ["levels", "preprocess", "level_weights", "versions"])
+@pytest.mark.parametrize("value", ["'{'", "'[]'", "''", "x'ff'", "5"])
+def test_a_damaged_space_is_named(path, name, value):
+    change(path, f"update imgsim_spaces set {name} = {value}")
+    assert f"The space 'toy' is damaged (what imgsim_spaces has as {name}" in answer(
+        path, "select imgsim_status()"
+    )
+
+
 def test_a_compound_key_is_refused(path):
     change(path, "drop table images")
     change(path, "create table images (a, b, primary key (a, b))")

@@ -254,6 +254,21 @@ async def test_pages_of_the_table(tmp_path, how):
     assert 1 in [row["sku"] for row in filtered] and 0 not in [row["sku"] for row in filtered]
 
 
+@pytest.mark.asyncio
+@pytest.mark.datasette
+@pytest.mark.parametrize("page", ["", "/similar/0", "/map"])
+async def test_pages_name_a_damaged_space(tmp_path, page):
+    database = make_table(tmp_path, "blob")
+    embed(database)
+    change(database, "update imgsim_spaces set levels = '{'")
+    ds = serve(database)
+    for suffix in ("", ".json"):
+        response = await ds.client.get(f"/shop/items/-/imgsim{page}{suffix}")
+        assert response.status_code in (400, 503)
+        assert "is damaged (what imgsim_spaces has as levels is no JSON object)" in response.text
+    assert (await ds.client.get("/shop/items")).status_code == 200
+
+
 @pytest.mark.parametrize(
     "command",
     [["similar", 0], ["map"], ["eval", "--label", "title"], ["eval", "--label-from-folder"]],
