@@ -226,12 +226,8 @@ def labels_of(conn: sqlite3.Connection, space: Space, column: str | None) -> dic
     """
     table = space.source_table
     wanted = "path" if column is None else column
-    try:
-        store.check_column(conn, table, wanted)
-    except ImgsimError as ex:
-        if column is None:
-            raise ImgsimError(f"{ex}. Name the column of the labels with --label") from ex
-        raise
+    hint = ". Name the column of the labels with --label" if column is None else ""
+    store.check_column(conn, table, wanted, hint)
     found = store.column(conn, table, wanted)
     if column is None:
         return {id: posixpath.dirname(path) for id, path in found if isinstance(path, str)}
@@ -338,11 +334,7 @@ class Evaluation:
 
     def _thumbnails(self) -> Iterator[bytes | None]:
         for id in self.ids:
-            row = self.conn.execute(
-                "select jpeg from imgsim_thumbnails where source_table = ? and image_id = ?",
-                [self.space.source_table, id],
-            ).fetchone()
-            yield row[0] if row else None
+            yield store.thumbnail(self.conn, self.space.source_table, id)
 
 
 def weight_grid(levels: int) -> list[np.ndarray]:

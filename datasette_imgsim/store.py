@@ -778,13 +778,18 @@ def primary_key(conn: sqlite3.Connection, table: str) -> tuple[str, str]:
     return column, "blob"
 
 
-def check_column(conn: sqlite3.Connection, table: str, column: str) -> None:
-    """Raises ImgsimError unless the table has the column; generated ones count."""
+def check_column(conn: sqlite3.Connection, table: str, column: str, hint: str = "") -> None:
+    """Raises ImgsimError unless the table has the column; generated ones count.
+
+    `hint` ends the sentence about a column that is not there.
+    """
     names = [name for (name,) in conn.execute("select name from pragma_table_xinfo(?)", [table])]
     if not names:
         raise _gone(conn, table)
     if column not in names:
-        raise ImgsimError(f"The table {table!r} has no column {column!r}: there is {listed(names)}")
+        raise ImgsimError(
+            f"The table {table!r} has no column {column!r}: there is {listed(names)}{hint}"
+        )
 
 
 def _gone(conn: sqlite3.Connection, table: str) -> ImgsimError:
