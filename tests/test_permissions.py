@@ -1,6 +1,7 @@
 """Who may see what: each route, the imgsim_* tables, and the configuration."""
 
 import sqlite3
+from contextlib import closing
 
 import pytest
 from conftest import imgsim, rows
@@ -138,6 +139,25 @@ async def test_thumbnails_stay_private_when_the_last_space_was_dropped(copy_phot
     assert rows(copy_photos / "photos.db", "select count(*) from imgsim_thumbnails") == [24]
     ds = private(copy_photos, "table")
     assert await statuses(ds, "/photos/imgsim_thumbnails") == (403, 200)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "alter table images rename to goods",
+        "alter table images rename to other; alter table other rename to Images",
+        "drop table images",
+        "drop table images; create view images as select 1 as id",
+    ],
+)
+async def test_our_tables_are_closed_when_a_source_table_is_gone(copy_photos, sql):
+    with closing(sqlite3.connect(copy_photos / "photos.db")) as conn:
+        conn.executescript(sql)
+    tables = {"goods": {"allow": ANN}, "Images": {"allow": ANN}}
+    ds = serve(copy_photos / "photos.db", databases={"photos": {"tables": tables}})
+    for table in OURS:
+        assert await statuses(ds, f"/photos/imgsim_{table}") == (403, 403)
 
 
 @pytest.mark.asyncio

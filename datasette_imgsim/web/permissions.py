@@ -45,20 +45,25 @@ async def permission_resources_sql(datasette, actor, action: str):
 
 
 async def _denied_tables(datasette, actor, database: str) -> list[str]:
-    """Our tables in a database if the actor may not view one of its source tables, else none."""
+    """Our tables in a database if the actor may not view one of its source tables, else none.
+
+    Nobody may view a source table that was renamed or dropped: no permission is known of it.
+    """
     try:
-        tables, sources = await datasette.databases[database].execute_fn(_ours)
+        tables, sources, present = await datasette.databases[database].execute_fn(_ours)
     except sqlite3.Error:
         # A database that cannot be read now must not break the pages of the others.
         return [*WITH_SOURCES, *WITHOUT]
+    if not present.issuperset(sources):
+        return tables
     for source in sources:
         if not await compat.can_view(datasette, actor, database, source):
             return tables
     return []
 
 
-def _ours(conn: sqlite3.Connection) -> tuple[list[str], list[str]]:
-    """Our tables in a database, and the source tables whose content is in them."""
+def _ours(conn: sqlite3.Connection) -> tuple[list[str], list[str], set[str]]:
+    """Our tables in a database, the source tables whose content is in them, and all its tables."""
     names = conn.execute(
         """
         select name from sqlite_master
@@ -66,6 +71,8 @@ def _ours(conn: sqlite3.Connection) -> tuple[list[str], list[str]]:
         """
     )
     tables = [name for (name,) in names]
+    rows = conn.execute("select name from sqlite_master where type = 'table'")
+    present = {name for (name,) in rows}
     sources: set[str] = set()
     for table in set(WITH_SOURCES).intersection(tables):
         # Steps along the index from value to value: a million thumbnails take no time.
@@ -82,4 +89,4 @@ def _ours(conn: sqlite3.Connection) -> tuple[list[str], list[str]]:
             """
         )
         sources.update(name for (name,) in rows)
-    return tables, sorted(sources)
+    return tables, sorted(sources), present
