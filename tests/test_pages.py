@@ -323,6 +323,52 @@ async def test_a_database_without_our_tables_shows_nothing_of_us(tmp_path):
         assert "imgsim" not in (await ds.client.get(path)).text
 
 
+def moved_to_products(database, images):
+    """Makes the images those of a table `products`, beside another table of their old name."""
+    change(database, "alter table images rename to products")
+    for table in ("imgsim_spaces", "imgsim_thumbnails"):
+        change(database, f"update {table} set source_table = 'products'")
+    change(database, images)
+    change(database, "insert into images values (1, 'https://example.com/a.jpg')")
+
+
+@pytest.mark.asyncio
+async def test_somebody_elses_table_of_the_name_images_is_none_of_ours(copy_photos):
+    database = copy_photos / "photos.db"
+    moved_to_products(database, "create table images (id integer primary key, url text)")
+    ds = serve(database)
+    assert (await get_json(ds, f"{GALLERY}.json", 404))["error"]
+    html = (await ds.client.get("/photos/images")).text
+    assert "example.com" in html and "imgsim" not in html
+    assert GALLERY not in (await ds.client.get("/photos")).text
+    assert 'class="imgsim-cell"' in (await ds.client.get("/photos/products")).text
+
+
+@pytest.mark.asyncio
+async def test_a_table_that_cannot_be_used_does_not_hide_another(copy_photos):
+    database = copy_photos / "photos.db"
+    moved_to_products(database, "create table images (id, url, primary key (id, url))")
+    columns = ", ".join(
+        {"id": "9", "name": "'compound'", "source_table": "'images'"}.get(name, name)
+        for name in rows(database, "select name from pragma_table_info('imgsim_spaces')")
+    )
+    change(database, f"insert into imgsim_spaces select {columns} from imgsim_spaces")
+    ds = serve(database)
+    assert 'class="imgsim-cell"' in (await ds.client.get("/photos/products")).text
+    assert "compound primary key" in (await get_json(ds, f"{GALLERY}.json", 503))["error"]
+
+
+@pytest.mark.asyncio
+async def test_a_source_table_is_listed_once(copy_photos):
+    database = copy_photos / "photos.db"
+    change(database, "alter table images rename to pictures")
+    change(database, "alter table pictures rename to Images")
+    for table in ("imgsim_spaces", "imgsim_thumbnails"):
+        change(database, f"update {table} set source_table = 'Images'")
+    html = (await serve(database).client.get("/photos")).text
+    assert "/photos/Images/-/imgsim" in html and GALLERY not in html
+
+
 @pytest.mark.asyncio
 async def test_rows_deleted_by_hand_vanish_and_others_move_up(copy_photos):
     database = copy_photos / "photos.db"

@@ -118,14 +118,21 @@ async def source_of(datasette, request) -> Source:
 
 def source_tables(conn: sqlite3.Connection) -> list[str]:
     """The tables of a database whose rows are images. Raises ImgsimError."""
-    tables = schema.tables(conn)
-    if "imgsim_spaces" not in tables:
+    if "imgsim_spaces" not in schema.tables(conn):
         return []
     schema.check_version(conn)
-    found = [table for (table,) in conn.execute("select distinct source_table from imgsim_spaces")]
-    return [
-        table for table in dict.fromkeys([schema.SOURCE_TABLE, *found]) if table.lower() in tables
-    ]
+    rows = conn.execute(
+        """
+        select source_table from imgsim_spaces
+        where source_table in (select name from sqlite_master where type = 'table')
+        group by source_table order by min(id)
+        """
+    )
+    found = [table for (table,) in rows]
+    # Ours has no space while no picture could be embedded; one that is not ours has no images.
+    if schema.SOURCE_TABLE not in found and schema.is_ours(conn):
+        found.insert(0, schema.SOURCE_TABLE)
+    return found
 
 
 def _source(conn: sqlite3.Connection, table: str) -> tuple[str, str, str | None] | None:

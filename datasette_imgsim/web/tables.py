@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from contextlib import suppress
 
 from datasette.utils import tilde_encode
 from markupsafe import Markup
@@ -31,13 +32,13 @@ async def sources(datasette, database: str) -> dict[str, tuple[str, str | None]]
 
 
 def _sources(conn: sqlite3.Connection) -> dict[str, tuple[str, str | None]]:
-    try:
-        return {
-            table: (store.primary_key(conn, table)[0], label_column(conn, table))
-            for table in source_tables(conn)
-        }
-    except (ImgsimError, sqlite3.Error):
-        return {}  # our own pages say what is wrong
+    found = {}
+    # What is wrong is said by our own pages, and must not hide the other tables.
+    with suppress(ImgsimError, sqlite3.Error):
+        for table in source_tables(conn):
+            with suppress(ImgsimError, sqlite3.Error):
+                found[table] = (store.primary_key(conn, table)[0], label_column(conn, table))
+    return found
 
 
 def _page(datasette, database: str, table: str) -> str:
