@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import posixpath
+import re
 import sqlite3
 import urllib.parse
 from collections.abc import Iterable
@@ -162,13 +163,18 @@ def without_blobs(column: str) -> str:
     return f"case typeof({column}) when 'blob' then null else {column} end"
 
 
+def key_candidates(source: Source, text: str) -> list:
+    """What a key in a URL may be as it is stored."""
+    # Columns of other affinities turn '7' into what they hold; this one tells '7' from 7.
+    if source.affinity == "blob" and re.fullmatch("0|-?[1-9][0-9]{0,18}", text):
+        return [text, int(text)] if abs(int(text)) < 2**63 else [text]
+    return [text]
+
+
 def find_key(conn: sqlite3.Connection, source: Source, text: str):
     """The key, as stored, of the image that a URL names. Raises Refused."""
     key, table = store.quoted(source.key), store.quoted(source.table)
-    candidates = [text]
-    if text.removeprefix("-").isdecimal() and len(text) < 19:
-        candidates.append(int(text))  # an undeclared column compares '7' and 7 as different
-    for candidate in candidates:
+    for candidate in key_candidates(source, text):
         row = conn.execute(f"select {key} from {table} where {key} = ?", [candidate]).fetchone()
         if row:
             return row[0]

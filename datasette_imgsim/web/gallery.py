@@ -18,9 +18,11 @@ from .common import (
     chosen_space,
     chosen_weights,
     common_context,
+    find_key,
     html_answer,
     is_json,
     json_answer,
+    key_candidates,
     next_link,
     options_of,
     page,
@@ -107,10 +109,8 @@ def _rows(
         where.append(within_bounds(key))
         params |= bounds_params(space, bounds_of(options.bbox))
     if options.next is not None:
-        if source.affinity == "integer" and not options.next.removeprefix("-").isdecimal():
-            raise Refused(400, f"_next is the key of an image, not {options.next!r}")
         where.append(f"{key} > :after")
-        params["after"] = options.next
+        params["after"] = _after(conn, source, options.next)
     rows = conn.execute(
         f"select {key} from {table} where {' and '.join(where)} order by {key} limit :limit", params
     )
@@ -119,6 +119,17 @@ def _rows(
     return [tile for tile in found if tile], (
         str(ids[options.size - 1]) if len(ids) > options.size else None
     )
+
+
+def _after(conn, source: Source, text: str):
+    """The key, as stored, after which a page begins; its row may have been deleted meanwhile."""
+    try:
+        return find_key(conn, source, text)
+    except Refused:
+        key, table = store.quoted(source.key), store.quoted(source.table)
+        # Numbers come before text: where the last key is a number, all are.
+        (kind,) = conn.execute(f"select typeof(max({key})) from {table}").fetchone()
+        return key_candidates(source, text)[-1 if kind == "integer" else 0]
 
 
 def _note(conn, source: Source, space: store.Space | None) -> tuple[str | None, bool]:
