@@ -1,5 +1,6 @@
 """Who may see what: each route, the imgsim_* tables, and the configuration."""
 
+import math
 import sqlite3
 from contextlib import closing
 
@@ -184,9 +185,12 @@ async def test_a_crumb_does_not_tell_of_a_table_that_may_not_be_seen(photos):
     "plugin,sentence",
     [
         ({"uploads": "no"}, "uploads is true, false or an allow block"),
-        ({"max_upload_mb": 0}, "max_upload_mb is a number above 0"),
-        ({"max_upload_mb": "20"}, "max_upload_mb is a number above 0"),
-        ({"max_upload_mb": True}, "max_upload_mb is a number above 0"),
+        ({"max_upload_mb": 0}, "max_upload_mb is a finite number above 0"),
+        ({"max_upload_mb": "20"}, "max_upload_mb is a finite number above 0"),
+        ({"max_upload_mb": math.inf}, "max_upload_mb is a finite number above 0"),
+        ({"max_upload_mb": math.nan}, "max_upload_mb is a finite number above 0"),
+        ({"max_upload_mb": 1e308}, "max_upload_mb is a finite number above 0"),
+        ({"max_upload_mb": True}, "max_upload_mb is a finite number above 0"),
         ({"images_root": "/does/not/exist"}, "images_root is a folder that exists"),
         ({"space": 3}, "space is the name of a space"),
         ({"upload": False}, "there is no setting 'upload', only uploads"),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from datasette.utils import StartupError, actor_matches_allow
 
 from ..compat import PLUGIN
+
+BYTES_A_MB = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class Config:
 
     @property
     def max_upload_bytes(self) -> int:
-        return int(self.max_upload_mb * 1_000_000)
+        return int(self.max_upload_mb * BYTES_A_MB)
 
     def may_upload(self, actor: dict | None) -> bool:
         return actor_matches_allow(actor, self.uploads)
@@ -56,8 +59,10 @@ def _settings(datasette, database: str | None = None) -> dict:
 def _problem(name: str, value) -> str | None:
     if name == "uploads" and not isinstance(value, (bool, dict)):
         return f"uploads is true, false or an allow block, not {value!r}"
-    if name == "max_upload_mb" and not (_is_number(value) and value > 0):
-        return f"max_upload_mb is a number above 0, not {value!r}"
+    if name == "max_upload_mb" and not (
+        _is_number(value) and 0 < value * BYTES_A_MB < math.inf
+    ):
+        return f"max_upload_mb is a finite number above 0, not {value!r}"
     if name == "images_root" and not (isinstance(value, str) and Path(value).is_dir()):
         return f"images_root is a folder that exists, not {value!r}"
     if name == "space" and not isinstance(value, str):
