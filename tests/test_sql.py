@@ -32,6 +32,7 @@ from made import (
 from sqlite_utils.cli import cli as sqlite_utils_cli
 
 from datasette_imgsim.search import index, sql
+from datasette_imgsim.search.calibration import Calibration
 
 # A function that raises is told on the server's stderr, which pytest makes a warning.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -704,6 +705,16 @@ async def test_an_image_deleted_by_hand_vanishes_at_once(path):
         for id, count in ((before[0], 0), (1, 28)):
             await asyncio.sleep(sql.SECONDS_OF_PAUSE + 0.05)  # or it may be of the last statement
             assert await ask_one(ds, query, id=str(id)) == count
+
+
+def test_the_percentiles_of_all_images_are_found_at_once(toys, monkeypatch):
+    scores, of = [], Calibration.of
+    monkeypatch.setattr(Calibration, "of", lambda *args: scores.append(args[1]) or of(*args))
+    rows = json.loads(answer(toys, "select similar_to(1, 1000000)"))
+    assert len(rows) == 29 and [each.tolist() for each in scores] == [[r["score"] for r in rows]]
+    for row in rows:
+        wanted = answer(toys, "select imgsim_percentile(?)", row["score"])
+        assert row["percentile"] == wanted
 
 
 @pytest.mark.parametrize("pair", ("id, 7", "7, id"))

@@ -93,11 +93,12 @@ class Functions:
         minus = ranking.example_rows(vectors, "minus", view.minus)
         query = ranking.of_examples(self.conn, vectors, row, plus, minus, view.weights)
         left_out = [vectors.ids[each] for each in (row, *plus, *minus)]
-        scale = self._calibration(view)
+        found = self._present(vectors, query, k, left_out)
+        percentiles = self._percentiles(view, [score for _, score in found])
         return json.dumps(
             [
-                {"id": id, "score": score, "percentile": scale and scale.percentile(score)}
-                for id, score in self._present(vectors, query, k, left_out)
+                {"id": id, "score": score, "percentile": percentile}
+                for (id, score), percentile in zip(found, percentiles)
             ]
         )
 
@@ -119,6 +120,11 @@ class Functions:
             found = calibration.of(self.conn, self._index(view.space), view.weights)
             view.calibrations.append(found)
         return view.calibrations[0]
+
+    def _percentiles(self, view: View, scores: list[float]) -> list[float | None]:
+        # At once, since no time limit stops what is done for each of a million.
+        scale = self._calibration(view)
+        return scale.of(np.array(scores)).tolist() if scale else [None] * len(scores)
 
     def imgsim_percentile(self, score, options="{}"):
         if isinstance(score, str):
