@@ -10,7 +10,7 @@ from datasette.utils import tilde_encode
 
 IS_1 = hasattr(Datasette, "allowed")
 GALLERY = "/photos/images/-/imgsim"
-ROW_KEYS = {"id", "score", "percentile", "href", "thumbnail"}
+ROW_KEYS = {"id", "key", "score", "percentile", "href", "thumbnail"}
 
 
 def serve(database, plugin=None, immutable=False, settings=None, **config):

@@ -6,7 +6,7 @@ import shutil
 import pytest
 from browsing import fits, loaded, serve
 from conftest import rows
-from made import lay_out
+from made import change, lay_out
 from serving import GALLERY
 
 pytestmark = pytest.mark.datasette
@@ -14,12 +14,22 @@ pytestmark = pytest.mark.datasette
 MAP = f"{GALLERY}/map"
 TILES = ".leaflet-tile-loaded"
 STACK = (10, 10)
+FIRST = 2**62 + 1
 
 
 @pytest.fixture(scope="module")
 def mapped(photos, tmp_path_factory):
-    """A copy of `photos` on a grid, with three images on one spot in the first corner."""
+    """A copy of `photos` on a grid, with three images on one spot in the first corner.
+
+    Its ids are larger than JavaScript's numbers can tell apart.
+    """
     folder = shutil.copytree(photos, tmp_path_factory.mktemp("mapped") / "photos")
+    for table, key in (
+        ("images", "id"),
+        ("imgsim_vectors", "image_id"),
+        ("imgsim_thumbnails", "image_id"),
+    ):
+        change(folder / "photos.db", f"update {table} set {key} = {key} + {FIRST - 1}")
     ids = rows(folder / "photos.db", "select id from images order by path")
     places = {id: (40 + 30 * (n % 5), 40 + 30 * (n // 5)) for n, id in enumerate(ids)}
     lay_out(folder / "photos.db", places | dict.fromkeys(ids[-3:], STACK))
@@ -114,12 +124,12 @@ def test_one_can_pan_and_zoom_and_share_where_one_is(page, url):
 
 
 def test_pointing_at_a_picture_shows_it_larger_with_its_name(page, url, mapped):
-    x, y = place_of(mapped, 1)
+    x, y = place_of(mapped, FIRST)
     open_map(page, centred_on(url, x, y))
     page.mouse.move(*spot(page, x, y))
     page.wait_for_selector(".imgsim-hover img")
     assert loaded(page, ".imgsim-hover img")
-    assert page.inner_text(".imgsim-hover") == name_of(mapped, 1)
+    assert page.inner_text(".imgsim-hover") == name_of(mapped, FIRST)
     assert page.locator(".imgsim-hover img").bounding_box()["width"] > 90
     page.mouse.move(*spot(page, x + 15, y + 15))
     page.wait_for_selector(".imgsim-hover", state="hidden")
@@ -127,7 +137,7 @@ def test_pointing_at_a_picture_shows_it_larger_with_its_name(page, url, mapped):
 
 @pytest.mark.parametrize("how", ["click", "Enter"])
 def test_a_picture_opens_beside_the_map_and_its_neighbours_are_marked(page, url, mapped, how):
-    x, y = place_of(mapped, 1)
+    x, y = place_of(mapped, FIRST)
     open_map(page, centred_on(url, x, y))
     if how == "click":
         page.mouse.click(*spot(page, x, y))
@@ -135,22 +145,22 @@ def test_a_picture_opens_beside_the_map_and_its_neighbours_are_marked(page, url,
         page.locator(".imgsim-map").focus()
         page.keyboard.press("Enter")
     page.wait_for_selector(".imgsim-panel .imgsim-thumbs li")
-    assert page.inner_text(".imgsim-panel h2") == name_of(mapped, 1)
+    assert page.inner_text(".imgsim-panel h2") == name_of(mapped, FIRST)
     facts = page.inner_text(".imgsim-panel .imgsim-table")
     assert re.search(rf"x\s+{x:.3f}", facts) and "images/circles" in facts
     assert page.locator(".imgsim-panel .imgsim-thumbs li").count() == 12
     assert page.locator("path.neighbour").count() == 12
     assert page.locator("path.chosen").count() == 1
-    assert "id=1" in page.url and fits(page)
+    assert f"id={FIRST}" in page.url and fits(page)
     settle(page)
     mark, around = (page.locator(each).bounding_box() for each in ("path.chosen", ".imgsim-map"))
     assert around["y"] <= mark["y"] <= around["y"] + around["height"] - mark["height"]
     page.click(".imgsim-panel h3 a")
-    page.wait_for_url("**/similar/1*")
+    page.wait_for_url(f"**/similar/{FIRST}*")
     page.click("text=on the map")
     page.wait_for_selector(".imgsim-panel .imgsim-thumbs li")
     page.locator(".imgsim-panel .imgsim-thumbs a").first.click()
-    page.wait_for_function("() => !/[?&]id=1(&|$)/.test(location.search)")
+    page.wait_for_function(f"() => !/[?&]id={FIRST}(&|$)/.test(location.search)")
     page.click(".imgsim-close")
     assert page.is_hidden(".imgsim-panel") and "id=" not in page.url
 
@@ -185,13 +195,13 @@ def test_an_image_is_found_and_flown_to(page, url, mapped):
 
 
 def test_an_address_that_names_an_image_leads_to_it(page, url, mapped):
-    open_map(page, f"{url}?id=1")
+    open_map(page, f"{url}?id={FIRST}")
     page.wait_for_selector(".imgsim-panel .imgsim-thumbs li")
-    x, y = place_of(mapped, 1)
+    x, y = place_of(mapped, FIRST)
     page.wait_for_function(f"() => location.search.includes('/{x:.2f}/{y:.2f}')")
     settle(page)
     assert page.inner_text(".imgsim-status") == ""
-    assert page.inner_text(".imgsim-panel h2") == name_of(mapped, 1)
+    assert page.inner_text(".imgsim-panel h2") == name_of(mapped, FIRST)
 
 
 def test_a_rectangle_selects_images(page, url, mapped):

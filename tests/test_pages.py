@@ -93,6 +93,7 @@ async def test_similar_json_has_the_documented_shape(photos):
     first = answer["rows"][0]
     assert first == {
         "id": first["id"],
+        "key": str(first["id"]),
         "score": first["score"],
         "percentile": first["percentile"],
         "href": f"{GALLERY}/similar/{first['id']}",

@@ -351,7 +351,7 @@ async function showNeighbours(row, list, signal) {
   const url = address(row.href.split("?")[0] + ".json", { _size: NEIGHBOURS });
   const { rows } = await fetchJson(url, signal);
   if (!rows.length) return;
-  const ids = rows.map((each) => each.id);
+  const ids = rows.map((each) => each.key);
   const { rows: places } = await fetchJson(address(`${mapUrl}.json`, { id: ids }), signal);
   mark([{ ...row, kind: "chosen" }, ...places.map((each) => ({ ...each, kind: "neighbour" }))]);
   list.replaceWith(thumbs(places, { fly: true }));

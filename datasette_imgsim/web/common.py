@@ -341,6 +341,8 @@ class Tile:
     def json(self) -> dict:
         return {
             "id": self.id,
+            # As text, since JavaScript rounds large numbers.
+            "key": str(self.id),
             "score": self.score,
             "percentile": self.percentile,
             "href": self.href,

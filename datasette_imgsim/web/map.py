@@ -378,8 +378,6 @@ def _described(
         x, y = atlas.positions[row].tolist()
         about = {
             **each.json(),
-            # As text, since JavaScript rounds large numbers.
-            "key": str(each.id),
             "name": each.name,
             "row": each.row,
             "x": x,
