@@ -5,8 +5,11 @@ import sqlite3
 
 import pytest
 from conftest import draw, imgsim
+from made import change
 from PIL import Image
 from serving import GALLERY, IS_1, get_json, serve
+
+from datasette_imgsim.web import tables
 
 pytestmark = pytest.mark.datasette
 
@@ -77,6 +80,18 @@ async def test_the_source_table_shows_thumbnails_that_lead_to_similar_images(pho
 async def test_the_row_page_shows_the_thumbnail(photos):
     html = (await serve(photos / "photos.db").client.get("/photos/images/3")).text
     assert html.count('class="imgsim-cell"') == 1 and "imgsim.css" in html
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("most, shown", [(20_000, 22), (5, 24)])
+async def test_a_row_without_a_thumbnail_stays_as_it_is(copy_photos, monkeypatch, most, shown):
+    monkeypatch.setattr(tables, "MOST_THUMBNAILS", most)
+    database = copy_photos / "photos.db"
+    change(database, "delete from imgsim_thumbnails where image_id in (3, 5)")
+    html = (await serve(database).client.get("/photos/images")).text
+    assert html.count('class="imgsim-cell"') == shown
+    assert (f"{GALLERY}/thumbnail/3.jpg" in html) == (shown == 24)
+    assert ">images/circles/2.jpg</td>" in html or shown == 24
 
 
 @pytest.mark.asyncio
@@ -155,6 +170,18 @@ async def test_the_similar_page_shows_the_large_picture_where_there_is_one(big):
     html = (await with_root.client.get(f"{GALLERY}/similar/1")).text
     assert large in html and f'data-fallback="{GALLERY}/thumbnail/1.jpg"' in html
     assert large not in (await serve(big / "photos.db").client.get(f"{GALLERY}/similar/1")).text
+
+
+@pytest.mark.asyncio
+async def test_no_large_picture_is_offered_of_a_column_that_is_no_path_of_ours(copy_photos):
+    database = copy_photos / "photos.db"
+    change(database, "alter table images rename column path to photo")
+    change(database, "alter table images rename to products")
+    for table in ("imgsim_spaces", "imgsim_thumbnails"):
+        change(database, f"update {table} set source_table = 'products'")
+    ds = serve(database, {"images_root": str(copy_photos / "images")})
+    html = (await ds.client.get("/photos/products/-/imgsim/similar/3")).text
+    assert "/thumbnail/3.jpg" in html and "/large/" not in html
 
 
 @pytest.mark.asyncio

@@ -85,7 +85,8 @@ class Source:
         return f"{self.gallery}/map"
 
     def large(self, id) -> str | None:
-        if not self.config.images_root:
+        """Where the large picture is, of those that are read from files."""
+        if not (self.config.images_root and self.label == "path" and self.db.path):
             return None
         return f"{self.gallery}/large/{tilde_encode(str(id))}.jpg"
 

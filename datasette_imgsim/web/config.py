@@ -59,9 +59,7 @@ def _settings(datasette, database: str | None = None) -> dict:
 def _problem(name: str, value) -> str | None:
     if name == "uploads" and not isinstance(value, (bool, dict)):
         return f"uploads is true, false or an allow block, not {value!r}"
-    if name == "max_upload_mb" and not (
-        _is_number(value) and 0 < value * BYTES_A_MB < math.inf
-    ):
+    if name == "max_upload_mb" and not (_is_number(value) and 0 < value * BYTES_A_MB < math.inf):
         return f"max_upload_mb is a finite number above 0, not {value!r}"
     if name == "images_root" and not (isinstance(value, str) and Path(value).is_dir()):
         return f"images_root is a folder that exists, not {value!r}"

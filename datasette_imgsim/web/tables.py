@@ -17,6 +17,8 @@ from .common import label_column, source_tables, sql_url
 
 # A table page asks once for each of its cells.
 REMEMBERED_SECONDS = 2
+# Beyond these, the cells of a table show thumbnails without knowing which rows have one.
+MOST_THUMBNAILS = 20_000
 
 
 async def sources(datasette, database: str) -> dict[str, tuple[str, str | None]]:
@@ -24,10 +26,16 @@ async def sources(datasette, database: str) -> dict[str, tuple[str, str | None]]
     db = datasette.databases.get(database)
     if db is None or database == "_internal":
         return {}
-    asked, found = vars(db).get("_imgsim_sources", (0, {}))
+    return await _remembered(db, "sources", _sources)
+
+
+async def _remembered(db, name: str, ask):
+    """What `ask` found in a database a moment ago, or finds now."""
+    remembered = vars(db).setdefault("_imgsim_remembered", {})
+    asked, found = remembered.get(name, (-REMEMBERED_SECONDS, None))
     if time.monotonic() - asked > REMEMBERED_SECONDS:
-        found = await db.execute_fn(_sources)
-        db._imgsim_sources = (time.monotonic(), found)
+        found = await db.execute_fn(ask)
+        remembered[name] = (time.monotonic(), found)
     return found
 
 
@@ -39,6 +47,16 @@ def _sources(conn: sqlite3.Connection) -> dict[str, tuple[str, str | None]]:
             with suppress(ImgsimError, sqlite3.Error):
                 found[table] = (store.primary_key(conn, table)[0], label_column(conn, table))
     return found
+
+
+def _thumbnails(conn: sqlite3.Connection, table: str) -> set | None:
+    """The images of a table that have a thumbnail; None where they are too many to look at."""
+    rows = conn.execute(
+        "select image_id from imgsim_thumbnails where source_table = ? limit ?",
+        [table, MOST_THUMBNAILS + 1],
+    )
+    found = {id for (id,) in rows}
+    return found if len(found) <= MOST_THUMBNAILS else None
 
 
 def _page(datasette, database: str, table: str) -> str:
@@ -56,6 +74,8 @@ async def render_cell(datasette, database, table, row, column, value):
         return None
     if isinstance(id, dict):  # a key that is a foreign key, with its label
         id = id["value"]
+    if not await _has_thumbnail(datasette.databases[database], table, id):
+        return None
     name = str(id) if value is None or isinstance(value, bytes) else str(value)
     encoded, page = tilde_encode(str(id)), _page(datasette, database, table)
     return Markup(
@@ -67,6 +87,16 @@ async def render_cell(datasette, database, table, row, column, value):
         _score(database, table, id),
         "" if value is None or isinstance(value, bytes) else value,
     )
+
+
+async def _has_thumbnail(db, table: str, id) -> bool:
+    try:
+        found = await _remembered(
+            db, f"thumbnails of {table}", lambda conn: _thumbnails(conn, table)
+        )
+    except sqlite3.Error:
+        return False
+    return found is None or id in found
 
 
 def _score(database: str, table: str, id) -> Markup:
