@@ -272,10 +272,32 @@ async def test_a_tile_leaves_them_out(mapped):
     deepest = int((await ds.client.get(MAP)).text.split('data-deepest="')[1].split('"')[0])
     side = 256 / 2**deepest
     path = f"{GALLERY}/tiles/{deepest}/{int(x / side)}/{int(y / side)}.jpg"
-    before = (await serve(mapped / "photos.db").client.get(path)).content
+    before = (await ds.client.get(path)).content
+    assert (await ds.client.get(path)).content == before
     change(mapped / "photos.db", "delete from images where id = ?", id)
     after = (await ds.client.get(path)).content
     assert len(after) < len(before)
+
+
+@pytest.mark.parametrize("journal", ["delete", "wal"])
+async def test_frames_follow_what_is_edited_by_hand(mapped, journal, monkeypatch):
+    monkeypatch.setattr(loaded, "LARGEST_SHARE_OF_RELOADS", 1e9)
+    database = mapped / "photos.db"
+    change(database, f"pragma journal_mode = {journal}")
+    change(database, "alter table images add column shape text")
+    change(database, "update images set shape = 'round' where path like '%circles%'")
+    ds = serve(database)
+    tile = f"{GALLERY}/tiles/0/0/0.jpg?color=shape"
+    contents = [(await ds.client.get(tile)).content]
+    for shape in (None, "round", "odd"):
+        change(database, "update images set shape = ? where path like '%circles%'", shape)
+        contents.append((await ds.client.get(tile)).content)
+    assert (
+        contents[0] == contents[2]
+        and contents[1] == (await ds.client.get(f"{GALLERY}/tiles/0/0/0.jpg")).content
+    )
+    legend = (await get_json(ds, f"{MAP}.json?color=shape&_size=1"))["legend"]
+    assert [entry["label"] for entry in legend["entries"]] == ["odd"]
 
 
 async def test_a_map_that_has_not_changed_is_kept_when_the_space_grows(mapped, monkeypatch):
@@ -337,7 +359,7 @@ async def test_few_numbers_are_categories(mapped):
     assert [entry["count"] for entry in legend["entries"]] == [8, 8, 8]
     await ds.client.get(f"{GALLERY}/tiles/0/0/0.jpg?color=part")
     (held,) = loaded.cache_for(ds.databases["photos"]).held.values()
-    categories = map_page.drawn(held.atlas).legends["part"]
+    categories = map_page.drawn(held.atlas).legends["part"].legend
     assert {categories.of(entry["label"]) for entry in legend["entries"]} == {
         entry["colour"] for entry in legend["entries"]
     }

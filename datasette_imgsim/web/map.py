@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import math
+import os
 import shlex
+import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from datasette.database import QueryInterrupted
@@ -110,7 +112,7 @@ class Drawn:
 
     def __init__(self):
         self.tiles: OrderedDict[Hashable, tuple[str, bytes]] = OrderedDict()
-        self.legends: dict[str, Legend] = {}
+        self.legends: dict[str, Made] = {}
         self.size = 0
         self.once = Once()
 
@@ -131,19 +133,48 @@ class Drawn:
         return found
 
     async def legend(self, source: Source, column: str) -> Legend:
-        """The colours of a column. Raises Refused."""
+        """The colours of a column, found anew when the database has changed. Raises Refused."""
 
         async def compute() -> None:
-            self.legends[column] = await source.db.execute_fn(
+            started, state = time.monotonic(), _state(source.db)
+            legend = await source.db.execute_fn(
                 lambda conn: colours.colours_of(conn, source, column)
             )
+            seconds = time.monotonic() - started
+            due = started + seconds / loaded.LARGEST_SHARE_OF_RELOADS
+            self.legends[column] = Made(legend, state, due)
 
-        if column not in self.legends:
+        made = self.legends.get(column)
+        if made is None or (time.monotonic() >= made.due and made.state != _state(source.db)):
             await self.once.get(column, compute)
-        return self.legends[column]
+        return self.legends[column].legend
 
 
 Legend = colours.Categories | colours.Scale
+
+
+@dataclass(frozen=True)
+class Made:
+    """A legend, and what the database was when it was made."""
+
+    legend: Legend
+    state: list
+    due: float
+    """When it may be made anew, so that a large table is not read without end while it grows."""
+
+
+def _state(db) -> list:
+    """What is another once a database file, or its write-ahead log, has been written to."""
+    found = []
+    for path in (db.path, f"{db.path}-wal") if db.path else ():
+        try:
+            stat = os.stat(path)
+            found.append((stat.st_mtime_ns, stat.st_size))
+        except OSError:
+            found.append(None)
+    return found
+
+
 _drawn: weakref.WeakKeyDictionary[Atlas, Drawn] = weakref.WeakKeyDictionary()
 
 
@@ -162,22 +193,25 @@ async def tile(datasette, request, source):
     kept = drawn(atlas)
     legend = await kept.legend(source, column) if column else None
 
+    shown = await source.db.execute_fn(lambda conn: _shown(conn, source, atlas, (z, x, y), legend))
+
     async def draw() -> bytes:
-        pictures = await source.db.execute_fn(
-            lambda conn: _pictures(conn, source, atlas, (z, x, y), legend)
-        )
+        pictures = await source.db.execute_fn(lambda conn: _pictures(conn, source, shown))
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(_painters, _paint, pictures, scale)
 
-    etag, jpeg = await kept.tile((z, x, y, scale, column), draw)
+    # A row deleted by hand, or of another colour now, makes it another tile.
+    state = hashlib.sha256(repr(shown).encode()).hexdigest()
+    etag, jpeg = await kept.tile((z, x, y, scale, column, state), draw)
     # The page names the version it shows: a tile of another one must not be kept as that.
     is_other = version is not None and version != str(atlas.space.generation)
     return picture_answer(datasette, request, etag, jpeg, **({"max_age": 0} if is_other else {}))
 
 
-def _pictures(
+def _shown(
     conn, source: Source, atlas: Atlas, place: tuple[int, int, int], legend: Legend | None
-) -> list[drawing.Picture]:
+) -> list[tuple[int | str, drawing.Picture]]:
+    """(id, picture, still without its thumbnail) of each cell of a tile."""
     shown = atlas.cells.of_tile(*place)
     ids = [atlas.id(row) for row in shown.rows]
     key, value = f"t.{store.quoted(source.key)}", legend.sql if legend else "null"
@@ -189,16 +223,23 @@ def _pictures(
     values = dict(rows.fetchall())
     is_deepest = place[0] == atlas.cells.deepest
     return [
-        drawing.Picture(
-            int(column) % CELLS_A_TILE,
-            int(line) % CELLS_A_TILE,
-            store.thumbnail(conn, source.table, id),
-            legend.of(values[id]) if legend else None,
-            int(count) - 1 if is_deepest else 0,
+        (
+            id,
+            drawing.Picture(
+                int(column) % CELLS_A_TILE,
+                int(line) % CELLS_A_TILE,
+                None,
+                legend.of(values[id]) if legend else None,
+                int(count) - 1 if is_deepest else 0,
+            ),
         )
         for id, count, column, line in zip(ids, shown.counts, shown.columns, shown.lines)
         if id in values  # else its row was deleted by hand
     ]
+
+
+def _pictures(conn, source: Source, shown: list) -> list[drawing.Picture]:
+    return [replace(picture, jpeg=store.thumbnail(conn, source.table, id)) for id, picture in shown]
 
 
 def _paint(pictures: list[drawing.Picture], scale: int) -> bytes:
