@@ -296,8 +296,7 @@ def _embed_file(space, database: Path, query: str):
 
 def _names(conn, table: str, ids: list) -> dict:
     """What to call images, by id: their path, where the table has one."""
-    columns = [name for (name,) in conn.execute("select name from pragma_table_info(?)", [table])]
-    if "path" not in columns:
+    if "path" not in store.column_names(conn, table):
         return {}
     key, _ = store.primary_key(conn, table)
     rows = conn.execute(

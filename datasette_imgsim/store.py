@@ -399,6 +399,16 @@ def drop_space(conn: Writer, space: Space) -> None:
                 """,
                 [space.source_table],
             )
+        if not column_names(conn, space.source_table):
+            # Of a table that is gone, nothing must stay that nobody can ask for any more.
+            for table in ("imgsim_thumbnails", "imgsim_failures", "imgsim_contents"):
+                conn.execute(
+                    f"""
+                    delete from {table} where source_table = :table
+                    and not exists (select 1 from imgsim_spaces where source_table = :table)
+                    """,
+                    {"table": space.source_table},
+                )
 
 
 def image_ids(conn: sqlite3.Connection, space: Space) -> list:
@@ -783,13 +793,18 @@ def check_column(conn: sqlite3.Connection, table: str, column: str, hint: str = 
 
     `hint` ends the sentence about a column that is not there.
     """
-    names = [name for (name,) in conn.execute("select name from pragma_table_xinfo(?)", [table])]
+    names = column_names(conn, table)
     if not names:
         raise _gone(conn, table)
     if column not in names:
         raise ImgsimError(
             f"The table {table!r} has no column {column!r}: there is {listed(names)}{hint}"
         )
+
+
+def column_names(conn: sqlite3.Connection, table: str) -> list[str]:
+    """Of a table, generated ones with them; none where there is no such table."""
+    return [name for (name,) in conn.execute("select name from pragma_table_xinfo(?)", [table])]
 
 
 def _gone(conn: sqlite3.Connection, table: str) -> ImgsimError:

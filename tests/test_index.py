@@ -407,7 +407,7 @@ def test_a_load_that_fails_is_told_and_tried_again(path, cache, conn, monkeypatc
     change(path, "alter table images rename to elsewhere")
     space = space_of(conn)
     for _ in range(2):
-        with pytest.raises(ImgsimError, match="'toy' cannot be loaded: no such table: images"):
+        with pytest.raises(ImgsimError, match="'toy' cannot be loaded: The table 'images' is gone"):
             cache.get(conn, space)
     change(path, "alter table elsewhere rename to images")
     with pytest.raises(ImgsimError):

@@ -283,6 +283,13 @@ def test_a_table_that_was_dropped_is_named_with_its_space(shop, command):
     assert rows(shop, "select 1 from imgsim_vectors") == []
 
 
+def test_the_last_space_of_a_table_that_was_dropped_takes_all_with_it(shop):
+    change(shop, "drop table items")
+    imgsim("drop", shop, "toy pool1 flatten")
+    for table in ("spaces", "vectors", "thumbnails", "contents", "failures"):
+        assert rows(shop, f"select count(*) from imgsim_{table}") == [0]
+
+
 @pytest.mark.parametrize(
     "options,code,sentence",
     [
