@@ -298,15 +298,8 @@ def _names(conn, table: str, ids: list) -> dict:
     """What to call images, by id: their path, where the table has one."""
     if "path" not in store.column_names(conn, table):
         return {}
-    key, _ = store.primary_key(conn, table)
-    rows = conn.execute(
-        f"""
-        select {store.quoted(key)}, cast(path as blob) from {store.quoted(table)}
-        where {store.quoted(key)} in (select value from json_each(?)) and typeof(path) = 'text'
-        """,
-        [json.dumps(ids)],
-    )
-    return {id: path.decode(errors="replace") for id, path in rows}
+    found = store.column(conn, table, "path", ids)
+    return {id: path for id, path in found if isinstance(path, str)}
 
 
 @imgsim.command("eval")

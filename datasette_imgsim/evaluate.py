@@ -187,12 +187,17 @@ def _histogram(jpeg: bytes | None) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(jpeg or b"")) as image:
             image.draft("RGB", (HISTOGRAM_SIDE, HISTOGRAM_SIDE))
-            bins = np.asarray(image.convert("RGB")) // (256 // BINS)
+            counted = colours(np.asarray(image.convert("RGB")))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return np.zeros(BINS**3)  # none, or one that was damaged since it was made
-    codes = bins.reshape(-1, 3) @ np.array([BINS * BINS, BINS, 1])
-    counted = np.bincount(codes, minlength=BINS**3)
     return np.sqrt(counted / counted.sum())
+
+
+def colours(pixels: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 -> (512,), how many pixels have each of 8 x 8 x 8 RGB colours."""
+    bins = pixels // (256 // BINS)
+    codes = bins.reshape(-1, 3) @ np.array([BINS * BINS, BINS, 1])
+    return np.bincount(codes, minlength=BINS**3)
 
 
 @dataclass(frozen=True)
@@ -294,9 +299,9 @@ class Evaluation:
         """Each level, the default level weights, and what colours and chance alone would give."""
         found = self._measured(self.matrices, self._ways(), self.task, self.is_centred, progress)
         found[-1] = replace(found[-1], name=f"{found[-1].name} (default)")
-        colours = histograms(self._thumbnails(), len(self.ids))
-        if colours.any():
-            (metrics,) = measure([colours], np.ones((1, 1)), self.task, progress)
+        thumbnails = histograms(self._thumbnails(), len(self.ids))
+        if thumbnails.any():
+            (metrics,) = measure([thumbnails], np.ones((1, 1)), self.task, progress)
             found.append(Result.of("colour histogram", metrics, self.task))
         else:
             progress(len(self.task.queries))

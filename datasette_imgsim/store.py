@@ -816,17 +816,20 @@ def _gone(conn: sqlite3.Connection, table: str) -> ImgsimError:
     )
 
 
-def column(conn: sqlite3.Connection, table: str, name: str) -> Iterator[tuple]:
-    """(key, value) of each row of a source table; without those that are null.
+def column(
+    conn: sqlite3.Connection, table: str, name: str, ids: list | None = None
+) -> Iterator[tuple]:
+    """(key, value) of each row of a source table, or of some; without those that are null.
 
     Text that is no UTF-8 comes with replacement characters.
     """
-    key, _ = primary_key(conn, table)
-    wanted = quoted(name)
+    key, wanted = quoted(primary_key(conn, table)[0]), quoted(name)
+    some = "1" if ids is None else f"{key} in (select value from json_each(:ids))"
     for id, kind, value in conn.execute(
-        f"select {quoted(key)}, typeof({wanted}), "
+        f"select {key}, typeof({wanted}), "
         f"iif(typeof({wanted}) = 'text', cast({wanted} as blob), {wanted}) "
-        f"from {quoted(table)} where {wanted} is not null"
+        f"from {quoted(table)} where {wanted} is not null and {some}",
+        {"ids": json.dumps(ids)},
     ):
         yield id, value.decode(errors="replace") if kind == "text" else value
 

@@ -99,6 +99,12 @@ def change(path, sql, *parameters):
         conn.execute(sql, parameters)
 
 
+def set_source(path, table):
+    """Makes what was made of images that of another table, which has rows with their keys."""
+    for name in ("imgsim_spaces", "imgsim_thumbnails"):
+        change(path, f"update {name} set source_table = ?", table)
+
+
 def expected_scores(path, level_weights=None, name="toy"):
     """{id: {id: score}} in float64, straight from what is stored."""
     with closing(sqlite3.connect(path)) as conn:

@@ -7,6 +7,7 @@ from html import unescape
 from conftest import rows
 from datasette.app import Datasette
 from datasette.utils import tilde_encode
+from made import set_source
 
 IS_1 = hasattr(Datasette, "allowed")
 GALLERY = "/photos/images/-/imgsim"
@@ -67,11 +68,10 @@ def renamed(database, table, key_of):
     for id, key in sorted(keys.items(), reverse=True):
         for name in ("imgsim_vectors", "imgsim_thumbnails"):
             conn.execute(f"update {name} set image_id = ? where image_id = ?", [key, id])
-    for name in ("imgsim_spaces", "imgsim_thumbnails"):
-        conn.execute(f"update {name} set source_table = ?", [table])
     conn.execute("drop table images")
     conn.commit()
     conn.close()
+    set_source(database, table)
     return keys
 
 

@@ -7,6 +7,7 @@ from html import unescape
 
 import pytest
 from conftest import rows
+from made import set_source
 from serving import cookies, get_json, renamed, serve
 
 from datasette_imgsim import store
@@ -91,10 +92,9 @@ async def test_a_key_of_undeclared_type(copy_photos):
     conn = sqlite3.connect(database)
     conn.execute("create table loose (id primary key, path text)")
     conn.execute("insert into loose select id, path from images")
-    for table in ("imgsim_spaces", "imgsim_thumbnails"):
-        conn.execute(f"update {table} set source_table = 'loose'")
     conn.commit()
     conn.close()
+    set_source(database, "loose")
     found = await ids(serve(database), "_similar_to=3&_similar_min=50", "loose")
     assert found and found == sorted(reaching(database, 3, 50))
 

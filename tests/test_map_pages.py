@@ -5,7 +5,7 @@ import io
 
 import pytest
 from conftest import rows
-from made import change, lay_out
+from made import change, lay_out, set_source
 from PIL import Image
 from serving import GALLERY, all_pages, cookies, get_json, renamed, serve
 
@@ -329,8 +329,7 @@ async def test_pictures_in_the_table_itself_are_not_read(mapped):
     database = mapped / "photos.db"
     change(database, "create table shop (id integer primary key, photo blob, price real)")
     change(database, "insert into shop select id, zeroblob(9), id / 3.0 from images")
-    change(database, "update imgsim_spaces set source_table = 'shop'")
-    change(database, "update imgsim_thumbnails set source_table = 'shop'")
+    set_source(database, "shop")
     ds = serve(database)
     shop = "/photos/shop/-/imgsim/map"
     assert 'value="photo"' not in (await ds.client.get(shop)).text

@@ -14,6 +14,7 @@ import pytest
 from conftest import imgsim, rows
 from datasette.app import Datasette
 from datasette.utils import tilde_encode
+from made import set_source
 from serving import GALLERY, ROW_KEYS, all_pages, gallery_of, get_json, group, links, renamed, serve
 
 import datasette_imgsim
@@ -281,6 +282,8 @@ async def test_sql_is_not_linked_where_it_may_not_be_run(photos):
         ("/similar/3{}?_size=201", 400, "_size is a whole number from 1 to 200"),
         ("/similar/3{}?_size=x", 400, "_size is a whole number from 1 to 200"),
         ("/similar/3{}?_next=-1", 400, "_next is a whole number"),
+        ("{}?_next=x", 400, "_next is the key of an image"),
+        ("{}?_next=--5", 400, "_next is the key of an image"),
         ("/similar/--5{}", 404, "no image '--5'"),
         ("/similar/3{}?_size=000000001999999", 400, "_size is a whole number from 1 to 200"),
         pytest.param(
@@ -326,8 +329,7 @@ async def test_a_database_without_our_tables_shows_nothing_of_us(tmp_path):
 def moved_to_products(database, images):
     """Makes the images those of a table `products`, beside another table of their old name."""
     change(database, "alter table images rename to products")
-    for table in ("imgsim_spaces", "imgsim_thumbnails"):
-        change(database, f"update {table} set source_table = 'products'")
+    set_source(database, "products")
     change(database, images)
     change(database, "insert into images values (1, 'https://example.com/a.jpg')")
 
@@ -363,8 +365,7 @@ async def test_a_source_table_is_listed_once(copy_photos):
     database = copy_photos / "photos.db"
     change(database, "alter table images rename to pictures")
     change(database, "alter table pictures rename to Images")
-    for table in ("imgsim_spaces", "imgsim_thumbnails"):
-        change(database, f"update {table} set source_table = 'Images'")
+    set_source(database, "Images")
     html = (await serve(database).client.get("/photos")).text
     assert "/photos/Images/-/imgsim" in html and GALLERY not in html
 
@@ -472,8 +473,7 @@ def with_keys(database, kind, keys):
         change(database, "insert into loose select ?, path from images where id = ?", key, id)
         for table in ("imgsim_vectors", "imgsim_thumbnails"):
             change(database, f"update {table} set image_id = ? where image_id = ?", key, id)
-    for table in ("imgsim_spaces", "imgsim_thumbnails"):
-        change(database, f"update {table} set source_table = 'loose'")
+    set_source(database, "loose")
 
 
 LOOSE = "/photos/loose/-/imgsim"

@@ -5,7 +5,7 @@ import sqlite3
 
 import pytest
 from conftest import draw, imgsim
-from made import change
+from made import change, set_source
 from PIL import Image
 from serving import GALLERY, IS_1, get_json, serve
 
@@ -177,8 +177,7 @@ async def test_no_large_picture_is_offered_of_a_column_that_is_no_path_of_ours(c
     database = copy_photos / "photos.db"
     change(database, "alter table images rename column path to photo")
     change(database, "alter table images rename to products")
-    for table in ("imgsim_spaces", "imgsim_thumbnails"):
-        change(database, f"update {table} set source_table = 'products'")
+    set_source(database, "products")
     ds = serve(database, {"images_root": str(copy_photos / "images")})
     html = (await ds.client.get("/photos/products/-/imgsim/similar/3")).text
     assert "/thumbnail/3.jpg" in html and "/large/" not in html

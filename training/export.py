@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -91,6 +92,14 @@ def read(path: Path) -> dict[str, torch.Tensor]:
     return unfold(state) if "features.0.weight" in state else state
 
 
+@contextmanager
+def aside(path: Path) -> Iterator[Path]:
+    """A file to write, which then takes the place of `path`: that is whole at any moment."""
+    unfinished = path.with_name(f"{path.name}.new")
+    yield unfinished
+    unfinished.replace(path)
+
+
 @click.command()
 @click.argument("checkpoint", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("output", type=click.Path(dir_okay=False, path_type=Path))
@@ -113,14 +122,15 @@ def export(checkpoint, output, version, levels, pooling, size):
         level_weights = parse_level_weights(levels)
     except ImgsimError as ex:
         raise click.ClickException(str(ex)) from ex
-    known = convolution_levels(layers(state))
+    network = layers(state)
+    known = convolution_levels(network)
     for level in level_weights:
         if level not in known:
             raise click.ClickException(f"There is no level {level!r}: there is {', '.join(known)}")
     metadata = {
         "about": "the small VGG that comes with the package",
         "version": version,
-        "layers": layers(state),
+        "layers": network,
         "levels": list(level_weights),
         "pooling": pooling,
         "level_weights": level_weights,
@@ -128,9 +138,8 @@ def export(checkpoint, output, version, levels, pooling, size):
         "normalise": "torchvision",
         "licence": "Apache-2.0",
     }
-    unfinished = output.with_name(f"{output.name}.new")
-    save_file(fold(state), unfinished, {k: json.dumps(value) for k, value in metadata.items()})
-    unfinished.replace(output)
+    with aside(output) as path:
+        save_file(fold(state), path, {name: json.dumps(value) for name, value in metadata.items()})
 
 
 if __name__ == "__main__":

@@ -122,14 +122,20 @@ def _rows(
 
 
 def _after(conn, source: Source, text: str):
-    """The key, as stored, after which a page begins; its row may have been deleted meanwhile."""
+    """The key, as stored, after which a page begins; its row may have been deleted meanwhile.
+
+    Raises Refused for what can be no key.
+    """
     try:
         return find_key(conn, source, text)
     except Refused:
         key, table = store.quoted(source.key), store.quoted(source.table)
         # Numbers come before text: where the last key is a number, all are.
         (kind,) = conn.execute(f"select typeof(max({key})) from {table}").fetchone()
-        return key_candidates(source, text)[-1 if kind == "integer" else 0]
+        are_numbers = kind == "integer"
+        if are_numbers and not text.removeprefix("-").isdecimal():
+            raise Refused(400, f"_next is the key of an image, not {text!r}") from None
+        return key_candidates(source, text)[-1 if are_numbers else 0]
 
 
 def _note(conn, source: Source, space: store.Space | None) -> tuple[str | None, bool]:
