@@ -7,14 +7,13 @@ VERSION = "0.1a0"
 EMBED = [
     "torch",
     "torchvision",
+    "timm>=1.0.20",
     "safetensors",
     "scikit-learn",
     "openTSNE",
     "pi-heif",
     "tqdm",
 ]
-# Muon, the optimiser of the training, came with torch 2.9.
-TRAIN = ["openvino", "torch>=2.9"]
 TEST = [
     "cogapp",
     "datasette-render-images",
@@ -57,6 +56,6 @@ setup(
         "pillow>=11.3",
         "sqlite-utils>=4.0",
     ],
-    extras_require={"embed": EMBED, "train": EMBED + TRAIN, "test": EMBED + TRAIN + TEST},
+    extras_require={"embed": EMBED, "test": EMBED + TEST},
     python_requires=">=3.10",
 )

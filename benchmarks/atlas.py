@@ -129,9 +129,9 @@ def make_map(path: Path, count: int) -> None:
     with closing(store.open_writer(path, create=True)) as conn:
         with conn.transaction():
             space = store.create_space(
-                conn, name="drawn", source_table="images", model="vgg-mini", weights_sha256="",
-                levels={"conv5_2": 1}, pooling="gem", preprocess={}, dtype="float16",
-                precision="float32", dimensions=1, level_weights={"conv5_2": 1}, versions={},
+                conn, name="drawn", source_table="images", model="vgg16-oxford", weights_sha256="",
+                levels={"pool5": 1}, pooling="gem", preprocess={}, dtype="float16",
+                precision="float32", dimensions=1, level_weights={"pool5": 1}, versions={},
             )  # fmt: skip
         for start in range(0, count, AT_ONCE):
             ids = range(start + 1, min(start + AT_ONCE, count) + 1)

@@ -38,6 +38,9 @@ class Silent:
     def waiting(self):
         pass
 
+    def is_watched(self):
+        return False
+
 
 def draw_photos(folder: Path, count: int, width: int, height: int) -> list[Path]:
     """JPEG files about as detailed as photographs: noise at four scales, each its own seed."""

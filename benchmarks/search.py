@@ -38,8 +38,8 @@ from datasette_imgsim.search import calibration, index, ranking
 
 K = 20
 # Those of the default model.
-LEVELS = {"pool2": 64, "pool4": 256, "conv5_2": 512}
-LEVEL_WEIGHTS = {"pool2": 0.3, "pool4": 1, "conv5_2": 3}
+LEVELS = {"pool2": 128, "pool5": 512}
+LEVEL_WEIGHTS = {"pool2": 0.08, "pool5": 1}
 DIMENSIONS = sum(LEVELS.values())
 GROUPS = 300
 ROUNDS = 10
@@ -49,7 +49,7 @@ ORDERED = 100_000
 SECONDS_A_WAY = 30
 """Slow ways are asked fewer queries."""
 WRITTEN_AT_ONCE, SECONDS_BETWEEN_WRITES = 32, 0.3
-BETWEEN = [slice(*ends) for ends in zip([0, 64, 320], [64, 320, 832])]
+BETWEEN = [slice(0, 128), slice(128, 640)]
 
 
 def made_up() -> Iterator[np.ndarray]:
@@ -125,7 +125,7 @@ def make_database(path: Path, count: int, drawn: Iterator[np.ndarray]) -> None:
                 conn,
                 name="drawn",
                 source_table="images",
-                model="vgg-mini",
+                model="vgg16-oxford",
                 weights_sha256="",
                 levels=LEVELS,
                 pooling="gem",

@@ -64,7 +64,7 @@ def imgsim():
 @click.argument("images", nargs=-1, type=click.Path(exists=True, path_type=Path))
 @click.option("--table", metavar="T", help="Embed the pictures of a table of DB, not files")
 @click.option("--column", metavar="C", help="Its column of BLOBs, or of paths relative to DB")
-@click.option("--model", help="Which network; 'models' lists them  [default: vgg-mini]")
+@click.option("--model", help="Which network; 'models' lists them  [default: vgg16-oxford]")
 @click.option("--levels", help="Where to cut it: one or more of its levels, such as pool4,pool5")
 @click.option(
     "--pooling", type=click.Choice(list(POOLINGS)), help="How a level's map becomes a vector"
@@ -148,11 +148,16 @@ def embed(
         summary = pipeline.embed_table(database, table, column, *run, *how)
     else:
         summary = pipeline.embed_folder(database, list(images), *run, *how, prune)
+    usual = None
     if summary.space:
         with closing(_writer(database)) as conn, store.errors_named(database):
-            calibration.renew(conn, store.choose_space(conn, summary.space))
+            space = store.choose_space(conn, summary.space)
+            calibration.renew(conn, space)
+            usual = store.choose_space(conn, table=space.source_table)
     if not quiet:
         click.echo(_printable(_report(summary, database)))
+        if usual and usual.name != summary.space:
+            click.echo(_printable(_another_default(usual.name, summary.space, database)))
     if summary.failed:
         click.echo(
             f"{_images(summary.failed)} could not be embedded; the reasons are in the table "
@@ -181,10 +186,11 @@ class Terminal:
 
     def __init__(self, database: Path, quiet: bool):
         self.database, self.quiet = database, quiet
+        self.write = click.echo
 
     @contextmanager
     def progress(self, total: int, unit: str = " images", what: str | None = None):
-        if self.quiet or not total or not sys.stderr.isatty():
+        if not total or not self.is_watched():
             yield lambda count: None
             return
         try:
@@ -193,15 +199,35 @@ class Terminal:
             yield lambda count: None
             return
         with tqdm(total=total, unit=unit, desc=what, dynamic_ncols=True) as bar:
+            self.write = bar.write  # above the bar
             yield bar.update
 
     def waiting(self) -> None:
         _say_waiting(self.database)
 
+    def is_watched(self) -> bool:
+        return sys.stderr.isatty() and not self.quiet
+
+    def forecast(self, forecast) -> None:
+        text = (
+            f"About {_duration(forecast.seconds)} for {_images(forecast.images)} with "
+            f"{forecast.model}"
+        )
+        if forecast.faster:
+            text += f"; --model {forecast.faster} takes about {_duration(forecast.faster_seconds)}"
+        self.write(f"{text}.", file=sys.stderr)
+
 
 def _say_waiting(database: Path) -> None:
     text = f"Waiting for another program that has {database} locked …"
     click.echo(_printable(text), err=True)
+
+
+def _duration(seconds: float) -> str:
+    minutes = max(1, round(seconds / 60))
+    if minutes < 100:
+        return "1 minute" if minutes == 1 else f"{minutes} minutes"
+    return f"{round(minutes / 60)} hours"
 
 
 def _report(summary, database: Path) -> str:
@@ -225,6 +251,13 @@ def _report(summary, database: Path) -> str:
     if summary.interrupted:
         text = f"Stopped; the same command goes on from here. So far: {text}"
     return text + "."
+
+
+def _another_default(usual: str, name: str, database: Path) -> str:
+    words = ["datasette", "imgsim", "spaces", str(database), "--default", name]
+    return (
+        f"The default space is still {usual!r}; '{shlex.join(words)}' makes this one the default."
+    )
 
 
 def _images(count: int) -> str:

@@ -5,14 +5,12 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+import toy as toy_plugin
 from browsing import browser, page, plugins  # noqa: F401
 from click.testing import CliRunner
-from datasette import hookimpl
 from datasette.cli import cli
 from datasette.plugins import pm
 from PIL import Image, ImageDraw
-
-from datasette_imgsim.models.base import Description, Model
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 
@@ -91,37 +89,6 @@ def copy_photos(photos, tmp_path):
     return Path(shutil.copytree(photos, tmp_path / "photos"))
 
 
-class Toy(Model):
-    """Averages of the picture's own colours, at two levels: no weights, hardly any work."""
-
-    description = Description(
-        name="toy",
-        about="mean colours",
-        channels={"pool1": 3, "pool2": 3},
-        default_levels=("pool2",),
-        default_pooling="avg",
-        size=8,
-        licence="CC0",
-    )
-
-    def cut(self, levels, weights):
-        import torch
-
-        class Halves(torch.nn.Module):
-            def __init__(self):
-                super().__init__()
-                self.scale = torch.nn.Parameter(torch.ones(1))
-
-            def forward(self, pixels):
-                maps = {}
-                for level in ("pool1", "pool2"):
-                    pixels = torch.nn.functional.avg_pool2d(pixels * self.scale, 2)
-                    maps[level] = pixels
-                return [maps[level] for level in levels]
-
-        return Halves()
-
-
 # Of a picture this keeps 4 x 4 pixels.
 TOY = ("--model", "toy", "--levels", "pool1", "--pooling", "flatten", "--dtype", "float32")
 
@@ -132,16 +99,9 @@ def embed_toy(folder, *options, exit_code=0):
     return imgsim("embed", database, images, *TOY, *options, exit_code=exit_code)
 
 
-class ToyPlugin:
-    @hookimpl
-    def register_imgsim_models(self, register):
-        register(Toy())
-
-
 @pytest.fixture
 def toy():
     """Registers the model `toy`; it is found as another package's would be."""
-    plugin = ToyPlugin()
-    pm.register(plugin, name="toy")
-    yield Toy
-    pm.unregister(plugin)
+    pm.register(toy_plugin, name="toy")
+    yield toy_plugin.Toy
+    pm.unregister(toy_plugin)

@@ -110,7 +110,7 @@ def test_wrong_queries(folder, query, options, sentence):
 
 def test_models_says_what_can_be_used(toy):
     printed = imgsim("models")
-    assert "vgg-mini (the default)" in printed and "toy: mean colours" in printed
+    assert "vgg16-oxford (the default)" in printed and "toy: mean colours" in printed
     assert "conv1_1 64" in printed and "licence of the weights: CC0" in printed
 
 

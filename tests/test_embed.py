@@ -1,8 +1,11 @@
 """`embed` into new databases and new spaces: what is stored, what is said of wrong options."""
 
 import fcntl
+import json
 import os
 import pty
+import re
+import shutil
 import sqlite3
 import struct
 import termios
@@ -12,10 +15,11 @@ import numpy as np
 import pytest
 import torch
 from command import start
-from conftest import TOY, Toy, draw, embed_toy, imgsim, rows
+from conftest import TOY, draw, embed_toy, imgsim, rows
 from test_models import random_weights
+from toy import Toy
 
-from datasette_imgsim.models import mini
+from datasette_imgsim.models import vgg
 from datasette_imgsim.models.network import Network
 from datasette_imgsim.schema import IMAGES_COLUMNS
 
@@ -53,7 +57,7 @@ def test_the_bundled_network_makes_a_database(photos):
     database = photos / "photos.db"
     assert rows(database, "select count(*) from images") == [24]
     assert rows(database, "select name, is_default, model from imgsim_spaces") == [
-        ("vgg-mini", 1, "vgg-mini")
+        ("vgg16-oxford", 1, "vgg16-oxford")
     ]
     sql = "select count(*), min(typeof(image_id)), max(typeof(image_id)) from imgsim_vectors"
     assert rows(database, sql) == [(24, "integer", "integer")]
@@ -158,20 +162,17 @@ def test_changed_bundled_weights_are_named_and_nothing_is_embedded_again(
     embed(folder)
     before = vectors(folder)
     (was,) = rows(folder / "photos.db", "select versions ->> 'weights' from imgsim_spaces")
-    metadata = mini.Mini().metadata | {"version": "99"}
-    monkeypatch.setattr(mini.Mini, "metadata", metadata)
+    monkeypatch.setattr(vgg, "OXFORD_VERSION", "99")
     monkeypatch.setattr(
-        mini,
-        "read_weights",
-        lambda path, read=mini.read_weights: {k: 2 * v for k, v in read(path).items()},
+        vgg, "read", lambda path, read=vgg.read: {k: 2 * v for k, v in read(path).items()}
     )
     assert "3 unchanged" in embed(folder)
     draw(folder / "images/new.jpg", "dots")
     printed = embed(folder, exit_code=1)
     assert f"weights version {was} and this package has version 99" in printed
-    assert "--model vgg-mini --space NAME" in printed
+    assert "--model vgg16-oxford --space NAME" in printed
     assert np.array_equal(vectors(folder), before)
-    assert "4 embedded" in embed(folder, "--model", "vgg-mini", "--space", "new")
+    assert "4 embedded" in embed(folder, "--model", "vgg16-oxford", "--space", "new")
     assert np.array_equal(vectors(folder), before)
 
 
@@ -261,11 +262,11 @@ def another_network(folder):
 
 WRONG = {
     "level": (lambda _: ("--levels", "pool9"), 2, "no level 'pool9': there is conv1_1,"),
-    "model": (lambda _: ("--model", "vgg99"), 2, "No model 'vgg99': there is vgg-mini"),
+    "model": (lambda _: ("--model", "vgg99"), 2, "No model 'vgg99': there is vgg16-oxford"),
     "pooling": (lambda _: ("--pooling", "sum"), 2, "Invalid value for '--pooling'"),
     "size": (lambda _: ("--size", "0"), 2, "Invalid value for '--size'"),
     "too small": (lambda _: ("--size", "8"), 1, "too small for the level"),
-    "device": (lambda _: ("--device", "cuda:99x", "--model", "toy"), 1, "no device 'cuda:99x'"),
+    "device": (lambda _: ("--device", "cuda:99x"), 1, "no device 'cuda:99x'"),
     "no weights": (no_weights, 1, "w.pth cannot be read"),
     "weights absent": (lambda _: ("--weights", "gone.pth"), 2, "'gone.pth' does not exist"),
     "missing layer": (missing_layer, 1, "has no layer 'features.6.weight'"),
@@ -314,10 +315,10 @@ def test_too_large_a_batch_for_the_memory(folder, monkeypatch):
 
 
 def test_numbers_that_are_not_finite_are_a_failure(folder, monkeypatch):
-    def cut(model, levels, weights, cut=Toy.cut):
-        module = cut(model, levels, weights)
-        module.scale.data[:] = float("inf")
-        return module
+    def cut(model, levels, weights, size, cut=Toy.cut):
+        network = cut(model, levels, weights, size)
+        network.scale[:] = float("inf")
+        return network
 
     monkeypatch.setattr(Toy, "cut", cut)
     assert "3 failed" in embed_toy(folder, exit_code=1)
@@ -328,10 +329,10 @@ def test_numbers_that_are_not_finite_are_a_failure(folder, monkeypatch):
 
 
 def test_a_failure_of_one_network_does_not_hold_for_another(folder, monkeypatch):
-    def cut(model, levels, weights, cut=Toy.cut):
-        module = cut(model, levels, weights)
-        module.scale.data[:] = float("inf") if "pool1" in levels else 1
-        return module
+    def cut(model, levels, weights, size, cut=Toy.cut):
+        network = cut(model, levels, weights, size)
+        network.scale[:] = float("inf") if "pool1" in levels else 1
+        return network
 
     monkeypatch.setattr(Toy, "cut", cut)
     embed_toy(folder, exit_code=1)
@@ -352,3 +353,69 @@ def test_weights_that_were_moved_are_found_again(folder, weights):
 def test_an_empty_file_becomes_a_database(folder):
     (folder / "photos.db").touch()
     assert "3 embedded" in embed_toy(folder)
+
+
+def test_another_default_space_is_named(folder):
+    assert "default space" not in embed(folder, "--model", "toy")
+    printed = embed(folder, "--model", "toy", "--levels", "pool1")
+    assert "The default space is still 'toy'" in printed
+    command = f"datasette imgsim spaces {folder / 'photos.db'} --default 'toy pool1 avg'"
+    assert command in printed
+
+
+GONE = "The network vgg-mini is no longer part of this package"
+
+
+def test_a_space_whose_network_is_gone_still_ranks_and_names_the_way_on(photos, tmp_path):
+    shutil.copytree(photos, tmp_path, dirs_exist_ok=True)
+    database = tmp_path / "photos.db"
+    with closing(sqlite3.connect(database)) as conn, conn:
+        conn.execute("update imgsim_spaces set name = 'vgg-mini', model = 'vgg-mini'")
+    assert "24 unchanged" in embed(tmp_path)
+    assert len(json.loads(imgsim("similar", database, 1, "--json"))) == 10
+    assert "laid out" in imgsim("map", database)
+    assert GONE in imgsim("similar", database, tmp_path / "images/dots/0.jpg", exit_code=1)
+    draw(tmp_path / "images/new.jpg", colour="orange")
+    printed = embed(tmp_path, exit_code=1)
+    assert GONE in printed and "--model vgg16-oxford" in printed
+    assert "25 embedded" in embed(tmp_path, "--model", "vgg16-oxford")
+
+
+def until_forecast(folder, *options):
+    """What a terminal shows of a slow run, up to its forecast or its end."""
+    terminal, end = pty.openpty()
+    arguments = ("embed", folder / "photos.db", folder / "images", "--batch-size", 2, *options)
+    process = start(*arguments, seconds_a_batch=2, stderr=end)
+    os.close(end)
+    printed = ""
+    try:
+        while "minutes for" not in printed:
+            printed += os.read(terminal, 4096).decode()
+    except OSError:  # the other end is closed
+        pass
+    finally:
+        os.close(terminal)
+        process.kill()
+        process.communicate()
+    return printed
+
+
+def test_a_long_run_says_how_long_it_takes_and_what_is_faster(tmp_path):
+    for number in range(400):
+        draw(tmp_path / f"images/{number}.png", seed=number)
+    printed = until_forecast(tmp_path, *TOY)
+    found = re.search(r"About (\d+) minutes for 400 images with toy; (.+)\.", printed)
+    assert 6 <= int(found[1]) <= 9
+    assert re.fullmatch(r"--model efficientnet-lite takes about [1-3] minutes?", found[2])
+    # Who goes on in a space has chosen already.
+    embed_toy(tmp_path)
+    for number in range(400):
+        draw(tmp_path / f"images/{number}.png", "dots", seed=number)
+    printed = until_forecast(tmp_path)
+    assert "minutes for 400 images with toy." in printed
+
+
+def test_nothing_is_said_of_a_short_run_or_where_nobody_looks(folder):
+    assert "About" not in on_a_terminal(folder)
+    process = start("embed", folder / "other.db", folder / "images", *TOY, seconds_a_batch=0)
+    assert "About" not in process.communicate()[1]

@@ -67,7 +67,7 @@ async def test_the_json_holds_every_image_with_its_place(mapped):
     assert [(row["id"], row["x"], row["y"], row["placed"]) for row in found] == sorted(wanted)
     assert found[0]["thumbnail"] == f"{GALLERY}/thumbnail/{found[0]['id']}.jpg"
     answer = await get_json(ds, f"{MAP}.json?_size=1")
-    assert (answer["ok"], answer["count"], answer["space"]) == (True, 24, "vgg-mini")
+    assert (answer["ok"], answer["count"], answer["space"]) == (True, 24, "vgg16-oxford")
 
 
 @pytest.mark.parametrize(

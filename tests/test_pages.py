@@ -62,7 +62,7 @@ async def test_gallery_lists_the_spaces(photos):
     answer = await get_json(serve(photos / "photos.db"), f"{GALLERY}.json")
     (space,) = answer["spaces"]
     assert space["name"] == answer["space"] and space["is_default"] and space["vectors"] == 24
-    assert space["model"] == "vgg-mini" and space["dimensions"] > 0 and space["levels"]
+    assert space["model"] == "vgg16-oxford" and space["dimensions"] > 0 and space["levels"]
 
 
 @pytest.mark.asyncio

@@ -131,12 +131,12 @@ async def test_errors_do_not_name_spaces_of_other_tables(copy_photos):
     second_table(copy_photos / "photos.db")
     ds = serve(copy_photos / "photos.db")
     response = await ds.client.get(f"{GALLERY}.json?space=second")
-    assert response.status_code == 400 and "there is vgg-mini" in response.json()["error"]
+    assert response.status_code == 400 and "there is vgg16-oxford" in response.json()["error"]
 
 
 @pytest.mark.asyncio
 async def test_thumbnails_stay_private_when_the_last_space_was_dropped(copy_photos):
-    imgsim("drop", copy_photos / "photos.db", "vgg-mini")
+    imgsim("drop", copy_photos / "photos.db", "vgg16-oxford")
     assert rows(copy_photos / "photos.db", "select count(*) from imgsim_thumbnails") == [24]
     ds = private(copy_photos, "table")
     assert await statuses(ds, "/photos/imgsim_thumbnails") == (403, 200)

@@ -25,12 +25,14 @@ import numpy as np
 
 from .. import store
 from ..errors import ImgsimError
+from ..models import registry
 from ..models.network import Network, keep_memory
 from ..schema import SOURCE_TABLE
 from ..store import Known, Space, Writer
 from . import decode, settings, sources
 from .collection import Collection, Column, Files
 from .decode import Picture
+from .forecast import Forecast, forecast
 from .settings import Settings
 from .sources import Source
 
@@ -58,6 +60,12 @@ class Interface(Protocol):
 
     def waiting(self) -> None:
         """Says that another program has the database locked; called once at most."""
+
+    def is_watched(self) -> bool:
+        """Whether a person is there to be told of a forecast, which takes a second to make."""
+
+    def forecast(self, forecast: Forecast) -> None:
+        """Says how long a long run will take; called once at most."""
 
 
 @dataclass
@@ -161,8 +169,14 @@ class Run:
         network: Callable[[], Network],
         plan: Plan,
         choices: Choices,
+        foresee: Callable[[Network, np.ndarray, float, float], None] | None = None,
     ):
-        """`network` loads the network when the first picture needs it."""
+        """`network` loads the network when the first picture needs it.
+
+        `foresee` is called once, with it, the first batch (N, size, size, 3) and the seconds that
+        reading and embedding that batch took.
+        """
+        self.foresee, self.first_read_at = foresee, None
         self.conn, self.collection, self.space = conn, collection, space
         self.network = functools.cache(network)
         self.plan, self.choices = plan, choices
@@ -201,6 +215,8 @@ class Run:
         most = self.space.rows_a_transaction
         batch, pictures = [], 0
         for read in reads:
+            # Before it, packages were loaded.
+            self.first_read_at = self.first_read_at or time.monotonic()
             batch.append(read)
             pictures += read.picture is not None
             if pictures == self.choices.batch_size or len(batch) == most:
@@ -295,10 +311,15 @@ class Run:
         """sha256 -> (vector, norms), for those that have finite numbers."""
         if not reads:
             return {}
+        read_at = time.monotonic()
         pixels = np.stack([read.picture.pixels for read in reads.values()])
         try:
             with np.errstate(all="ignore"):
                 units, norms = self.network().vectors(pixels)
+                if self.foresee:
+                    embedding = time.monotonic() - read_at
+                    self.foresee(self.network(), pixels, read_at - self.first_read_at, embedding)
+                    self.foresee = None
         except RuntimeError as ex:  # which PyTorch's errors about memory are, on every device
             if "memory" not in str(ex):
                 raise
@@ -542,11 +563,27 @@ class Job:
             return network or settings.network_of(space, self.base, self.device, self.precision)
 
         planned = plan(self.conn, self.collection, space, self.found, self.retry_failed)
-        run = Run(self.conn, self.collection, space, load, planned, self.choices)
+
+        def foresee(network: Network, pixels: np.ndarray, *seconds: float) -> None:
+            # One who goes on in a space has chosen already.
+            can_choose = space.model != registry.SMALL and not store.counts(self.conn).get(space.id)
+            faster = self._small if can_choose else None
+            total = len(planned.pending)
+            found = forecast(network, space.model, pixels, *seconds, total, faster)
+            if found:
+                self.interface.forecast(found)
+
+        watched = foresee if self.interface.is_watched() else None
+        run = Run(self.conn, self.collection, space, load, planned, self.choices, watched)
         with self.interface.progress(len(planned.pending)) as progress:
             summary = run.go(progress)
         summary.space = space.name
         return summary, run
+
+    def _small(self) -> Network:
+        """The small network on the same device. Raises ImgsimError."""
+        chosen = settings.from_options(model=registry.SMALL)
+        return chosen.network(self.device, self.precision)
 
 
 def _tidy(conn: Writer, run: Run) -> None:

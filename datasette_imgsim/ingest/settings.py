@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,11 +30,12 @@ class Settings:
 
     def network(self, device: str = "auto", precision: str = "auto") -> Network:
         """Loads the network. Raises ImgsimError."""
-        missing = registry.missing_packages()
+        model = registry.get(self.model)
+        missing = registry.missing_package(model)
         if missing:
             raise ModelUnavailable(missing)
         return Network(
-            registry.get(self.model),
+            model,
             list(self.levels),
             self.pooling,
             self.preprocess["normalise"],
@@ -190,27 +192,27 @@ def _level_weights(settings: Settings) -> dict[str, float]:
 
 
 def _versions(settings: Settings, base: Path) -> dict:
-    found = {
-        name: importlib.metadata.version(name)
-        for name in ("datasette-imgsim", "torch", "torchvision", "pillow")
-    }
-    description = registry.get(settings.model).description
+    model = registry.get(settings.model)
+    found = {}
+    for name in ("datasette-imgsim", "pillow", *model.packages):
+        with suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
     if settings.weights:
         found["weights_file"] = stored_name(os.path.abspath(settings.weights), str(base))
-    elif description.version:
-        found["weights"] = description.version
+    elif model.description.version:
+        found["weights"] = model.description.version
     return found
 
 
 def unavailable(space: Space, base: Path) -> str | None:
     """Why pictures cannot be embedded into a space on this machine, or None; quick."""
-    missing = registry.missing_packages()
-    if missing:
-        return missing
     try:
         settings, model = from_space(space, base), registry.get(space.model)
+        missing = registry.missing_package(model)
     except ImgsimError as ex:
         return str(ex)
+    if missing:
+        return missing
     if settings.weights is None:
         return model.unavailable()
     if settings.weights.exists():

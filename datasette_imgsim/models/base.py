@@ -5,11 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from ..errors import ImgsimError
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 
@@ -29,10 +30,11 @@ class Description:
     default_pooling: str = "gem"
     size: int = 224
     """Input pictures are size x size pixels."""
-    normalise: str = "torchvision"
-    """How pixels are scaled: 'torchvision' or 'oxford' (see `network.NORMALISE`)."""
+    normalise: str | dict = "torchvision"
+    """How pixels are scaled: a name in `network.NORMALISE`, or {"mean": [R, G, B], "deviation":
+    [R, G, B]} of values between 0 and 1."""
     licence: str = ""
-    """Of the weights."""
+    """Of the weights, with whom to name for them."""
     version: str = ""
     """Of the weights, where the package itself carries them."""
     download: str = ""
@@ -41,19 +43,34 @@ class Description:
     """Default level weights; a level that is not named weighs 1."""
 
 
+class NumpyCut(Protocol):
+    """A network that was cut and that works without torch."""
+
+    def __call__(self, pixels: np.ndarray) -> list[np.ndarray]:
+        """Normalised pixels (N, 3, size, size) float32 -> the map (N, C, H, W) of each level."""
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Just the numbers used, by name: they are the identity of the weights."""
+
+
+Cut: TypeAlias = "torch.nn.Module | NumpyCut"
+
+
 class Model(ABC):
     """A network that can be cut at named levels. Subclass it and register it to add one."""
 
     description: Description
+    packages: tuple[str, ...] = ()
+    """What is imported to cut it, numpy aside; known without loading anything."""
 
     @abstractmethod
-    def cut(self, levels: list[str], weights: Path | None) -> torch.nn.Module:
-        """The network up to the deepest of `levels`, in float32, with its weights.
+    def cut(self, levels: list[str], weights: Path | None, size: int) -> Cut:
+        """The network up to the deepest of `levels`, with its weights.
 
-        `levels` are in network order; `weights` is a file, or None for the model's own. The
-        module takes normalised pixels (N, 3, size, size) and returns a list with the map
-        (N, C, H, W) of each level. Its `state_dict` holds just the tensors used: they are the
-        identity of the weights. Raises ImgsimError.
+        `levels` are in network order; `weights` is a file, or None for the model's own; pictures
+        will be size x size pixels. Gives a `torch.nn.Module` in float32, whose `state_dict` holds
+        just the tensors used and which does to tensors what `NumpyCut` does to arrays; or a
+        `NumpyCut`. Raises ImgsimError.
         """
 
     def unavailable(self) -> str | None:

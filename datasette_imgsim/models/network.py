@@ -6,19 +6,23 @@ import ctypes
 import functools
 import hashlib
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import ImgsimError
-from .base import Model
-from .pooling import POOLINGS
+from .base import Cut, Model, NumpyCut
+from .fusing import fold_batch_norms, fuse_activations
+from .pooling import pooled
 
 if TYPE_CHECKING:
     import torch
 
 # (channel order, divisor, mean, standard deviation): value = (pixel / divisor - mean) / deviation
+# value = (pixel / divisor - mean) / deviation, in a channel order
 NORMALISE = {
     # https://pytorch.org/vision/stable/models.html
     "torchvision": ("RGB", 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
@@ -37,7 +41,7 @@ class Network:
         model: Model,
         levels: list[str],
         pooling: str,
-        normalise: str,
+        normalise: str | dict,
         size: int,
         weights: Path | None = None,
         device: str = "auto",
@@ -46,29 +50,24 @@ class Network:
         """Loads the weights. `levels` in any order; raises ImgsimError."""
 
         self.levels = in_network_order(model, levels)
-        self.pool = POOLINGS[pooling]
-        self.size = size
-        self.device = choose_device(device)
-        self.precision = choose_precision(precision, self.device)
-        module = model.cut(self.levels, weights).eval()
-        self.weights_sha256 = digest(module.state_dict())
-        self.module = _at_precision(module, self.device, self.precision)
-        self._scale(normalise)
-        self.dimensions = self._measure()
+        self.pooling, self.size = pooling, size
+        cut = model.cut(self.levels, weights, size)
+        self.weights_sha256 = digest(cut.state_dict())
+        with self._size_named():
+            if _is_module(cut):
+                self.runner = _Torch(cut, size, normalise, device, precision)
+            else:
+                self.runner = _Numpy(cut, normalise, device, precision)
+            # How many numbers each level gives is seen from one black picture.
+            found = self.runner.pooled(np.zeros((1, size, size, 3), np.uint8), pooling)
+        self.precision = self.runner.precision
+        self.dimensions = {level: values.shape[1] for level, values in zip(self.levels, found)}
 
-    def _scale(self, normalise: str) -> None:
-        import torch
-
-        order, divisor, mean, deviation = NORMALISE[normalise]
-        self.reversed = order == "BGR"
-        self.factor = torch.tensor([1 / (divisor * d) for d in deviation], device=self.device)
-        self.shift = torch.tensor([-m / d for m, d in zip(mean, deviation)], device=self.device)
-
-    def _measure(self) -> dict[str, int]:
-        """How many numbers each level gives, seen from one black picture."""
-        black = np.zeros((1, self.size, self.size, 3), np.uint8)
+    @contextmanager
+    def _size_named(self) -> Iterator[None]:
+        """Says that pictures are too small where torch says that a map would be."""
         try:
-            return {level: p.shape[1] for level, p in zip(self.levels, self._pooled(black))}
+            yield
         except RuntimeError as ex:
             if "too small" not in str(ex):
                 raise
@@ -77,30 +76,90 @@ class Network:
                 f"{self.levels[-1]}: give a larger --size"
             ) from ex
 
-    def _pooled(self, pictures: np.ndarray) -> list[torch.Tensor]:
-        import torch
-
-        with torch.inference_mode():
-            pixels = torch.from_numpy(pictures).to(self.device).float()
-            if self.reversed:
-                pixels = pixels.flip(3)
-            pixels = (pixels * self.factor + self.shift).permute(0, 3, 1, 2)
-            maps = self.module(pixels)
-            return [self.pool(level.float()) for level in maps]
-
     def vectors(self, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(N, size, size, 3) uint8 RGB -> unit vectors (N, dimensions), norms (N, levels).
 
         Each level is made unit length by itself and they are laid end to end; float32.
         """
         units, norms = [], []
-        for pooled in self._pooled(pictures):
-            values = pooled.cpu().numpy()
+        for values in self.runner.pooled(pictures, self.pooling):
             # A flattened map can be long: float32 would lose digits in the sum of squares.
             norm = np.sqrt(np.einsum("nd,nd->n", values, values, dtype=np.float64))
             units.append(values / np.maximum(norm, SMALLEST_NORM).astype(np.float32)[:, None])
             norms.append(norm.astype(np.float32))
         return np.concatenate(units, axis=1), np.stack(norms, axis=1)
+
+
+class _Torch:
+    """A cut that is a module of torch, on its device and in its precision."""
+
+    def __init__(
+        self,
+        module: torch.nn.Module,
+        size: int,
+        normalise: str | dict,
+        device: str,
+        precision: str,
+    ):
+        import torch
+
+        self.device = choose_device(device)
+        self.precision = choose_precision(precision, self.device)
+        fold_batch_norms(module.eval(), size)
+        self.module = _at_precision(module, self.device, self.precision)
+        if self.device == "cpu":
+            fuse_activations(self.module, size, self.precision)
+        self.is_reversed, *scale = scaling(normalise)
+        self.factor, self.shift = (torch.from_numpy(part).to(self.device) for part in scale)
+
+    def pooled(self, pictures: np.ndarray, pooling: str) -> list[np.ndarray]:
+        """(N, size, size, 3) uint8 RGB -> (N, D) float32 of each level."""
+        import torch
+
+        with torch.inference_mode():
+            pixels = torch.from_numpy(pictures).to(self.device).float()
+            if self.is_reversed:
+                pixels = pixels.flip(3)
+            pixels = (pixels * self.factor + self.shift).permute(0, 3, 1, 2)
+            maps = self.module(pixels)
+            return [pooled(level.float(), pooling).cpu().numpy() for level in maps]
+
+
+class _Numpy:
+    """A cut that works without torch, on the processor and in float32."""
+
+    precision = "float32"
+
+    def __init__(self, cut: NumpyCut, normalise: str | dict, device: str, precision: str):
+        if device not in ("auto", "cpu") or precision not in ("auto", "float32"):
+            raise ImgsimError(
+                "This network works on the processor and in float32 only: leave --device and "
+                "--precision out"
+            )
+        self.cut = cut
+        self.is_reversed, self.factor, self.shift = scaling(normalise)
+
+    def pooled(self, pictures: np.ndarray, pooling: str) -> list[np.ndarray]:
+        """(N, size, size, 3) uint8 RGB -> (N, D) float32 of each level."""
+        pixels = pictures[..., ::-1] if self.is_reversed else pictures
+        pixels = (pixels * self.factor + self.shift).transpose(0, 3, 1, 2)
+        return [pooled(level, pooling).astype(np.float32) for level in self.cut(pixels)]
+
+
+def _is_module(cut: Cut) -> bool:
+    torch = sys.modules.get("torch")  # not loaded: then nothing is a module of it
+    return torch is not None and isinstance(cut, torch.nn.Module)
+
+
+def scaling(normalise: str | dict) -> tuple[bool, np.ndarray, np.ndarray]:
+    """Whether the channels are BGR, and (3,) factor and shift: value = pixel * factor + shift."""
+    if isinstance(normalise, dict):
+        order, divisor, mean, deviation = "RGB", 255, normalise["mean"], normalise["deviation"]
+    else:
+        order, divisor, mean, deviation = NORMALISE[normalise]
+    mean, deviation = np.array(mean), np.array(deviation)
+    factor, shift = 1 / (divisor * deviation), -mean / deviation
+    return order == "BGR", factor.astype(np.float32), shift.astype(np.float32)
 
 
 def _at_precision(module: torch.nn.Module, device: str, precision: str) -> torch.nn.Module:
@@ -147,13 +206,13 @@ def in_network_order(model: Model, levels: list[str]) -> list[str]:
     return [level for level in known if level in levels]
 
 
-def digest(state: dict[str, torch.Tensor]) -> str:
-    """SHA-256 over the names, shapes and float32 values of the tensors used."""
+def digest(state: dict) -> str:
+    """SHA-256 over the names, shapes and float32 values of the tensors or arrays used."""
     sha = hashlib.sha256()
     for name in sorted(state):
-        tensor = state[name].float().contiguous()
-        sha.update(f"{name} {tuple(tensor.shape)}\n".encode())
-        sha.update(tensor.numpy().astype("<f4", copy=False).data)
+        values = np.ascontiguousarray(np.asarray(state[name]), "<f4")
+        sha.update(f"{name} {tuple(state[name].shape)}\n".encode())
+        sha.update(values.data)
     return sha.hexdigest()
 
 

@@ -1,36 +1,46 @@
-"""How a level's map becomes a vector."""
+"""How a level's map becomes a vector; the same for tensors of torch and arrays of numpy."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+
+    Maps = TypeVar("Maps", np.ndarray, torch.Tensor)
 
 GEM_POWER = 3
 
 
-def avg(maps: torch.Tensor) -> torch.Tensor:
+def avg(maps: Maps) -> Maps:
     """Mean over the cells: (N, C, H, W) -> (N, C). Babenko & Lempitsky 2015, arXiv 1510.07493."""
-    return maps.mean(dim=(2, 3))
+    return maps.mean((2, 3))
 
 
-def max(maps: torch.Tensor) -> torch.Tensor:
+def max(maps: Maps) -> Maps:
     """Largest cell: (N, C, H, W) -> (N, C). MAC of Tolias et al. 2016, arXiv 1511.05879."""
-    return maps.amax(dim=(2, 3))
+    # torch's own `max` takes one axis only.
+    return maps.amax((2, 3)) if hasattr(maps, "amax") else maps.max((2, 3))
 
 
-def gem(maps: torch.Tensor) -> torch.Tensor:
+def gem(maps: Maps) -> Maps:
     """Generalised mean with p = 3: (N, C, H, W) -> (N, C).
 
     Radenović, Tolias & Chum 2018, arXiv 1711.02512, equation 3; negative cells count as 0.
     """
-    return maps.clamp(min=0).pow(GEM_POWER).mean(dim=(2, 3)).pow(1 / GEM_POWER)
+    return (maps.clip(0) ** GEM_POWER).mean((2, 3)) ** (1 / GEM_POWER)
 
 
-def flatten(maps: torch.Tensor) -> torch.Tensor:
+def flatten(maps: Maps) -> Maps:
     """The whole map in C, H, W order: (N, C, H, W) -> (N, C * H * W)."""
-    return maps.flatten(start_dim=1)
+    return maps.reshape(len(maps), -1)
 
 
 POOLINGS = {function.__name__: function for function in (avg, max, gem, flatten)}
+
+
+def pooled(maps: Maps, pooling: str) -> Maps:
+    """A level's map as vectors (N, D). A single cell is taken as it is, also where negative."""
+    is_one_cell = maps.shape[2] == maps.shape[3] == 1
+    return flatten(maps) if is_one_cell else POOLINGS[pooling](maps)

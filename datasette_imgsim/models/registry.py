@@ -5,15 +5,18 @@ from __future__ import annotations
 import importlib.util
 
 from ..errors import ImgsimError
+from . import timm, vgg
 from .base import Model
-from .mini import Mini
-from .vgg import LAYERS, VGG
 
-DEFAULT = "vgg-mini"
+DEFAULT = "vgg16-oxford"
+SMALL = "efficientnet-lite"
+"""The fast one that the package carries."""
+GONE = ("vgg-mini",)
+"""Networks of earlier versions: their vectors still rank, but nothing more can be embedded."""
 
 
 def models() -> dict[str, Model]:
-    """Every model by name: ours, then those that other packages register."""
+    """Every model that has a name of its own: ours, then those that other packages register."""
     from datasette.plugins import pm
 
     found = {}
@@ -21,25 +24,34 @@ def models() -> dict[str, Model]:
     def register(model: Model) -> None:
         found[model.description.name] = model
 
-    register(Mini())
-    for name in LAYERS:
-        register(VGG(name))
-        register(VGG(f"{name}_bn"))
+    register(vgg.oxford())
+    register(timm.EfficientNetLite())
+    for name in vgg.LAYERS:
+        register(vgg.of_torchvision(name))
+        register(vgg.of_torchvision(f"{name}_bn"))
     pm.hook.register_imgsim_models(register=register)
     return found
 
 
 def get(name: str) -> Model:
     """The model called `name`. Raises ImgsimError."""
+    if name in GONE:
+        raise ImgsimError(
+            f"The network {name} is no longer part of this package; its vectors still work. To "
+            "embed more, make a new space: "
+            f"'datasette imgsim embed DATABASE IMAGES --model {DEFAULT}'"
+        )
+    if name.startswith(timm.PREFIX):
+        return timm.Timm(name.removeprefix(timm.PREFIX))
     found = models()
     if name not in found:
-        raise ImgsimError(f"No model {name!r}: there is {', '.join(found)}")
+        raise ImgsimError(f"No model {name!r}: there is {', '.join(found)}, {timm.PREFIX}NAME")
     return found[name]
 
 
-def missing_packages() -> str | None:
-    """The sentence that says what to install before anything can be embedded, or None."""
-    for package in ("torch", "torchvision", "safetensors"):
+def missing_package(model: Model) -> str | None:
+    """The sentence that says what to install before a model can be used, or None."""
+    for package in model.packages:
         if importlib.util.find_spec(package) is None:
             return f"This needs {package}: pip install 'datasette-imgsim[embed]'"
     return None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from abc import abstractmethod
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import ImgsimError
 from .base import Description, Model, ModelUnavailable
+from .weights import cache_home, load, not_downloaded, not_here, read
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +24,8 @@ LAYERS = {
 }
 MEGABYTES = {"vgg11": 507, "vgg13": 508, "vgg16": 528, "vgg19": 548}
 HEAD = {"fc6": 4096, "fc7": 4096}
+OXFORD_VERSION = "1"
+OXFORD_WEIGHTS = Path(__file__).with_name("vgg16_oxford.safetensors")
 
 
 def convolution_levels(layers: tuple) -> dict[str, tuple[int, int]]:
@@ -38,27 +42,35 @@ def convolution_levels(layers: tuple) -> dict[str, tuple[int, int]]:
 
 
 class VGG(Model):
-    """A VGG of torchvision, with its default weights or those of a file."""
+    """A VGG cut at its levels, whose own weights `_own` finds."""
 
-    def __init__(self, name: str):
-        self.layers = LAYERS[name.removesuffix("_bn")]
-        self.batch_norm = name.endswith("_bn")
-        self.description = Description(
-            name=name,
-            about="torchvision's network, trained on ImageNet",
-            channels={k: c for k, (_, c) in convolution_levels(self.layers).items()} | HEAD,
-            default_levels=("pool5",),
-            licence="BSD-3-Clause (torchvision); trained on ImageNet",
-            download=f"{MEGABYTES[name.removesuffix('_bn')]} MB",
-        )
+    packages = ("torch", "torchvision", "safetensors")
 
-    def cut(self, levels: list[str], weights: Path | None) -> torch.nn.Module:
+    def __init__(self, layers: tuple, description: Description, batch_norm: bool = False):
+        self.layers, self.description, self.batch_norm = layers, description, batch_norm
+
+    def cut(self, levels: list[str], weights: Path | None, size: int) -> torch.nn.Module:
         module = build(self.layers, self.batch_norm, levels)
-        state = read_weights(weights) if weights else self._download()
+        state = read(weights) if weights else self._own()
         load(module, state, weights or self.description.name)
         return module
 
-    def _download(self) -> dict[str, torch.Tensor]:
+    @abstractmethod
+    def _own(self) -> dict[str, torch.Tensor]:
+        """The model's own tensors, by torchvision's names. Raises ImgsimError."""
+
+
+class Oxford(VGG):
+    """The VGG16 of the article, whose convolutions the package carries."""
+
+    def _own(self) -> dict[str, torch.Tensor]:
+        return read(OXFORD_WEIGHTS)
+
+
+class Torchvision(VGG):
+    """A VGG of torchvision, with its default weights."""
+
+    def _own(self) -> dict[str, torch.Tensor]:
         import torchvision
 
         enum = torchvision.models.get_model_weights(self.description.name).DEFAULT
@@ -69,31 +81,47 @@ class VGG(Model):
                 raise ModelUnavailable(
                     f"{cached[0]} is damaged ({ex}): remove it, and it is downloaded again"
                 ) from ex
-            raise ModelUnavailable(
-                f"The weights of {self.description.name} could not be downloaded ({ex}): give "
-                "them with --weights FILE, or use the bundled network with --model vgg-mini"
-            ) from ex
+            raise not_downloaded(self.description.name, ex) from ex
 
     def unavailable(self) -> str | None:
-        import importlib.util
-
-        if importlib.util.find_spec("torchvision") is None:
-            return "This needs torchvision: pip install 'datasette-imgsim[embed]'"
-        if not self._cached():
-            return (
-                f"The weights of {self.description.name} are not on this machine: the first "
-                f"'embed' with it downloads them ({self.description.download})"
-            )
-        return None
+        name, download = self.description.name, self.description.download
+        return None if self._cached() else not_here(name, download)
 
     def _cached(self) -> list[Path]:
         """The files that torchvision has downloaded."""
-        import os
-
-        home = os.environ.get("TORCH_HOME") or os.path.join(
-            os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache")), "torch"
-        )
+        home = os.environ.get("TORCH_HOME") or os.path.join(cache_home(), "torch")
         return [*Path(home, "hub", "checkpoints").glob(f"{self.description.name}-*.pth")]
+
+
+def oxford() -> Oxford:
+    layers = LAYERS["vgg16"]
+    description = Description(
+        name="vgg16-oxford",
+        about="the VGG16 of the article, trained on ImageNet",
+        channels={level: channels for level, (_, channels) in convolution_levels(layers).items()},
+        default_levels=("pool2", "pool5"),
+        size=208,
+        normalise="oxford",
+        licence="CC BY 4.0, Visual Geometry Group, University of Oxford",
+        version=OXFORD_VERSION,
+        level_weights={"pool2": 0.08, "pool5": 1},
+    )
+    return Oxford(layers, description)
+
+
+def of_torchvision(name: str) -> Torchvision:
+    """`name` is vgg11, vgg13, vgg16 or vgg19, with or without _bn."""
+    plain = name.removesuffix("_bn")
+    channels = {k: c for k, (_, c) in convolution_levels(LAYERS[plain]).items()}
+    description = Description(
+        name=name,
+        about="torchvision's network, trained on ImageNet",
+        channels=channels | HEAD,
+        default_levels=("pool5",),
+        licence="BSD-3-Clause (torchvision); trained on ImageNet",
+        download=f"{MEGABYTES[plain]} MB",
+    )
+    return Torchvision(LAYERS[plain], description, batch_norm=name != plain)
 
 
 def build(layers: tuple, batch_norm: bool, levels: list[str]) -> torch.nn.Module:
@@ -109,23 +137,34 @@ def build(layers: tuple, batch_norm: bool, levels: list[str]) -> torch.nn.Module
         def __init__(self):
             super().__init__()
             self.features = make_layers(list(layers[:depth]), batch_norm)
+            self.ends = _ends(self.features, known)
             if head:
                 self.classifier = torch.nn.Sequential(
                     *_fully_connected(512 * 7 * 7),
                     *([torch.nn.Dropout(), *_fully_connected(4096)] if "fc7" in head else []),
                 )
+                self.head_ends = _ends(self.classifier, HEAD)
 
         def forward(self, pixels: torch.Tensor) -> list[torch.Tensor]:
             found = {}
-            maps = _walk(self.features, pixels, iter(known), found)
+            maps = _walk(self.features, pixels, self.ends, found)
             if head:
                 flat = torch.nn.functional.adaptive_avg_pool2d(maps, (7, 7)).flatten(1)
-                _walk(self.classifier, flat, iter(HEAD), found)
+                _walk(self.classifier, flat, self.head_ends, found)
             return [found[level] for level in levels]
 
     # Nothing is allocated or drawn at random: `load` puts the weights in place.
     with torch.device("meta"):
         return Cut().eval()
+
+
+def _ends(modules: torch.nn.Sequential, names: Iterable[str]) -> dict[int, str]:
+    """Which level each ReLU and each pooling ends, by its place."""
+    import torch
+
+    ends = (torch.nn.ReLU, torch.nn.MaxPool2d)
+    places = [place for place, module in enumerate(modules) if isinstance(module, ends)]
+    return dict(zip(places, names))
 
 
 def _fully_connected(inputs: int) -> list[torch.nn.Module]:
@@ -134,64 +173,10 @@ def _fully_connected(inputs: int) -> list[torch.nn.Module]:
     return [torch.nn.Linear(inputs, 4096), torch.nn.ReLU()]
 
 
-def _walk(modules, values: torch.Tensor, names: Iterator[str], found: dict) -> torch.Tensor:
-    """Runs the modules and keeps what comes out of each ReLU and pooling, as (N, C, H, W)."""
-    import torch
-
-    for module in modules:
+def _walk(modules, values: torch.Tensor, ends: dict[int, str], found: dict) -> torch.Tensor:
+    """Runs the modules and keeps what comes out at the end of each level, as (N, C, H, W)."""
+    for place, module in enumerate(modules):
         values = module(values)
-        if isinstance(module, (torch.nn.ReLU, torch.nn.MaxPool2d)):
-            found[next(names)] = values if values.dim() == 4 else values[:, :, None, None]
+        if place in ends:
+            found[ends[place]] = values if values.dim() == 4 else values[:, :, None, None]
     return values
-
-
-def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a .safetensors, .pth or .pt file, as float32. Raises ImgsimError."""
-    import torch
-
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            state = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise ModelUnavailable(
-            f"The weights file {path} is not there: put it back or name another with --weights"
-        ) from None
-    except Exception as ex:
-        reason = str(ex).splitlines()[0] if str(ex) else type(ex).__name__
-        raise ImgsimError(
-            f"The weights file {path} cannot be read ({reason}): give a .safetensors, .pth or "
-            ".pt file that holds only tensors"
-        ) from ex
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
-    if not isinstance(state, dict):
-        raise ImgsimError(f"The weights file {path} holds no named tensors")
-    return {k: v.float() for k, v in state.items() if isinstance(v, torch.Tensor)}
-
-
-def load(module: torch.nn.Module, state: dict[str, torch.Tensor], source: str | Path) -> None:
-    """Puts the tensors a cut network needs in place. Raises ImgsimError naming what is missing."""
-    wanted = module.state_dict()
-    # Files from before batch norm counted its batches are complete without the count.
-    for name in wanted:
-        if name.endswith("num_batches_tracked"):
-            state = {name: wanted[name].new_zeros((), device="cpu"), **state}
-    missing = [name for name in wanted if name not in state]
-    if missing:
-        deepest = [name for name in state if name in wanted]
-        have = f"; the last one it has is {deepest[-1]}" if deepest else ""
-        raise ImgsimError(
-            f"{source} has no layer {missing[0]!r}, which the deepest level asked for needs{have}: "
-            "ask for earlier --levels or give a fuller file"
-        )
-    for name, tensor in wanted.items():
-        if state[name].shape != tensor.shape:
-            raise ImgsimError(
-                f"{source} is of another network: {name!r} has the shape "
-                f"{tuple(state[name].shape)}, not {tuple(tensor.shape)}"
-            )
-    module.load_state_dict({name: state[name] for name in wanted}, assign=True)

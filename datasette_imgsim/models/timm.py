@@ -1,0 +1,195 @@
+"""Networks of timm (https://github.com/huggingface/pytorch-image-models), cut at their stages."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib.util
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import ImgsimError
+from .base import Description, Model, ModelUnavailable
+from .weights import cache_home, not_downloaded, not_here, read
+
+if TYPE_CHECKING:
+    import timm
+    import torch
+
+PREFIX = "timm:"
+HEAD, EMBEDDING = "head", "embedding"
+LITE_WEIGHTS = Path(__file__).with_name("efficientnet_lite.safetensors")
+
+
+class Timm(Model):
+    """Any network of timm.
+
+    Its levels are `stage1`, `stage2`, … (timm's `feature_info`) and, last, `head`: the map before
+    the classifier. Where that is no map but a row of tokens, as in most transformers, the last
+    level is `embedding`: what the network itself makes of the tokens for its classifier.
+    """
+
+    packages = ("torch", "timm", "safetensors")
+
+    def __init__(self, name: str):
+        """`name` is timm's, and may say which weights: resnet50 or resnet50.a1_in1k."""
+        self.name = name
+
+    @functools.cached_property
+    def description(self) -> Description:
+        config = self._config()
+        name = ".".join(filter(None, [config.architecture, config.tag]))
+        size = max(config.input_size[1:])
+        levels = _levels_of(config.architecture, size)
+        return Description(
+            name=f"{PREFIX}{name}",
+            about="a network of timm",
+            channels=levels,
+            default_levels=([*levels][-1],),
+            # What the classifiers of these networks read. Many of their maps have negative numbers.
+            default_pooling="avg",
+            size=size,
+            normalise={"mean": list(config.mean), "deviation": list(config.std)},
+            licence=config.license or "unknown",
+        )
+
+    def _config(self) -> timm.models.PretrainedCfg:
+        """What timm says of the network. Raises ImgsimError."""
+        if importlib.util.find_spec("timm") is None:
+            raise ModelUnavailable("This needs timm: pip install 'datasette-imgsim[embed]'")
+        import timm
+
+        try:
+            found = timm.get_pretrained_cfg(self.name)
+        except RuntimeError as ex:
+            raise ImgsimError(f"timm has no such weights ({ex})") from ex
+        if found is None:
+            alike = difflib.get_close_matches(self.name, timm.list_models(), cutoff=0.4)
+            hint = f": there is {', '.join(alike)}" if alike else ""
+            raise ImgsimError(f"timm has no network {self.name!r}{hint}")
+        return found
+
+    def cut(self, levels: list[str], weights: Path | None, size: int) -> torch.nn.Module:
+        known = [*self.description.channels]
+        stages = [known.index(level) for level in levels if level not in (HEAD, EMBEDDING)]
+        network = self._whole(self._loaded(weights), size)
+        return _cut(network, stages, known[-1] if known[-1] in levels else None)
+
+    def _loaded(self, weights: Path | None) -> dict:
+        """What tells timm where its weights are. Raises ImgsimError."""
+        if weights is None:
+            return {}
+        names = self._config().classifier
+        classifier = tuple(f"{name}." for name in ([names] if isinstance(names, str) else names))
+        state = {k: v for k, v in read(weights).items() if not k.startswith(classifier)}
+        # timm lets tensors be missing where the number of classes is another one than the weights'.
+        return {"state_dict": state, "num_classes": 0}
+
+    def _whole(self, overlay: dict, size: int) -> torch.nn.Module:
+        import timm
+
+        options = {}
+        # Transformers with a table of positions are built for a size.
+        if size != self.description.size and self._config().fixed_input_size:
+            options = {"img_size": size}
+        try:
+            return timm.create_model(
+                self.name, pretrained=True, num_classes=0, pretrained_cfg_overlay=overlay, **options
+            )
+        except TypeError as ex:
+            if "img_size" not in str(ex):
+                raise
+            raise ImgsimError(
+                f"{PREFIX}{self.name} takes pictures of {self.description.size} pixels only: leave "
+                "--size out"
+            ) from ex
+        except Exception as ex:
+            if "state_dict" in overlay:
+                reason = " ".join(str(ex).split())[:200]
+                raise ImgsimError(
+                    f"The weights do not fit {PREFIX}{self.name} ({reason} …): give a file that "
+                    "was made for it"
+                ) from ex
+            raise not_downloaded(f"{PREFIX}{self.name}", ex) from ex
+
+    def unavailable(self) -> str | None:
+        # By the names of folders, since timm itself takes seconds to import.
+        home = os.environ.get("HF_HOME") or os.path.join(cache_home(), "huggingface")
+        cache = os.environ.get("HF_HUB_CACHE") or os.path.join(home, "hub")
+        if [*Path(cache).glob(f"models--*--{self.name}/snapshots/*/*")]:
+            return None
+        return not_here(f"{PREFIX}{self.name}")
+
+
+class EfficientNetLite(Timm):
+    """EfficientNet-Lite2, whose weights the package carries."""
+
+    description = Description(
+        name="efficientnet-lite",
+        about="EfficientNet-Lite2, small and fast, trained on ImageNet",
+        channels={
+            "stage1": 16, "stage2": 24, "stage3": 48, "stage4": 120, "stage5": 352, HEAD: 1280,
+        },
+        default_levels=("stage5",),
+        default_pooling="avg",
+        size=192,
+        normalise={"mean": [0.5] * 3, "deviation": [0.5] * 3},
+        licence="Apache-2.0",
+        version="1",
+    )  # fmt: skip
+
+    def __init__(self):
+        super().__init__("tf_efficientnet_lite2")
+
+    def _loaded(self, weights: Path | None) -> dict:
+        return super()._loaded(weights or LITE_WEIGHTS)
+
+    def unavailable(self) -> str | None:
+        return None
+
+
+def _levels_of(architecture: str, size: int) -> dict[str, int]:
+    """Each level's name and its channels, seen from a network without values."""
+    import timm
+    import torch
+
+    with torch.device("meta"), torch.inference_mode():
+        network = timm.create_model(architecture, pretrained=False, num_classes=0).eval()
+        pixels = torch.empty(1, 3, size, size)
+        stages = [*range(len(network.forward_intermediates(pixels, intermediates_only=True)))]
+        features = network.forward_features(pixels)
+        is_map = isinstance(features, torch.Tensor) and features.dim() == 4
+        last = HEAD if is_map else EMBEDDING
+        maps = _cut(network, stages, last)(pixels)
+    names = [*(f"stage{number + 1}" for number in stages), last]
+    return {name: level.shape[1] for name, level in zip(names, maps)}
+
+
+def _cut(network: torch.nn.Module, stages: list[int], last: str | None) -> torch.nn.Module:
+    """`network` up to what is asked for: stages by number, then its HEAD or EMBEDDING."""
+    import torch
+
+    if last is None:
+        network.prune_intermediate_layers(stages, prune_norm=True, prune_head=True)
+
+    class Cut(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network = network
+
+        def forward(self, pixels: torch.Tensor) -> list[torch.Tensor]:
+            if last is None:
+                return network.forward_intermediates(
+                    pixels, stages, stop_early=True, intermediates_only=True
+                )
+            if stages:
+                features, maps = network.forward_intermediates(pixels, stages)
+            else:
+                features, maps = network.forward_features(pixels), []
+            if last == EMBEDDING:
+                return [*maps, network.forward_head(features)[:, :, None, None]]
+            is_nhwc = getattr(network, "output_fmt", None) == "NHWC"
+            return [*maps, features.permute(0, 3, 1, 2) if is_nhwc else features]
+
+    return Cut()
