@@ -1,10 +1,15 @@
 """How good and how fast each network is: mAP on labelled folders, images/s, bytes an image.
 
-python benchmarks/models.py FOLDER…      # about five minutes on two cores; --help for more
+python benchmarks/models.py FOLDER… --vgg19 FILE --queries FOLDER    # some minutes; --help for more
+
+The folders of FOLDER say what its pictures show. Settings were chosen on every second class, so the
+mAP of the other ones (the 2nd, 4th, … by name) stands beside that of all.
 """
 
 from __future__ import annotations
 
+import collections
+import re
 import tempfile
 import time
 from contextlib import closing
@@ -13,31 +18,32 @@ from pathlib import Path
 
 import click
 import numpy as np
-from embed import BATCH, Apart, Silent, random_vgg16, rates
+from embed import BATCH, Apart, Silent, rates
 
 from datasette_imgsim import evaluate, store
-from datasette_imgsim.ingest import pipeline, settings
+from datasette_imgsim.ingest import decode, pipeline, settings
 from datasette_imgsim.models import registry
 from datasette_imgsim.models.network import choose_precision, keep_memory
+from datasette_imgsim.search import index, ranking
 
-VGG16 = "vgg16"
+PRECISIONS = ("bfloat16", "float32")
+CONFUSIONS = 8
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A network as `embed` would be asked for it; without `measured`, only its speed counts."""
+    """A network as `embed` would be asked for it."""
 
     name: str
     options: dict
-    measured: bool = True
 
 
 class Forward:
     """The network alone, on pictures that are decoded already."""
 
-    def __init__(self, **options):
+    def __init__(self, precision: str, **options):
         keep_memory()
-        self.network = settings.from_options(**options).network()
+        self.network = settings.from_options(**options).network(precision=precision)
 
     def __call__(self, batches: range) -> float:
         shape = (BATCH, self.network.size, self.network.size, 3)
@@ -49,27 +55,85 @@ class Forward:
         return (time.perf_counter() - started) / BATCH
 
 
+@dataclass(frozen=True)
+class Measured:
+    """mAP of all classes and of every other one, of each way to rank, and what is mixed up."""
+
+    whole: dict[str, float]
+    others: dict[str, float]
+    confused: list[tuple[str, int]]
+
+
 class Labelled:
     """Embeds a folder and measures what came out."""
 
     def __init__(self, **options):
         self.settings = settings.from_options(**options)
 
-    def __call__(self, folder: Path) -> list[evaluate.Result]:
+    def embed(self, folder: Path, database: Path) -> None:
+        choices = pipeline.Choices()
+        pipeline.embed_folder(database, [folder], self.settings, None, choices, Silent())
+
+    def __call__(self, folder: Path) -> Measured:
         with tempfile.TemporaryDirectory() as temporary:
             database = Path(temporary, "photos.db")
-            pipeline.embed_folder(
-                database, [folder], self.settings, None, pipeline.Choices(), Silent()
-            )
+            self.embed(folder, database)
             with closing(store.open_reader(database)) as conn:
                 space = store.choose_space(conn)
                 labels = evaluate.labels_of(conn, space, None)
-                return evaluate.Evaluation(conn, space, labels).results()
+                second = set(sorted(set(labels.values()))[1::2])
+                others = {id: label for id, label in labels.items() if label in second}
+                return Measured(
+                    mean_ap(conn, space, labels),
+                    mean_ap(conn, space, others),
+                    confusions(conn, space, labels),
+                )
 
 
-def default_result(results: list[evaluate.Result]) -> evaluate.Result:
-    (found,) = [result for result in results if result.name.endswith("(default)")]
-    return found
+class Queries(Labelled):
+    """How many of the first six are of the query's class, which its name begins with."""
+
+    def __call__(self, folder: Path) -> list[int]:
+        with tempfile.TemporaryDirectory() as temporary:
+            database = Path(temporary, "photos.db")
+            self.embed(folder / "db", database)
+            with closing(store.open_reader(database)) as conn:
+                return [
+                    self.count(conn, database, q) for q in sorted((folder / "queries").iterdir())
+                ]
+
+    def count(self, conn, database: Path, query: Path) -> int:
+        space = store.choose_space(conn)
+        found, weights = index.load(conn, space), ranking.weights(space)
+        data = query.read_bytes()
+        picture = pipeline.embed_picture(space, database.parent, data, decode.MAX_PIXELS)
+        best = ranking.rank(conn, found, ranking.of_vector(found, picture.vector, weights), 6)
+        names = dict(store.column(conn, space.source_table, "path", [id for id, _ in best]))
+        return sum(kind(Path(name)) == kind(query) for name in names.values())
+
+
+def kind(path: Path) -> str:
+    return re.match("[a-z]+", path.name)[0]
+
+
+def mean_ap(conn, space: store.Space, labels: dict) -> dict[str, float]:
+    results = evaluate.Evaluation(conn, space, labels).results()
+    named = {r.name: r.over_queries["mAP"] for r in results}
+    named["default"] = next(v for name, v in named.items() if name.endswith("(default)"))
+    return named
+
+
+def confusions(conn, space: store.Space, labels: dict) -> list[tuple[str, int]]:
+    """Which label the nearest picture of another label has, most often first."""
+    found, weights = index.load(conn, space), ranking.weights(space)
+    pairs = collections.Counter()
+    for id, label in labels.items():
+        query = ranking.of_image(conn, found, found.row(id), weights)
+        ((nearest, _),) = ranking.rank(conn, found, query, 1, exclude=[id])
+        if labels[nearest] != label:
+            pair = sorted(Path(each).name for each in (label, labels[nearest]))
+            pairs[" and ".join(pair)] += 1
+    return pairs.most_common(CONFUSIONS)
 
 
 def bytes_an_image(options: dict) -> int:
@@ -91,46 +155,52 @@ def row(cells: list) -> str:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Oxford's VGG19, if need be cut off after conv3_4",
 )
+@click.option(
+    "--queries",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A folder with db/ and queries/, whose names begin with what they show",
+)
 @click.option("--rounds", default=3, show_default=True)
 @click.option("--batches", default=8, show_default=True, help=f"Of {BATCH} pictures, a round")
-def main(folders, vgg19, rounds, batches):
-    """Compare the networks on FOLDERS, whose own folders say what a picture shows."""
-    with tempfile.TemporaryDirectory() as temporary:
-        weights = random_vgg16(Path(temporary, "vgg16.pth"))
-        candidates = [
-            Candidate("vgg-mini", {}),
-            Candidate(VGG16, {"model": VGG16, "weights": weights}, measured=False),
+def main(folders, vgg19, queries, rounds, batches):
+    """Compare the networks on FOLDERS."""
+    candidates = [Candidate(name, {"model": name}) for name in (registry.DEFAULT, registry.SMALL)]
+    if vgg19:
+        options = {"model": "vgg19", "weights": vgg19, "preprocess": "oxford"}
+        candidates += [
+            Candidate(f"vgg19, {levels}", options | {"levels": levels})
+            for levels in ("pool1", "pool2", "pool3", "pool1,pool2,pool3")
         ]
-        if vgg19:
-            options = {"model": "vgg19", "weights": vgg19, "preprocess": "oxford"}
-            candidates += [
-                Candidate(f"vgg19, {levels}", options | {"levels": levels})
-                for levels in ("pool3", "pool1,pool2,pool3")
-            ]
-        found = rates(
-            {c.name: Apart(Forward, **c.options) for c in candidates}, range(batches), rounds
-        )
-        click.echo(f"{choose_precision('auto', 'cpu')}, batches of {BATCH}, decoding apart\n")
-        names = [folder.name for folder in folders]
-        click.echo(row(["model", "images/s", "", "bytes an image", *(f"mAP {n}" for n in names)]))
-        click.echo(row(["---"] * (4 + len(names))))
-        others = {}
-        for candidate in candidates:
-            maps = []
-            for folder in folders:
-                if not candidate.measured:
-                    maps.append("not measured")
-                    continue
-                results = Apart(Labelled, **candidate.options)(folder)
-                others.update({(r.name, folder): r for r in results})
-                maps.append(f"{default_result(results).over_queries['mAP']:.3f}")
-            rate = found[candidate.name]
-            size = bytes_an_image(candidate.options)
-            faster = f"{rate / found[VGG16]:.1f} x"
-            click.echo(row([candidate.name, f"{rate:.1f}", faster, f"{size:,}", *maps]))
-        for name in ("colour histogram", "random order"):
-            maps = [f"{others[name, folder].over_queries['mAP']:.3f}" for folder in folders]
-            click.echo(row([name, "", "", "", *maps]))
+    apart = {(c.name, p): Apart(Forward, p, **c.options) for c in candidates for p in PRECISIONS}
+    found = rates(apart, range(batches), rounds)
+    click.echo(f"auto = {choose_precision('auto', 'cpu')}, batches of {BATCH}, decoding apart\n")
+    titles = [f"images/s {precision}" for precision in PRECISIONS]
+    names = [f"mAP {folder.name} (other classes)" for folder in folders]
+    click.echo(row(["model", *titles, "bytes an image", *names, "queries"]))
+    click.echo(row(["---"] * (5 + len(names))))
+    measured = {}
+    for candidate in candidates:
+        for folder in folders:
+            measured[candidate.name, folder] = Apart(Labelled, **candidate.options)(folder)
+        speed = [f"{found[candidate.name, precision]:.1f}" for precision in PRECISIONS]
+        maps = [both(measured[candidate.name, folder], "default") for folder in folders]
+        counts = Apart(Queries, **candidate.options)(queries) if queries else []
+        size = f"{bytes_an_image(candidate.options):,}"
+        click.echo(row([candidate.name, *speed, size, *maps, ", ".join(map(str, counts))]))
+    for name in ("colour histogram", "random order"):
+        maps = [both(measured[registry.DEFAULT, folder], name) for folder in folders]
+        click.echo(row([name, "", "", "", *maps, ""]))
+    for name in (registry.DEFAULT, registry.SMALL):
+        for folder in folders:
+            result = measured[name, folder]
+            levels = ", ".join(f"{k} {v:.3f}" for k, v in result.whole.items() if k != "default")
+            click.echo(f"\n{name}, {folder.name}: {levels}")
+            pairs = ", ".join(f"{pair} ({count})" for pair, count in result.confused)
+            click.echo(f"  nearest picture of another label: {pairs}")
+
+
+def both(measured: Measured, name: str) -> str:
+    return f"{measured.whole[name]:.3f} ({measured.others[name]:.3f})"
 
 
 if __name__ == "__main__":
