@@ -26,7 +26,7 @@ lint: .venv/ready
 	$(BIN)/ruff format --check .
 
 readme: .venv/ready
-	$(BIN)/cog -r README.md
+	$(BIN)/cog -r README.md docs/models.md
 
 .venv/ready: setup.py
 	$(PYTHON) -m venv .venv

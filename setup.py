@@ -7,7 +7,7 @@ VERSION = "0.1a0"
 EMBED = [
     "torch",
     "torchvision",
-    "timm>=1.0.20",
+    "timm>=1.0.31",
     "safetensors",
     "scikit-learn",
     "openTSNE",
@@ -29,7 +29,8 @@ setup(
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     author="the datasette-imgsim developers",
-    license="Apache-2.0",
+    license="Apache-2.0 AND CC-BY-4.0",
+    license_files=["LICENSE", "NOTICE"],
     classifiers=[
         "Framework :: Datasette",
         "Programming Language :: Python :: 3",

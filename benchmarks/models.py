@@ -23,7 +23,7 @@ from embed import BATCH, Apart, Silent, rates
 from datasette_imgsim import evaluate, store
 from datasette_imgsim.ingest import decode, pipeline, settings
 from datasette_imgsim.models import registry
-from datasette_imgsim.models.network import choose_precision, keep_memory
+from datasette_imgsim.models.network import keep_memory
 from datasette_imgsim.search import index, ranking
 
 PRECISIONS = ("bfloat16", "float32")
@@ -173,7 +173,7 @@ def main(folders, vgg19, queries, rounds, batches):
         ]
     apart = {(c.name, p): Apart(Forward, p, **c.options) for c in candidates for p in PRECISIONS}
     found = rates(apart, range(batches), rounds)
-    click.echo(f"auto = {choose_precision('auto', 'cpu')}, batches of {BATCH}, decoding apart\n")
+    click.echo(f"Images/s of the networks alone, in batches of {BATCH}\n")
     titles = [f"images/s {precision}" for precision in PRECISIONS]
     names = [f"mAP {folder.name} (other classes)" for folder in folders]
     click.echo(row(["model", *titles, "bytes an image", *names, "queries"]))

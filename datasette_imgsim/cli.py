@@ -96,10 +96,10 @@ def imgsim():
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda or mps")
 @click.option(
     "--precision",
-    type=click.Choice(["auto", "float32", "bfloat16"]),
+    type=click.Choice(["auto", "float32", "bfloat16", "int8"]),
     default="auto",
     show_default=True,
-    help="How the network computes; auto is bfloat16 where the processor has it",
+    help="How the network computes; auto is bfloat16 or int8 where the processor is quick at it",
 )
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)
 @click.option(
@@ -490,7 +490,12 @@ def models():
             f"{about.size} x {about.size} pixels"
         )
         click.echo(f"    licence of the weights: {about.licence or 'unknown'}")
-        click.echo(f"    weights: {model.unavailable() or 'here'}")
+        missing = registry.missing_package(model) or model.unavailable()
+        click.echo(f"    weights: {missing or 'here'}")
+    click.echo(
+        "timm:NAME: any network of timm (https://huggingface.co/timm), such as timm:resnet50; its "
+        "levels\n    are stage1, stage2, … and head, or embedding for most transformers"
+    )
 
 
 @imgsim.command()

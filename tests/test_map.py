@@ -232,7 +232,7 @@ def test_a_reader_sees_one_map_or_the_other(mapped):
 
 
 def test_ctrl_c_keeps_the_old_map_and_a_terminal_shows_progress(tmp_path):
-    path = make_space(tmp_path / "photos.db", random_vectors(1500))
+    path = make_space(tmp_path / "photos.db", random_vectors(3000))
     change(path, "insert into imgsim_atlas values (1, 1, 5, 6, 'fitted')")
     terminal, own_end = pty.openpty()
     fcntl.ioctl(own_end, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))

@@ -145,7 +145,7 @@ async def test_another_site_cannot_send_on_behalf_of_a_visitor(photos, picture):
 @pytest.mark.asyncio
 async def test_without_torch_the_page_says_so_and_the_rest_works(photos, picture, monkeypatch):
     sentence = "This needs torch: pip install 'datasette-imgsim[embed]'"
-    monkeypatch.setattr(registry, "missing_packages", lambda: sentence)
+    monkeypatch.setattr(registry, "missing_package", lambda model: sentence)
     ds = serve(photos / "photos.db")
     page = await ds.client.get(GALLERY)
     assert page.status_code == 200 and "This needs torch" in page.text

@@ -16,6 +16,7 @@ import numpy as np
 from ..errors import ImgsimError
 from .base import Cut, Model, NumpyCut
 from .fusing import fold_batch_norms, fuse_activations
+from .int8 import Int8, attempt_int8
 from .pooling import pooled
 
 if TYPE_CHECKING:
@@ -55,13 +56,44 @@ class Network:
         self.weights_sha256 = digest(cut.state_dict())
         with self._size_named():
             if _is_module(cut):
-                self.runner = _Torch(cut, size, normalise, device, precision)
+                is_own = weights is None and normalise == model.description.normalise
+                self.runner = self._on_torch(model, cut, is_own, normalise, device, precision)
             else:
                 self.runner = _Numpy(cut, normalise, device, precision)
             # How many numbers each level gives is seen from one black picture.
             found = self.runner.pooled(np.zeros((1, size, size, 3), np.uint8), pooling)
         self.precision = self.runner.precision
         self.dimensions = {level: values.shape[1] for level, values in zip(self.levels, found)}
+
+    def _on_torch(
+        self,
+        model: Model,
+        cut: torch.nn.Module,
+        is_own: bool,
+        normalise: str | dict,
+        device: str,
+        precision: str,
+    ) -> _Torch | Int8:
+        """The runner of a module, in int8 only where that gives about what float32 gives.
+
+        `is_own` says that weights and scaling are the model's own: its `maxima` hold for them.
+        """
+        device, takes_int8 = choose_device(device), is_own and hasattr(cut, "maxima")
+        chosen = choose_precision(precision, device, takes_int8)
+        if chosen == "int8":
+            if not takes_int8:
+                how = "" if is_own else " with other weights or another --preprocess"
+                why = f"{model.description.name}{how} cannot compute in int8"
+            elif device != "cpu":
+                why = f"int8 is for the processor, not for {device}"
+            elif runner := attempt_int8(cut, self.levels, self.size, scaling(normalise)):
+                return runner
+            else:
+                why = "This torch or this processor does not compute well in int8"
+            if precision == "int8":
+                raise ImgsimError(f"{why}: leave --precision out")
+            chosen = "float32"
+        return _Torch(cut, self.size, normalise, device, chosen)
 
     @contextmanager
     def _size_named(self) -> Iterator[None]:
@@ -103,8 +135,7 @@ class _Torch:
     ):
         import torch
 
-        self.device = choose_device(device)
-        self.precision = choose_precision(precision, self.device)
+        self.device, self.precision = device, precision
         fold_batch_norms(module.eval(), size)
         self.module = _at_precision(module, self.device, self.precision)
         if self.device == "cpu":
@@ -234,27 +265,38 @@ def choose_device(device: str) -> str:
     return device
 
 
-def choose_precision(precision: str, device: str) -> str:
-    """'auto' is bfloat16 where it is native, else float32."""
+def choose_precision(precision: str, device: str, takes_int8: bool = False) -> str:
+    """'auto' is bfloat16 where it is native, else int8 where both can do it, else float32."""
     if precision != "auto":
         return precision
-    native = has_bfloat16() if device == "cpu" else _runs_bfloat16(device)
-    return "bfloat16" if native else "float32"
+    if has_bfloat16() if device == "cpu" else _runs_bfloat16(device):
+        return "bfloat16"
+    return "int8" if takes_int8 and device == "cpu" and has_vnni() else "float32"
+
+
+def has_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 by itself (AVX-512 BF16, AMX or Arm BF16)."""
+    return any(capabilities().get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def has_vnni() -> bool:
+    """Whether the processor adds up products of 8 bits by itself; else int8 is no quicker."""
+    return any(capabilities().get(name) for name in ("avx512_vnni", "avx_vnni"))
 
 
 @functools.cache
-def has_bfloat16() -> bool:
-    """Whether the processor multiplies bfloat16 by itself (AVX-512 BF16, AMX or Arm BF16)."""
+def capabilities() -> dict:
+    """What the processor can do, by torch's names."""
     import torch
 
     try:
-        able = torch.cpu.get_capabilities()
+        return torch.cpu.get_capabilities()
     except AttributeError:  # torch before 2.11
-        able = {
+        return {
             "avx512_bf16": torch.cpu._is_avx512_bf16_supported(),
             "amx_bf16": torch.cpu._is_amx_tile_supported(),
+            "avx512_vnni": torch.cpu._is_vnni_supported(),
         }
-    return any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def _runs_bfloat16(device: str) -> bool:

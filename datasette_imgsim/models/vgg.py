@@ -26,6 +26,15 @@ MEGABYTES = {"vgg11": 507, "vgg13": 508, "vgg16": 528, "vgg19": 548}
 HEAD = {"fc6": 4096, "fc7": 4096}
 OXFORD_VERSION = "1"
 OXFORD_WEIGHTS = Path(__file__).with_name("vgg16_oxford.safetensors")
+# The largest value behind each ReLU, which int8 needs to know: from 100 photos of public sets, by
+# python benchmarks/int8.py --calibrate PHOTOS
+OXFORD_MAXIMA = {
+    "conv1_1": 771, "conv1_2": 3278,
+    "conv2_1": 5882, "conv2_2": 9651,
+    "conv3_1": 13596, "conv3_2": 13338, "conv3_3": 14698,
+    "conv4_1": 10493, "conv4_2": 5646, "conv4_3": 3180,
+    "conv5_1": 1980, "conv5_2": 1432, "conv5_3": 364,
+}  # fmt: skip
 
 
 def convolution_levels(layers: tuple) -> dict[str, tuple[int, int]]:
@@ -62,6 +71,12 @@ class VGG(Model):
 
 class Oxford(VGG):
     """The VGG16 of the article, whose convolutions the package carries."""
+
+    def cut(self, levels: list[str], weights: Path | None, size: int) -> torch.nn.Module:
+        module = super().cut(levels, weights, size)
+        if weights is None:  # others have other maxima
+            module.maxima = OXFORD_MAXIMA
+        return module
 
     def _own(self) -> dict[str, torch.Tensor]:
         return read(OXFORD_WEIGHTS)

@@ -89,4 +89,4 @@ def not_downloaded(name: str, reason: Exception) -> ModelUnavailable:
 
 
 def first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
