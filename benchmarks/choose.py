@@ -94,8 +94,9 @@ def main(folders, whole, other_half, model, levels, weights, sizes, poolings):
             ).network()
             found = {name: centred(network, some) for name, some in pixels.items()}
             rate = np.median([rate for _, rate in found.values()])
-            for each in itertools.product(weights, repeat=len(chosen.levels) - 1):
-                each = [*each, 1]
+            usual = [about.level_weights.get(level, 1) for level in network.levels]
+            tried = itertools.product(weights, repeat=len(chosen.levels) - 1)
+            for each in [[*each, 1] for each in tried] if weights else [usual]:
                 maps = [
                     mean_ap(matrices, each, sets[name]) for name, (matrices, _) in found.items()
                 ]

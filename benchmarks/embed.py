@@ -23,9 +23,6 @@ from datasette_imgsim.ingest import pipeline, settings
 from datasette_imgsim.models import registry
 from datasette_imgsim.models.network import choose_precision
 
-# Multiply-accumulates of VGG16's convolutions for one picture of 224 x 224 (Simonyan & Zisserman).
-VGG16_MACS = 15_346_630_656
-MATRIX = 2048
 BATCH = 32
 
 
@@ -138,17 +135,6 @@ def rates(candidates: dict, files: list[Path], rounds: int) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in seen.items()}
 
 
-def matrix_products(precision: str) -> float:
-    """The machine's limit: multiply-accumulates a second of a large product of matrices."""
-    left, right = (torch.randn(MATRIX, MATRIX).to(getattr(torch, precision)) for _ in range(2))
-    best = 0.0
-    for _ in range(10):
-        started = time.perf_counter()
-        left @ right
-        best = max(best, MATRIX**3 / (time.perf_counter() - started))
-    return best
-
-
 @click.command()
 @click.option("--images", default=96, show_default=True, help="How many for VGG16")
 @click.option("--small-images", default=480, show_default=True, help="How many for the small one")
@@ -178,11 +164,6 @@ def main(images, small_images, rounds):
         click.echo("\nVGG16 at 224 px, from JPEG files of 0.3 megapixels")
         for name, rate in found.items():
             click.echo(f"  {rate:7.1f} images/s  {rate / found[batched]:5.2f} x  {name}")
-        limit = max(matrix_products(precision) for _ in range(rounds)) / VGG16_MACS
-        click.echo(
-            f"  {limit:7.1f} images/s  would be the limit of {precision} matrix products; "
-            f"embed reaches {found[ours] / limit:.0%} of it"
-        )
         click.echo("\nThe bundled networks, from JPEG files to committed rows")
         bundled = {name: Apart(Embed, model=name) for name in (registry.DEFAULT, registry.SMALL)}
         for megapixels, some in ((0.3, files), (12, large)):

@@ -171,8 +171,12 @@ def main(folders, vgg19, queries, rounds, batches):
             Candidate(f"vgg19, {levels}", options | {"levels": levels})
             for levels in ("pool1", "pool2", "pool3", "pool1,pool2,pool3")
         ]
-    apart = {(c.name, p): Apart(Forward, p, **c.options) for c in candidates for p in PRECISIONS}
-    found = rates(apart, range(batches), rounds)
+    found = {}
+    for candidate in candidates:  # all at once would not fit into memory
+        apart = {p: Apart(Forward, p, **candidate.options) for p in PRECISIONS}
+        found[candidate.name] = rates(apart, range(batches), rounds)
+        for each in apart.values():
+            each.pool.shutdown()
     click.echo(f"Images/s of the networks alone, in batches of {BATCH}\n")
     titles = [f"images/s {precision}" for precision in PRECISIONS]
     names = [f"mAP {folder.name} (other classes)" for folder in folders]
@@ -182,7 +186,7 @@ def main(folders, vgg19, queries, rounds, batches):
     for candidate in candidates:
         for folder in folders:
             measured[candidate.name, folder] = Apart(Labelled, **candidate.options)(folder)
-        speed = [f"{found[candidate.name, precision]:.1f}" for precision in PRECISIONS]
+        speed = [f"{found[candidate.name][precision]:.1f}" for precision in PRECISIONS]
         maps = [both(measured[candidate.name, folder], "default") for folder in folders]
         counts = Apart(Queries, **candidate.options)(queries) if queries else []
         size = f"{bytes_an_image(candidate.options):,}"

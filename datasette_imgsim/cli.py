@@ -473,28 +473,40 @@ def _map_report(summary, database: Path, space_name: str | None) -> str:
 
 
 @imgsim.command()
+@click.argument("names", metavar="[NAME]...", nargs=-1)
 @speaks
-def models():
-    """List the networks that can be used, their levels and licences."""
+def models(names):
+    """List the networks that can be used, their levels and licences; or say it of NAME.
+
+    NAME may also be a network of timm, such as timm:resnet50.
+    """
     from .models import registry
 
-    for name, model in registry.models().items():
-        about = model.description
-        usual = " (the default)" if name == registry.DEFAULT else ""
-        version = f", version {about.version}" if about.version else ""
-        click.echo(f"{name}{usual}: {about.about}{version}")
-        levels = ", ".join(f"{level} {channels}" for level, channels in about.channels.items())
-        click.echo(f"    levels and dimensions: {levels}")
+    found = [registry.get(name) for name in names] or registry.models().values()
+    for model in found:
+        click.echo(_about(model, model.description.name == registry.DEFAULT))
+    if not names:
         click.echo(
-            f"    by default: {','.join(about.default_levels)}, {about.default_pooling}, "
-            f"{about.size} x {about.size} pixels"
+            "timm:NAME: nearly any network of timm (https://huggingface.co/timm); 'models "
+            "timm:resnet50' says the same of one"
         )
-        click.echo(f"    licence of the weights: {about.licence or 'unknown'}")
-        missing = registry.missing_package(model) or model.unavailable()
-        click.echo(f"    weights: {missing or 'here'}")
-    click.echo(
-        "timm:NAME: any network of timm (https://huggingface.co/timm), such as timm:resnet50; its "
-        "levels\n    are stage1, stage2, … and head, or embedding for most transformers"
+
+
+def _about(model, is_default: bool) -> str:
+    from .models import registry
+
+    about = model.description
+    usual = " (the default)" if is_default else ""
+    version = f", version {about.version}" if about.version else ""
+    levels = ", ".join(f"{level} {channels}" for level, channels in about.channels.items())
+    missing = registry.missing_package(model) or model.unavailable()
+    return (
+        f"{about.name}{usual}: {about.about}{version}\n"
+        f"    levels and dimensions: {levels}\n"
+        f"    by default: {','.join(about.default_levels)}, {about.default_pooling}, "
+        f"{about.size} x {about.size} pixels\n"
+        f"    licence of the weights: {about.licence or 'unknown'}\n"
+        f"    weights: {missing or 'here'}"
     )
 
 

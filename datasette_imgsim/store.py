@@ -19,7 +19,7 @@ import sqlite_utils
 from . import schema
 from .errors import ImgsimError
 
-# The largest there is. Vectors of 832 float16 numbers fill such pages to 97 %, thumbnails of 5 to
+# The largest there is. Vectors of 640 float16 numbers fill such pages to 99 %, thumbnails of 5 to
 # 12 KB to 88 % or more; pages of 8,192 bytes they fill to 82 % and to 75 to 90 %.
 PAGE_SIZE = 65536
 WRITER_WAITS_SECONDS = 600

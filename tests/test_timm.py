@@ -128,6 +128,13 @@ def test_what_timm_says_of_a_network_is_taken_over():
     assert clip.default_levels == ("embedding",)
 
 
+def test_models_describes_one_network():
+    printed = imgsim("models", "timm:vit_small_patch14_dinov2")
+    assert printed.startswith("timm:vit_small_patch14_dinov2.lvd142m: a network of timm")
+    assert "licence of the weights: apache-2.0" in printed and "embedding 384" in printed
+    assert "timm has no network 'x'" in imgsim("models", "timm:x", exit_code=1)
+
+
 def test_a_space_says_which_weights_were_meant():
     """timm may change which weights a plain name means."""
     assert settings.from_options(model="timm:resnet50").model.startswith("timm:resnet50.")
@@ -155,12 +162,19 @@ WRONG = {
         (TRANSFORMER, "--weights", LITE_WEIGHTS),
         "The weights do not fit timm:test_vit",
     ),
+    "a network built in another way": (("hiera_tiny_224",), "cannot be cut into levels"),
     "a file of VGG's": (
         (TRANSFORMER, "--weights", OXFORD_WEIGHTS),
         "The weights do not fit timm:test_vit",
     ),
-    "no weights at all": (("mixer_s32_224",), "could not be downloaded (No pretrained weights"),
+    "no weights at all": (("mixer_s32_224",), "timm has no weights for timm:mixer_s32_224"),
 }
+
+
+OF_OPTIONS = [
+    WRONG[each][1]
+    for each in ("no such network", "no such weights", "level", "a network built in another way")
+]
 
 
 @pytest.mark.parametrize("options, sentence", WRONG.values(), ids=WRONG)
@@ -169,10 +183,17 @@ def test_what_is_wrong_is_a_sentence(tmp_path, options, sentence):
     name, *options = options
     arguments = (tmp_path / "photos.db", tmp_path / "images", "--model", f"timm:{name}", *options)
     printed = imgsim(
-        "embed", *arguments, exit_code=1 if sentence.startswith(("The", "could")) else 2
+        "embed",
+        *arguments,
+        exit_code=1 if " weights " in sentence and "such" not in sentence else 2,
     )
     assert sentence in printed
     assert not (tmp_path / "photos.db").exists()
+
+
+def test_a_size_that_a_transformer_cannot_divide_is_a_sentence(weights):
+    with pytest.raises(ImgsimError, match="cannot take pictures of 230 x 230 pixels"):
+        network(f"timm:{TRANSFORMER}", ["embedding"], weights[TRANSFORMER], size=230)
 
 
 def test_a_failed_download_says_how_to_go_on(tmp_path, monkeypatch):

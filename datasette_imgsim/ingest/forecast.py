@@ -55,11 +55,11 @@ def forecast(
     if faster is not None:
         try:
             small = faster()
-        except ImgsimError:  # timm is missing, say
+            blank = np.zeros((len(pictures), small.size, small.size, 3), np.uint8)
+            _time(small, blank)
+            small_seconds = whole(_time(small, blank))
+        except (ImgsimError, RuntimeError):  # timm is missing, say, or there is too little memory
             return Forecast(images, model, seconds)
-        blank = np.zeros((len(pictures), small.size, small.size, 3), np.uint8)
-        _time(small, blank)
-        small_seconds = whole(_time(small, blank))
         if small_seconds * MUCH_FASTER < seconds:
             return Forecast(images, model, seconds, registry.SMALL, small_seconds)
     return Forecast(images, model, seconds)

@@ -215,7 +215,7 @@ class Run:
         most = self.space.rows_a_transaction
         batch, pictures = [], 0
         for read in reads:
-            # Before it, packages were loaded.
+            # The time to load packages, before the first file, must not count.
             self.first_read_at = self.first_read_at or time.monotonic()
             batch.append(read)
             pictures += read.picture is not None
@@ -316,10 +316,6 @@ class Run:
         try:
             with np.errstate(all="ignore"):
                 units, norms = self.network().vectors(pixels)
-                if self.foresee:
-                    embedding = time.monotonic() - read_at
-                    self.foresee(self.network(), pixels, read_at - self.first_read_at, embedding)
-                    self.foresee = None
         except RuntimeError as ex:  # which PyTorch's errors about memory are, on every device
             if "memory" not in str(ex):
                 raise
@@ -327,6 +323,10 @@ class Run:
                 f"There is not enough memory for {len(pixels)} pictures of {pixels.shape[1]} x "
                 f"{pixels.shape[2]} pixels at a time: give a smaller --batch-size"
             ) from ex
+        if self.foresee:
+            embedding = time.monotonic() - read_at
+            self.foresee(self.network(), pixels, read_at - self.first_read_at, embedding)
+            self.foresee = None
         finite = np.isfinite(units).all(axis=1) & np.isfinite(norms).all(axis=1)
         return {sha256: (units[n], norms[n]) for n, sha256 in enumerate(reads) if finite[n]}
 
@@ -565,7 +565,7 @@ class Job:
         planned = plan(self.conn, self.collection, space, self.found, self.retry_failed)
 
         def foresee(network: Network, pixels: np.ndarray, *seconds: float) -> None:
-            # One who goes on in a space has chosen already.
+            # A user who continues a space has already chosen the network.
             can_choose = space.model != registry.SMALL and not store.counts(self.conn).get(space.id)
             faster = self._small if can_choose else None
             total = len(planned.pending)

@@ -116,12 +116,17 @@ def network_of(space: Space, base: Path, device: str = "auto", precision: str = 
             f"The weights file {settings.weights} is not the one that made the space "
             f"{space.name!r}: put that back, or make a new space with --space NAME --weights FILE"
         )
-    now = registry.get(space.model).description.version
+    now, then = registry.get(space.model).description.version, space.versions.get("weights")
+    if not (now and then):
+        raise ImgsimError(
+            f"The weights of {space.model} on this machine are not those that made the space "
+            f"{space.name!r}: 'datasette imgsim embed DATABASE IMAGES --model {space.model} "
+            "--space NAME' makes a new space"
+        )
     raise ImgsimError(
         f"The space {space.name!r} was made with {space.model} weights version "
-        f"{space.versions.get('weights', 'unknown')} and this package has version "
-        f"{now or 'unknown'}: 'datasette imgsim embed DATABASE IMAGES --model {space.model} "
-        "--space NAME' makes a new space"
+        f"{then} and this package has version {now}: 'datasette imgsim embed DATABASE IMAGES "
+        f"--model {space.model} --space NAME' makes a new space"
     )
 
 

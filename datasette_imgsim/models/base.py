@@ -34,7 +34,7 @@ class Description:
     """How pixels are scaled: a name in `network.NORMALISE`, or {"mean": [R, G, B], "deviation":
     [R, G, B]} of values between 0 and 1."""
     licence: str = ""
-    """Of the weights, with whom to name for them."""
+    """Of the weights, and whom to credit."""
     version: str = ""
     """Of the weights, where the package itself carries them."""
     download: str = ""

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import torch
 
 # (channel order, divisor, mean, standard deviation): value = (pixel / divisor - mean) / deviation
-# value = (pixel / divisor - mean) / deviation, in a channel order
 NORMALISE = {
     # https://pytorch.org/vision/stable/models.html
     "torchvision": ("RGB", 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
@@ -97,7 +96,7 @@ class Network:
 
     @contextmanager
     def _size_named(self) -> Iterator[None]:
-        """Says that pictures are too small where torch says that a map would be."""
+        """Names the size where the network cannot take it."""
         try:
             yield
         except RuntimeError as ex:
@@ -106,6 +105,11 @@ class Network:
             raise ImgsimError(
                 f"Pictures of {self.size} x {self.size} pixels are too small for the level "
                 f"{self.levels[-1]}: give a larger --size"
+            ) from ex
+        except AssertionError as ex:  # so networks of timm refuse what they cannot divide
+            raise ImgsimError(
+                f"The network cannot take pictures of {self.size} x {self.size} pixels ({ex}): "
+                "give another --size"
             ) from ex
 
     def vectors(self, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

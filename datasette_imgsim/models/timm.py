@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING
 
 from ..errors import ImgsimError
 from .base import Description, Model, ModelUnavailable
-from .weights import cache_home, not_downloaded, not_here, read
+from .weights import (
+    cache_home,
+    first_line,
+    not_downloaded,
+    not_here,
+    read,
+    torch_checkpoints,
+)
 
 if TYPE_CHECKING:
     import timm
@@ -23,7 +30,7 @@ LITE_WEIGHTS = Path(__file__).with_name("efficientnet_lite.safetensors")
 
 
 class Timm(Model):
-    """Any network of timm.
+    """A network of timm: nearly any.
 
     Its levels are `stage1`, `stage2`, … (timm's `feature_info`) and, last, `head`: the map before
     the classifier. Where that is no map but a row of tokens, as in most transformers, the last
@@ -78,9 +85,12 @@ class Timm(Model):
 
     def _loaded(self, weights: Path | None) -> dict:
         """What tells timm where its weights are. Raises ImgsimError."""
+        config = self._config()
         if weights is None:
+            if not config.has_weights:
+                raise ModelUnavailable(self._without_weights())
             return {}
-        names = self._config().classifier
+        names = config.classifier or ()
         classifier = tuple(f"{name}." for name in ([names] if isinstance(names, str) else names))
         state = {k: v for k, v in read(weights).items() if not k.startswith(classifier)}
         # timm lets tensors be missing where the number of classes is another one than the weights'.
@@ -88,22 +98,25 @@ class Timm(Model):
 
     def _whole(self, overlay: dict, size: int) -> torch.nn.Module:
         import timm
+        import torch
 
-        options = {}
+        options = {"num_classes": 0}
+        config = self._config()
         # Transformers with a table of positions are built for a size.
-        if size != self.description.size and self._config().fixed_input_size:
-            options = {"img_size": size}
+        if config.fixed_input_size and (size, size) != tuple(config.input_size[1:]):
+            options["img_size"] = size
+        try:
+            with torch.device("meta"):
+                timm.create_model(self.name, pretrained=False, **options)
+        except Exception as ex:
+            raise ImgsimError(
+                f"{PREFIX}{self.name} cannot take pictures of {size} x {size} pixels "
+                f"({first_line(ex)}): give another --size"
+            ) from ex
         try:
             return timm.create_model(
-                self.name, pretrained=True, num_classes=0, pretrained_cfg_overlay=overlay, **options
+                self.name, pretrained=True, pretrained_cfg_overlay=overlay, **options
             )
-        except TypeError as ex:
-            if "img_size" not in str(ex):
-                raise
-            raise ImgsimError(
-                f"{PREFIX}{self.name} takes pictures of {self.description.size} pixels only: leave "
-                "--size out"
-            ) from ex
         except Exception as ex:
             if "state_dict" in overlay:
                 reason = " ".join(str(ex).split())[:200]
@@ -114,12 +127,25 @@ class Timm(Model):
             raise not_downloaded(f"{PREFIX}{self.name}", ex) from ex
 
     def unavailable(self) -> str | None:
-        # By the names of folders, since timm itself takes seconds to import.
         home = os.environ.get("HF_HOME") or os.path.join(cache_home(), "huggingface")
-        cache = os.environ.get("HF_HUB_CACHE") or os.path.join(home, "hub")
-        if [*Path(cache).glob(f"models--*--{self.name}/snapshots/*/*")]:
+        hub = Path(os.environ.get("HF_HUB_CACHE") or os.path.join(home, "hub"))
+        # Where most weights lie is clear without timm, which takes seconds to import.
+        if [*hub.glob(f"models--timm--{self.name}/snapshots/*/*")]:
             return None
-        return not_here(f"{PREFIX}{self.name}")
+        try:
+            config = self._config()
+        except ImgsimError as ex:
+            return str(ex)
+        if not config.has_weights:
+            return self._without_weights()
+        name = f"{config.architecture}.{config.tag}" if config.tag else config.architecture
+        repository = f"timm/{name}" if config.hf_hub_id == "timm/" else config.hf_hub_id or ""
+        folder = hub / f"models--{repository.replace('/', '--')}" / "snapshots"
+        file = torch_checkpoints() / os.path.basename(config.url or "none")
+        return None if [*folder.glob("*/*")] or file.is_file() else not_here(f"{PREFIX}{name}")
+
+    def _without_weights(self) -> str:
+        return f"timm has no weights for {PREFIX}{self.name}: give them with --weights FILE"
 
 
 class EfficientNetLite(Timm):
@@ -149,19 +175,29 @@ class EfficientNetLite(Timm):
         return None
 
 
+@functools.cache
 def _levels_of(architecture: str, size: int) -> dict[str, int]:
-    """Each level's name and its channels, seen from a network without values."""
+    """Each level's name and its channels, seen from a network without values.
+
+    Raises ImgsimError for the few networks that are not built as the others are.
+    """
     import timm
     import torch
 
-    with torch.device("meta"), torch.inference_mode():
-        network = timm.create_model(architecture, pretrained=False, num_classes=0).eval()
-        pixels = torch.empty(1, 3, size, size)
-        stages = [*range(len(network.forward_intermediates(pixels, intermediates_only=True)))]
-        features = network.forward_features(pixels)
-        is_map = isinstance(features, torch.Tensor) and features.dim() == 4
-        last = HEAD if is_map else EMBEDDING
-        maps = _cut(network, stages, last)(pixels)
+    try:
+        with torch.device("meta"), torch.inference_mode():
+            network = timm.create_model(architecture, pretrained=False, num_classes=0).eval()
+            pixels = torch.empty(1, 3, size, size)
+            stages = [*range(len(network.forward_intermediates(pixels, intermediates_only=True)))]
+            features = network.forward_features(pixels)
+            is_map = isinstance(features, torch.Tensor) and features.dim() == 4
+            last = HEAD if is_map else EMBEDDING
+            maps = _cut(network, stages, last)(pixels)
+    except Exception as ex:  # whatever timm's networks may raise
+        raise ImgsimError(
+            f"{PREFIX}{architecture} cannot be cut into levels ({first_line(ex)}): choose another "
+            "network"
+        ) from ex
     names = [*(f"stage{number + 1}" for number in stages), last]
     return {name: level.shape[1] for name, level in zip(names, maps)}
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from abc import abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .base import Description, Model, ModelUnavailable
-from .weights import cache_home, load, not_downloaded, not_here, read
+from .weights import load, not_downloaded, not_here, read, torch_checkpoints
 
 if TYPE_CHECKING:
     import torch
@@ -70,7 +69,7 @@ class VGG(Model):
 
 
 class Oxford(VGG):
-    """The VGG16 of the article, whose convolutions the package carries."""
+    """VGG16 by Simonyan and Zisserman, whose convolutions the package carries."""
 
     def cut(self, levels: list[str], weights: Path | None, size: int) -> torch.nn.Module:
         module = super().cut(levels, weights, size)
@@ -104,15 +103,14 @@ class Torchvision(VGG):
 
     def _cached(self) -> list[Path]:
         """The files that torchvision has downloaded."""
-        home = os.environ.get("TORCH_HOME") or os.path.join(cache_home(), "torch")
-        return [*Path(home, "hub", "checkpoints").glob(f"{self.description.name}-*.pth")]
+        return [*torch_checkpoints().glob(f"{self.description.name}-*.pth")]
 
 
 def oxford() -> Oxford:
     layers = LAYERS["vgg16"]
     description = Description(
         name="vgg16-oxford",
-        about="the VGG16 of the article, trained on ImageNet",
+        about="VGG16 by Simonyan and Zisserman, trained on ImageNet",
         channels={level: channels for level, (_, channels) in convolution_levels(layers).items()},
         default_levels=("pool2", "pool5"),
         size=208,

@@ -72,6 +72,12 @@ def cache_home() -> str:
     return os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
 
 
+def torch_checkpoints() -> Path:
+    """Where torch keeps the weights that it has downloaded."""
+    home = os.environ.get("TORCH_HOME") or os.path.join(cache_home(), "torch")
+    return Path(home, "hub", "checkpoints")
+
+
 def not_here(name: str, download: str = "") -> str:
     """The sentence that weights are to be downloaded first."""
     size = f" ({download})" if download else ""
