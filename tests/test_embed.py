@@ -400,7 +400,7 @@ def until_forecast(folder, *options):
     return printed
 
 
-def test_a_long_run_says_how_long_it_takes_and_what_is_faster(tmp_path):
+def test_a_long_run_says_how_long_it_takes_and_what_is_faster(tmp_path, toy):
     for number in range(400):
         draw(tmp_path / f"images/{number}.png", seed=number)
     printed = until_forecast(tmp_path, *TOY)
