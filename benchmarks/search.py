@@ -49,7 +49,8 @@ ORDERED = 100_000
 SECONDS_A_WAY = 30
 """Slow ways are asked fewer queries."""
 WRITTEN_AT_ONCE, SECONDS_BETWEEN_WRITES = 32, 0.3
-BETWEEN = [slice(0, 128), slice(128, 640)]
+ENDS = np.cumsum([0, *LEVELS.values()])
+BETWEEN = [slice(*ends) for ends in zip(ENDS, ENDS[1:])]
 
 
 def made_up() -> Iterator[np.ndarray]:

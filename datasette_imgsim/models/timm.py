@@ -46,11 +46,10 @@ class Timm(Model):
     @functools.cached_property
     def description(self) -> Description:
         config = self._config()
-        name = ".".join(filter(None, [config.architecture, config.tag]))
         size = max(config.input_size[1:])
         levels = _levels_of(config.architecture, size)
         return Description(
-            name=f"{PREFIX}{name}",
+            name=f"{PREFIX}{_tagged(config)}",
             about="a network of timm",
             channels=levels,
             default_levels=([*levels][-1],),
@@ -105,14 +104,14 @@ class Timm(Model):
         # Transformers with a table of positions are built for a size.
         if config.fixed_input_size and (size, size) != tuple(config.input_size[1:]):
             options["img_size"] = size
-        try:
-            with torch.device("meta"):
-                timm.create_model(self.name, pretrained=False, **options)
-        except Exception as ex:
-            raise ImgsimError(
-                f"{PREFIX}{self.name} cannot take pictures of {size} x {size} pixels "
-                f"({first_line(ex)}): give another --size"
-            ) from ex
+            try:
+                with torch.device("meta"):
+                    timm.create_model(self.name, pretrained=False, **options)
+            except Exception as ex:
+                raise ImgsimError(
+                    f"{PREFIX}{self.name} cannot take pictures of {size} x {size} pixels "
+                    f"({first_line(ex)}): give another --size"
+                ) from ex
         try:
             return timm.create_model(
                 self.name, pretrained=True, pretrained_cfg_overlay=overlay, **options
@@ -138,7 +137,7 @@ class Timm(Model):
             return str(ex)
         if not config.has_weights:
             return self._without_weights()
-        name = f"{config.architecture}.{config.tag}" if config.tag else config.architecture
+        name = _tagged(config)
         repository = f"timm/{name}" if config.hf_hub_id == "timm/" else config.hf_hub_id or ""
         folder = hub / f"models--{repository.replace('/', '--')}" / "snapshots"
         file = torch_checkpoints() / os.path.basename(config.url or "none")
@@ -173,6 +172,11 @@ class EfficientNetLite(Timm):
 
     def unavailable(self) -> str | None:
         return None
+
+
+def _tagged(config: timm.models.PretrainedCfg) -> str:
+    """timm's name of a network with that of its weights, such as resnet50.a1_in1k."""
+    return ".".join(filter(None, [config.architecture, config.tag]))
 
 
 @functools.cache
