@@ -47,7 +47,7 @@ setup(
     },
     entry_points={
         "datasette": ["imgsim = datasette_imgsim"],
-        "sqlite_utils": ["imgsim = datasette_imgsim.search.sql"],
+        "sqlite_utils": ["imgsim = datasette_imgsim.sqlite_utils_plugin"],
     },
     install_requires=[
         "click",

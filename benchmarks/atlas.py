@@ -22,9 +22,12 @@ import numpy as np
 import search
 from PIL import Image
 
-from datasette_imgsim import store
 from datasette_imgsim.atlas import layout
-from datasette_imgsim.search import index
+from datasette_imgsim.db.atlas import read_atlas, save_atlas
+from datasette_imgsim.db.connect import open_reader, open_writer
+from datasette_imgsim.db.images import save_thumbnails, save_vectors
+from datasette_imgsim.db.spaces import choose_space, create_space
+from datasette_imgsim.search import indexes
 
 NEIGHBOURS, SAMPLE = 15, 4_000
 GROUPS, AT_ONCE = 300, 5_000
@@ -35,8 +38,8 @@ SLOW = 10_000
 
 def vectors_of(database: str) -> np.ndarray:
     """The ranked vectors (n, dimensions) of the default space."""
-    with closing(store.open_reader(database)) as conn:
-        return layout.ranked(index.load(conn, store.choose_space(conn)))
+    with closing(open_reader(database)) as conn:
+        return layout.ranked(indexes.load(conn, choose_space(conn)))
 
 
 def ranked_vectors(count: int, batches: Iterator[np.ndarray]) -> np.ndarray:
@@ -126,9 +129,9 @@ def make_map(path: Path, count: int) -> None:
     places = centres[group] + random.standard_normal((count, 2)) * spread[group, None]
     places = places.clip(0, 255.99)
     files = thumbnails()
-    with closing(store.open_writer(path, create=True)) as conn:
+    with closing(open_writer(path, create=True)) as conn:
         with conn.transaction():
-            space = store.create_space(
+            space = create_space(
                 conn, name="drawn", source_table="images", model="vgg16-oxford", weights_sha256="",
                 levels={"pool5": 1}, pooling="gem", preprocess={}, dtype="float16",
                 precision="float32", dimensions=1, level_weights={"pool5": 1}, versions={},
@@ -140,12 +143,12 @@ def make_map(path: Path, count: int) -> None:
                     "insert into images (id, path) values (?, ?)",
                     [(id, f"{id % 50}/{id}.jpg") for id in ids],
                 )
-                store.save_thumbnails(conn, "images", [(id, files[id % len(files)]) for id in ids])
+                save_thumbnails(conn, "images", [(id, files[id % len(files)]) for id in ids])
         some = [(id, np.ones(1), np.ones(1)) for id in (1, 2, 3)]
         with conn.transaction():
-            store.save_vectors(conn, space, some)  # without any, a space is never ready
+            save_vectors(conn, space, some)  # without any, a space is never ready
         rows = [(id, x, y, "fitted") for id, (x, y) in enumerate(places.tolist(), start=1)]
-        store.save_atlas(conn, space, rows, replace=True)
+        save_atlas(conn, space, rows, replace=True)
 
 
 def measure_tiles(path: Path) -> None:
@@ -160,8 +163,8 @@ def measure_tiles(path: Path) -> None:
         deepest = int(text.partition('data-deepest="')[2].partition('"')[0])
         tiles = [f"{base}/tiles/0/0/0.jpg"]
         random = np.random.default_rng(0)
-        with closing(store.open_reader(path)) as conn:
-            _, places, _ = store.atlas(conn, store.choose_space(conn))
+        with closing(open_reader(path)) as conn:
+            _, places, _ = read_atlas(conn, choose_space(conn))
         for zoom in range(1, deepest + 1):
             some = places[random.integers(0, len(places), TILES_A_ZOOM)]
             for x, y in (some / (256 / 2**zoom)).astype(int).tolist():

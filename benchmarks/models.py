@@ -20,11 +20,14 @@ import click
 import numpy as np
 from embed import BATCH, Apart, Silent, rates
 
-from datasette_imgsim import evaluate, store
+from datasette_imgsim import evaluate
+from datasette_imgsim.db.connect import open_reader
+from datasette_imgsim.db.spaces import DTYPES, Space, choose_space
+from datasette_imgsim.db.tables import column
 from datasette_imgsim.ingest import decode, pipeline, settings
 from datasette_imgsim.models import registry
 from datasette_imgsim.models.network import keep_memory
-from datasette_imgsim.search import index, ranking
+from datasette_imgsim.search import indexes, ranking
 
 PRECISIONS = ("bfloat16", "float32")
 CONFUSIONS = 8
@@ -78,8 +81,8 @@ class Labelled:
         with tempfile.TemporaryDirectory() as temporary:
             database = Path(temporary, "photos.db")
             self.embed(folder, database)
-            with closing(store.open_reader(database)) as conn:
-                space = store.choose_space(conn)
+            with closing(open_reader(database)) as conn:
+                space = choose_space(conn)
                 labels = evaluate.labels_of(conn, space, None)
                 second = set(sorted(set(labels.values()))[1::2])
                 others = {id: label for id, label in labels.items() if label in second}
@@ -97,18 +100,18 @@ class Queries(Labelled):
         with tempfile.TemporaryDirectory() as temporary:
             database = Path(temporary, "photos.db")
             self.embed(folder / "db", database)
-            with closing(store.open_reader(database)) as conn:
+            with closing(open_reader(database)) as conn:
                 return [
                     self.count(conn, database, q) for q in sorted((folder / "queries").iterdir())
                 ]
 
     def count(self, conn, database: Path, query: Path) -> int:
-        space = store.choose_space(conn)
-        found, weights = index.load(conn, space), ranking.weights(space)
+        space = choose_space(conn)
+        found, weights = indexes.load(conn, space), ranking.weights(space)
         data = query.read_bytes()
         picture = pipeline.embed_picture(space, database.parent, data, decode.MAX_PIXELS)
-        best = ranking.rank(conn, found, ranking.of_vector(found, picture.vector, weights), 6)
-        names = dict(store.column(conn, space.source_table, "path", [id for id, _ in best]))
+        best = ranking.rank(conn, found, ranking.query_of_vector(found, picture.vector, weights), 6)
+        names = dict(column(conn, space.source_table, "path", [id for id, _ in best]))
         return sum(kind(Path(name)) == kind(query) for name in names.values())
 
 
@@ -116,20 +119,20 @@ def kind(path: Path) -> str:
     return re.match("[a-z]+", path.name)[0]
 
 
-def mean_ap(conn, space: store.Space, labels: dict) -> dict[str, float]:
+def mean_ap(conn, space: Space, labels: dict) -> dict[str, float]:
     results = evaluate.Evaluation(conn, space, labels).results()
     named = {r.name: r.over_queries["mAP"] for r in results}
     named["default"] = next(v for name, v in named.items() if name.endswith("(default)"))
     return named
 
 
-def confusions(conn, space: store.Space, labels: dict) -> list[tuple[str, int]]:
+def confusions(conn, space: Space, labels: dict) -> list[tuple[str, int]]:
     """Which label the nearest picture of another label has, most often first."""
-    found, weights = index.load(conn, space), ranking.weights(space)
+    found, weights = indexes.load(conn, space), ranking.weights(space)
     pairs = collections.Counter()
     for id, label in labels.items():
-        query = ranking.of_image(conn, found, found.row(id), weights)
-        ((nearest, _),) = ranking.rank(conn, found, query, 1, exclude=[id])
+        query = ranking.query_of_image(conn, found, found.row(id), weights)
+        ((nearest, _),) = ranking.rank(conn, found, query, 1)
         if labels[nearest] != label:
             pair = sorted(Path(each).name for each in (label, labels[nearest]))
             pairs[" and ".join(pair)] += 1
@@ -139,9 +142,7 @@ def confusions(conn, space: store.Space, labels: dict) -> list[tuple[str, int]]:
 def bytes_an_image(options: dict) -> int:
     chosen = settings.from_options(**options)
     channels = registry.get(chosen.model).description.channels
-    return (
-        sum(channels[level] for level in chosen.levels) * np.dtype(store.DTYPES["float16"]).itemsize
-    )
+    return sum(channels[level] for level in chosen.levels) * np.dtype(DTYPES["float16"]).itemsize
 
 
 def row(cells: list) -> str:

@@ -33,8 +33,18 @@ from pathlib import Path
 import click
 import numpy as np
 
-from datasette_imgsim import store
-from datasette_imgsim.search import calibration, index, ranking
+from datasette_imgsim.db.connect import Writer, open_reader, open_writer
+from datasette_imgsim.db.images import known_images, remove_images, save_vectors
+from datasette_imgsim.db.spaces import (
+    Space,
+    choose_space,
+    count_vectors,
+    create_space,
+    raise_generation,
+    renew_centre,
+)
+from datasette_imgsim.limits import LIMITS
+from datasette_imgsim.search import calibration, index, indexes, ranking
 
 K = 20
 # Those of the default model.
@@ -91,8 +101,8 @@ def like(path: Path) -> Iterator[np.ndarray]:
 
 def stored(path: Path) -> np.ndarray:
     """(n, DIMENSIONS) float32: the vectors of a database's default space, as they are stored."""
-    with closing(store.open_reader(path)) as conn:
-        space = store.choose_space(conn)
+    with closing(open_reader(path)) as conn:
+        space = choose_space(conn)
         if space.levels != LEVELS:
             raise click.ClickException(f"{path}: its levels are not the default model's")
         sql = "select vector from imgsim_vectors where space_id = ?"
@@ -120,9 +130,9 @@ def unit_levels(vectors: np.ndarray) -> np.ndarray:
 
 def make_database(path: Path, count: int, drawn: Iterator[np.ndarray]) -> None:
     """A database as `embed` leaves it, but for thumbnails."""
-    with closing(store.open_writer(path, create=True)) as conn:
+    with closing(open_writer(path, create=True)) as conn:
         with conn.transaction():
-            space = store.create_space(
+            space = create_space(
                 conn,
                 name="drawn",
                 source_table="images",
@@ -139,11 +149,11 @@ def make_database(path: Path, count: int, drawn: Iterator[np.ndarray]) -> None:
             )
         for start in range(0, count, AT_ONCE):
             add(conn, space, start + 1, next(drawn)[: count - start])
-        store.centre_if_due(conn, space)
-        calibration.renew(conn, store.choose_space(conn))
+        renew_centre(conn, space)
+        calibration.renew(conn, choose_space(conn))
 
 
-def add(conn: store.Writer, space: store.Space, first: int, vectors: np.ndarray) -> list[int]:
+def add(conn: Writer, space: Space, first: int, vectors: np.ndarray) -> list[int]:
     """One batch, as `embed` writes it, with paths and hashes as long as real ones."""
     ids = list(range(first, first + len(vectors)))
     norms = np.ones(len(LEVELS), np.float32)
@@ -153,8 +163,8 @@ def add(conn: store.Writer, space: store.Space, first: int, vectors: np.ndarray)
             "values (?, ?, ?, 2000000, 1700000000000000000, 4000, 3000, 'JPEG')",
             [(id, f"images/2024/holiday/IMG_{id:07}.jpg", f"{id:064x}") for id in ids],
         )
-        store.save_vectors(conn, space, [(id, row, norms) for id, row in zip(ids, vectors)])
-        store.raise_generation(conn, space)
+        save_vectors(conn, space, [(id, row, norms) for id, row in zip(ids, vectors)])
+        raise_generation(conn, space)
     return ids
 
 
@@ -164,14 +174,14 @@ def writing(path: Path, drawn: Iterator[np.ndarray]) -> Iterator[None]:
     done, added = threading.Event(), []
 
     def write():
-        with closing(store.open_writer(path)) as conn:
-            space = store.choose_space(conn)
+        with closing(open_writer(path)) as conn:
+            space = choose_space(conn)
             (first,) = conn.execute("select max(id) + 1 from images").fetchone()
             while not done.wait(SECONDS_BETWEEN_WRITES):
                 some = next(drawn)[:WRITTEN_AT_ONCE]
                 added.extend(add(conn, space, first + len(added), some))
-            new = [image for image in store.known_images(conn, space) if image.id >= first]
-            store.remove_images(conn, new, lambda image: True)
+            new = [image for image in known_images(conn, space) if image.id >= first]
+            remove_images(conn, new, lambda image: True)
 
     thread = threading.Thread(target=write)
     thread.start()
@@ -324,13 +334,13 @@ def others() -> Iterator[tuple[str, Callable[[Path, np.ndarray], Query]]]:
 
 
 def loaded(path: Path) -> index.Index:
-    with closing(store.open_reader(path)) as conn:
-        return index.load(conn, store.choose_space(conn))
+    with closing(open_reader(path)) as conn:
+        return indexes.load(conn, choose_space(conn))
 
 
 def compared(path: Path) -> np.ndarray:
     """(images, numbers) float32 whose inner products are the scores, whatever their size."""
-    index.BYTES_LOOKED_AT = index.BYTES_IN_MEMORY = math.inf
+    LIMITS.bytes_scanned = LIMITS.bytes_in_memory = math.inf
     vectors = loaded(path)
     scale = np.sqrt(ranking.per_number(vectors.space, ranking.weights(vectors.space)))
     used = np.flatnonzero(scale)
@@ -377,8 +387,8 @@ def main(images, model, database, queries, with_writer, alone):
         path = database or Path(folder, "photos.db")
         if not path.exists():
             make_database(path, images, drawn)
-        with closing(store.open_reader(path)) as conn:
-            (images,) = store.counts(conn).values()
+        with closing(open_reader(path)) as conn:
+            (images,) = count_vectors(conn).values()
         ids = np.random.default_rng(1).integers(1, images + 1, queries).tolist()
         share = path.stat().st_size / (2 * DIMENSIONS * images)
         click.echo(

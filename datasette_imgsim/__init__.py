@@ -1,8 +1,13 @@
-"""Datasette hooks, nothing else."""
+"""Hooks of Datasette, nothing else: this module imports nothing heavy, and no Datasette.
+
+They must be here: Datasette finds `static/` and `templates/` only beside its entry point.
+"""
 
 from __future__ import annotations
 
-from datasette import hookimpl
+from pluggy import HookimplMarker
+
+hookimpl = HookimplMarker("datasette")
 
 
 @hookimpl
@@ -14,80 +19,80 @@ def register_commands(cli):
 
 @hookimpl
 def register_routes():
-    from .web import routes
+    from .web.pages import routes
 
     return routes.ROUTES
 
 
 @hookimpl
 def startup(datasette):
-    from .web import config, warming
+    from .web import config, state
 
     config.check(datasette)
-    warming.warm(datasette)
+    state.warm(datasette)
 
 
 @hookimpl
 def prepare_connection(conn, database, datasette):
-    from .web import warming
+    from .web import state
 
-    warming.register_functions(conn, database, datasette)
+    state.register_functions(conn, database, datasette)
 
 
 @hookimpl(tryfirst=True)
 def render_cell(row, value, column, table, database, datasette):
-    from .web import tables
+    from .web.table import cells
 
-    return tables.render_cell(datasette, database, table, row, column, value)
+    return cells.render_cell(datasette, database, table, row, column, value)
 
 
 @hookimpl
 def asgi_wrapper():
-    from .web import filters
+    from .web.table import filters
 
-    return filters.forgetting
+    return filters.reset_filter_middleware
 
 
 @hookimpl
 def filters_from_request(request, datasette):
-    from .web import filters
+    from .web.table import filters
 
     return filters.filters_from_request(datasette, request)
 
 
 @hookimpl
 def extra_css_urls(database, table, view_name, datasette):
-    from .web import tables
+    from .web.table import menus
 
-    return tables.css_urls(datasette, database, table, view_name)
+    return menus.css_urls(datasette, database, table, view_name)
 
 
 @hookimpl
 def extra_js_urls(database, table, datasette):
-    from .web import tables
+    from .web.table import menus
 
-    return tables.js_urls(datasette, database, table)
+    return menus.js_urls(datasette, database, table)
 
 
 @hookimpl
 def table_actions(datasette, actor, database, table):
-    from .web import tables
+    from .web.table import menus
 
-    return tables.table_actions(datasette, actor, database, table)
+    return menus.table_actions(datasette, actor, database, table)
 
 
 @hookimpl
 def row_actions(datasette, database, table, row):
-    from .web import tables
+    from .web.table import menus
 
-    return tables.row_actions(datasette, database, table, row)
+    return menus.row_actions(datasette, database, table, row)
 
 
 @hookimpl
 def database_actions(datasette, actor, database):
-    from .web import tables
+    from .web.table import menus
 
-    return tables.database_actions(datasette, actor, database)
+    return menus.database_actions(datasette, actor, database)
 
 
 @hookimpl(trylast=True)
@@ -104,11 +109,3 @@ def permission_resources_sql(datasette, actor, action):
     from .web import permissions
 
     return permissions.permission_resources_sql(datasette, actor, action)
-
-
-# Last: this import makes Datasette load its plugins, and they must find the hooks above.
-from datasette.plugins import pm  # noqa: E402
-
-from . import hookspecs  # noqa: E402
-
-pm.add_hookspecs(hookspecs)

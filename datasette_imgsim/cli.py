@@ -12,7 +12,17 @@ from pathlib import Path
 
 import click
 
-from . import schema, store
+from .db import schema
+from .db.connect import errors_named, open_reader, open_writer
+from .db.spaces import (
+    DTYPES,
+    all_spaces,
+    choose_space,
+    count_vectors,
+    drop_space,
+    set_default_space,
+)
+from .db.tables import SourceTable, column_names
 from .errors import ImgsimError
 from .models.pooling import POOLINGS
 
@@ -90,7 +100,7 @@ def imgsim():
 )
 @click.option(
     "--dtype",
-    type=click.Choice(list(store.DTYPES)),
+    type=click.Choice(list(DTYPES)),
     help="How the numbers are stored  [default: float16]",
 )
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda or mps")
@@ -150,10 +160,10 @@ def embed(
         summary = pipeline.embed_folder(database, list(images), *run, *how, prune)
     usual = None
     if summary.space:
-        with closing(_writer(database)) as conn, store.errors_named(database):
-            space = store.choose_space(conn, summary.space)
+        with closing(_writer(database)) as conn, errors_named(database):
+            space = choose_space(conn, summary.space)
             calibration.renew(conn, space)
-            usual = store.choose_space(conn, table=space.source_table)
+            usual = choose_space(conn, table=space.source_table)
     if not quiet:
         click.echo(_printable(_report(summary, database)))
         if usual and usual.name != summary.space:
@@ -277,42 +287,34 @@ def similar(database, query, k, space_name, level_weights, as_json):
 
     A file that exists is taken as a file, whether or not it is in the database.
     """
-    from .search import calibration, index, ranking
+    from .search import indexes, ranking, results
+    from .search.calibration import shortened
 
-    with closing(store.open_reader(database)) as conn, store.errors_named(database):
-        space = store.choose_space(conn, space_name)
+    with closing(open_reader(database)) as conn, errors_named(database):
+        space = choose_space(conn, space_name)
         given = ranking.parse_level_weights(level_weights) if level_weights else None
         weights = ranking.weights(space, given)
-        found = index.load(conn, space)
-        own = []
+        index = indexes.load(conn, space)
         if os.path.isfile(query):
             vector = _embed_file(space, database, query)
-            vector = ranking.of_vector(found, vector, weights)
+            wanted = ranking.query_of_vector(index, vector, weights)
         else:
-            row = found.row(query)
+            id = index.table.find(conn, query)
+            row = None if id is None else index.row(id)
             if row is None:
                 raise ImgsimError(f"{query} is neither a file nor the id of an image in {database}")
-            vector = ranking.of_image(conn, found, row, weights)
-            own = [found.ids[row]]
-        best = ranking.rank(conn, found, vector, k, exclude=own)
-        names = _names(conn, space.source_table, [id for id, _ in best])
-        scale = calibration.of(conn, found, weights)
-    rows = [
-        {
-            "id": id,
-            "score": score,
-            "percentile": scale and scale.percentile(score),
-            "path": names.get(id),
-        }
-        for id, score in best
-    ]
+            wanted = ranking.query_of_image(conn, index, row, weights)
+        hits = results.best(conn, index, wanted, k)
+        names = _names(conn, index.table, [hit.id for hit in hits])
+    rows = [{**vars(hit), "path": names.get(hit.id)} for hit in hits]
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
-    if scale and rows:
+    has_percentiles = bool(rows) and rows[0]["percentile"] is not None
+    if has_percentiles:
         click.echo(f"{'score':>7}  {'closer than':16}  {'id':>6}  path")
     for row in rows:
-        share = f"{calibration.shortened(row['percentile']):>5} % of pairs  " if scale else ""
+        share = f"{shortened(row['percentile']):>5} % of pairs  " if has_percentiles else ""
         click.echo(f"{row['score']:7.3f}  {share}{row['id']:>6}  {row['path'] or ''}".rstrip())
 
 
@@ -327,12 +329,11 @@ def _embed_file(space, database: Path, query: str):
         raise ImgsimError(f"{query}: {ex}") from ex
 
 
-def _names(conn, table: str, ids: list) -> dict:
+def _names(conn, table: SourceTable, ids: list) -> dict:
     """What to call images, by id: their path, where the table has one."""
-    if "path" not in store.column_names(conn, table):
+    if "path" not in column_names(conn, table.name):
         return {}
-    found = store.column(conn, table, "path", ids)
-    return {id: path for id, path in found if isinstance(path, str)}
+    return {id: path for id, path in table.values(conn, "path", ids) if isinstance(path, str)}
 
 
 @imgsim.command("eval")
@@ -360,8 +361,8 @@ def evaluate_space(database, label, label_from_folder, space_name, sweep, as_jso
 
     if (label is not None) == label_from_folder:
         raise click.UsageError("Say where labels are: --label COLUMN or --label-from-folder")
-    with closing(store.open_reader(database)) as conn, store.errors_named(database):
-        space = store.choose_space(conn, space_name)
+    with closing(open_reader(database)) as conn, errors_named(database):
+        space = choose_space(conn, space_name)
         labels = evaluate.labels_of(conn, space, label)
         evaluation = evaluate.Evaluation(conn, space, labels)
         with Terminal(database, as_json).progress(evaluation.work(sweep), " rankings") as progress:
@@ -441,14 +442,14 @@ def map_space(database, space_name, refit, png, size):
     from .search import calibration
 
     terminal = Terminal(database, quiet=False)
-    with closing(_writer(database)) as conn, store.errors_named(database):
-        space = store.choose_space(conn, space_name)
+    with closing(_writer(database)) as conn, errors_named(database):
+        space = choose_space(conn, space_name)
         try:
             summary = layout.update(conn, space, refit, terminal.progress)
         except KeyboardInterrupt:
             click.echo(_printable(f"Stopped; the map in {database} is as it was."), err=True)
             sys.exit(130)
-        calibration.renew(conn, store.choose_space(conn, space.name))
+        calibration.renew(conn, choose_space(conn, space.name))
         click.echo(_printable(_map_report(summary, database, space_name)))
         if summary.damaged:
             click.echo(f"{_images(summary.damaged)} left out: the vector is damaged.", err=True)
@@ -518,9 +519,9 @@ def spaces(database, default):
     """List the spaces of a database; choose the default one."""
     if default is not None:
         _set_default(database, default)
-    with closing(_open_upgraded(database)) as conn, store.errors_named(database):
-        counts = store.counts(conn)
-        for space in store.spaces(conn):
+    with closing(_open_upgraded(database)) as conn, errors_named(database):
+        counts = count_vectors(conn)
+        for space in all_spaces(conn):
             usual = " (the default)" if space.is_default else ""
             levels = ",".join(space.levels)
             click.echo(
@@ -532,18 +533,18 @@ def spaces(database, default):
 
 
 def _set_default(database: Path, name: str) -> None:
-    with closing(_writer(database)) as conn, store.errors_named(database):
-        store.set_default(conn, store.choose_space(conn, name))
+    with closing(_writer(database)) as conn, errors_named(database):
+        set_default_space(conn, choose_space(conn, name))
 
 
 def _writer(database: Path):
-    return store.open_writer(database, lambda: _say_waiting(database))
+    return open_writer(database, lambda: _say_waiting(database))
 
 
 def _open_upgraded(database: Path):
     """A connection to an existing database; an older one is brought up to date."""
     try:
-        return store.open_reader(database)
+        return open_reader(database)
     except schema.OlderDatabase:
         return _writer(database)
 
@@ -554,10 +555,10 @@ def _open_upgraded(database: Path):
 @speaks
 def drop(database, space):
     """Remove SPACE and its vectors; images and other spaces stay."""
-    with closing(_writer(database)) as conn, store.errors_named(database):
-        chosen = store.choose_space(conn, space)
-        count = store.counts(conn).get(chosen.id, 0)
-        store.drop_space(conn, chosen)
+    with closing(_writer(database)) as conn, errors_named(database):
+        chosen = choose_space(conn, space)
+        count = count_vectors(conn).get(chosen.id, 0)
+        drop_space(conn, chosen)
     text = (
         f"Removed the space {space!r} with {count:,} vectors; 'sqlite-utils vacuum {database}' "
         "gives the disk space back."

@@ -13,22 +13,22 @@ from itertools import combinations, combinations_with_replacement, islice, repea
 
 import numpy as np
 
-from . import store
+from .db.images import read_thumbnail
+from .db.spaces import Space
+from .db.tables import SourceTable, check_column
 from .errors import ImgsimError
-from .search import index, ranking
+from .limits import LIMITS
+from .search import indexes, ranking
 from .search.index import Index
-from .store import Space
 
 METRICS = ("mAP", "P@1", "P@5", "R@10", "nDCG@10")
 SCORES_AT_ONCE = 4_000_000
 BINS = 8
 HISTOGRAM_SIDE = 64
 THUMBNAILS_AT_ONCE = 1_000
-VECTORS_AT_ONCE = 1_000
 GRID_STEPS = 4
 MOST_LEVELS_IN_A_GRID = 5
 """Of more, only each level and each pair is tried, since a grid grows with their fourth power."""
-SWEEP_QUERIES = 2_000
 
 
 @dataclass(frozen=True)
@@ -232,8 +232,8 @@ def labels_of(conn: sqlite3.Connection, space: Space, column: str | None) -> dic
     table = space.source_table
     wanted = "path" if column is None else column
     hint = ". Name the column of the labels with --label" if column is None else ""
-    store.check_column(conn, table, wanted, hint)
-    found = store.column(conn, table, wanted)
+    check_column(conn, table, wanted, hint)
+    found = SourceTable.read(conn, table).values(conn, wanted)
     if column is None:
         return {id: posixpath.dirname(path) for id, path in found if isinstance(path, str)}
     return dict(found)
@@ -245,7 +245,7 @@ class Evaluation:
     def __init__(self, conn: sqlite3.Connection, space: Space, labels: dict):
         """Loads the vectors. Raises ImgsimError where there is nothing to measure."""
         self.conn, self.space = conn, space
-        found = index.load(conn, space)
+        found = indexes.load(conn, space)
         self.ids = [id for id in found.ids if id in labels]
         self.without_label, self.damaged = len(found) - len(self.ids), len(found.damaged)
         self.is_centred = found.centre is not None
@@ -259,8 +259,8 @@ class Evaluation:
         if None in rows:
             raise ImgsimError("Images were removed while this ran: run it again")
         found = [np.empty((len(rows), size), np.float32) for size in self.space.levels.values()]
-        for start in range(0, len(rows), VECTORS_AT_ONCE):
-            some = slice(start, start + VECTORS_AT_ONCE)
+        for start in range(0, len(rows), LIMITS.vectors_at_once):
+            some = slice(start, start + LIMITS.vectors_at_once)
             whole = vectors.vectors(self.conn, rows[some])
             for matrix, part in zip(found, self.space.slices.values()):
                 matrix[some] = whole[:, part]
@@ -278,8 +278,8 @@ class Evaluation:
 
     @property
     def swept(self) -> Task:
-        """What a sweep asks: no more than SWEEP_QUERIES queries."""
-        return self.task.sample(SWEEP_QUERIES)
+        """What a sweep asks: no more than LIMITS.sweep_queries queries."""
+        return self.task.sample(LIMITS.sweep_queries)
 
     def work(self, sweep: bool) -> int:
         """How many rankings `progress` will be told of, in all."""
@@ -315,7 +315,7 @@ class Evaluation:
         task, grid = self.swept, weight_grid(len(self.space.levels))
         found = self._measured(self.matrices, grid, task, self.is_centred, progress)
         if self.is_centred:
-            raw = self._levels(index.load(self.conn, self.space, centring=False))
+            raw = self._levels(indexes.load(self.conn, self.space, centring=False))
             found += self._measured(raw, grid, task, False, progress)
         return sorted(found, key=lambda result: -result.over_queries["mAP"])
 
@@ -339,7 +339,7 @@ class Evaluation:
 
     def _thumbnails(self) -> Iterator[bytes | None]:
         for id in self.ids:
-            yield store.thumbnail(self.conn, self.space.source_table, id)
+            yield read_thumbnail(self.conn, self.space.source_table, id)
 
 
 def weight_grid(levels: int) -> list[np.ndarray]:

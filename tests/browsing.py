@@ -24,13 +24,13 @@ slow = pathlib.Path(__file__).with_name("slow")
 
 @hookimpl
 def startup():
-    from datasette_imgsim.search import index
-    load = index.load
+    from datasette_imgsim.search import indexes
+    load = indexes.load
     def slowly(*args):
         while slow.exists():
             time.sleep(0.05)
         return load(*args)
-    index.load = slowly
+    indexes.load = slowly
 
 @hookimpl(trylast=True)
 def asgi_wrapper():

@@ -2,13 +2,16 @@
 
 import json
 import sqlite3
-from contextlib import closing
+from contextlib import closing, contextmanager
 
 import numpy as np
 import sqlite_utils
 from datasette.app import Datasette
 
-from datasette_imgsim import schema, store
+from datasette_imgsim.db import schema
+from datasette_imgsim.db.spaces import all_spaces, choose_space, raise_generation
+from datasette_imgsim.db.tables import quoted
+from datasette_imgsim.limits import LIMITS
 
 LEVELS = {"pool4": 6, "pool5": 4}
 
@@ -26,8 +29,8 @@ def make_space(
     with closing(sqlite3.connect(path)) as conn, conn:
         with sqlite_utils.Database(path) as db:
             schema.migrations.apply(db)
-        quoted = store.quoted(table)
-        conn.execute(f"create table if not exists {quoted} (id {key}, year integer)")
+        name_sql = quoted(table)
+        conn.execute(f"create table if not exists {name_sql} (id {key}, year integer)")
         conn.execute(
             """
             insert into imgsim_spaces (name, source_table, is_default, model, weights_sha256,
@@ -52,7 +55,7 @@ def make_space(
 
 
 def space_of(conn, name="toy"):
-    (space,) = [space for space in store.spaces(conn) if space.name == name]
+    (space,) = [space for space in all_spaces(conn) if space.name == name]
     return space
 
 
@@ -68,7 +71,7 @@ def add_images(path, vectors, ids=None, name="toy"):
             norms = np.array([np.linalg.norm(vector[part]) for part in space.slices.values()])
             unit = vector / np.repeat(np.where(norms, norms, 1), sizes)
             conn.execute(
-                f"insert or ignore into {store.quoted(space.source_table)} values (?, 2000)", [id]
+                f"insert or ignore into {quoted(space.source_table)} values (?, 2000)", [id]
             )
             conn.execute(
                 "insert into imgsim_vectors (space_id, image_id, vector, norms) "
@@ -91,6 +94,47 @@ def set_centre(path, name="toy"):
             "where id = ?",
             [mean.astype("<f4").tobytes(), space.id],
         )
+
+
+def reload_at_once(monkeypatch):
+    monkeypatch.setattr(LIMITS, "seconds_between_reloads", 0)
+    monkeypatch.setattr(LIMITS, "share_of_reloads", 1e9)
+
+
+def newest_load(indexes, space):
+    """The load of a space that began last; None where there was none yet."""
+    return indexes.cache.newest_load(space.identity)
+
+
+def loads_begun(indexes):
+    return [entry.load for entry in indexes.cache.entries.values() if entry.load]
+
+
+def values_held(cached):
+    """What is in memory of the spaces or maps of a database."""
+    entries = cached.cache.entries.values()
+    return [entry.loaded[1] for entry in entries if entry.loaded is not None]
+
+
+class Told:
+    """A Progress that calls `tell` with the share that is done whenever some more is."""
+
+    def __init__(self, tell):
+        self.tell, self.done = tell, 0
+
+    @contextmanager
+    def __call__(self, total, unit="", what=None):
+        def advance(count):
+            self.done += count
+            self.tell(self.done / total)
+
+        yield advance
+
+
+def stand_at(progress, share):
+    """Makes it known that so much is done."""
+    with progress(100) as advance:
+        advance(round(100 * share))
 
 
 def change(path, sql, *parameters):
@@ -179,9 +223,9 @@ async def ask_one(ds, sql, database="photos", **parameters):
 def lay_out(path, places, placed="fitted"):
     """Puts images on the map of the default space: {id: (x, y)}; raises the generation."""
     with closing(sqlite3.connect(path)) as conn, conn:
-        space = store.choose_space(conn)
+        space = choose_space(conn)
         conn.executemany(
             "insert or replace into imgsim_atlas values (?, ?, ?, ?, ?)",
             [(space.id, id, x, y, placed) for id, (x, y) in places.items()],
         )
-        store.raise_generation(conn, space)
+        raise_generation(conn, space)

@@ -9,8 +9,9 @@ import pytest
 from conftest import TOY, draw_groups, imgsim, rows
 from made import answer, change, expected_scores, make_space, random_vectors, space_of
 
-from datasette_imgsim import store
-from datasette_imgsim.search import calibration, index, ranking
+from datasette_imgsim.db.connect import open_writer
+from datasette_imgsim.limits import LIMITS
+from datasette_imgsim.search import calibration, indexes, ranking
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def all_scores(path, level_weights=None):
 
 
 def renew(path):
-    with closing(store.open_writer(path)) as conn:
+    with closing(open_writer(path)) as conn:
         calibration.renew(conn, space_of(conn))
 
 
@@ -154,8 +155,8 @@ def test_pairs_are_of_different_images(count, wanted):
 
 
 def test_a_large_space_is_sampled(tmp_path, monkeypatch):
-    monkeypatch.setattr(calibration, "IMAGES", 50)
-    monkeypatch.setattr(calibration, "PAIRS", 400)
+    monkeypatch.setattr(LIMITS, "calibration_images", 50)
+    monkeypatch.setattr(LIMITS, "calibration_pairs", 400)
     path = make_space(tmp_path / "toy.db", random_vectors(200))
     renew(path)
     assert stored(path)["pairs"] == 400
@@ -170,7 +171,9 @@ def test_chance_ends_below_what_is_truly_alike(tmp_path):
     path = make_space(tmp_path / "toy.db", vectors, levels={"pool5": 60})
     with closing(sqlite3.connect(path)) as conn:
         space = space_of(conn)
-        chance = calibration.of(conn, index.load(conn, space), ranking.weights(space)).chance
+        chance = calibration.calibration_of(
+            conn, indexes.load(conn, space), ranking.weights(space)
+        ).chance
     scores = expected_scores(path)
     within = [
         scores[a][b] for a in scores for b in scores if a < b and (a - 1) // 6 == (b - 1) // 6

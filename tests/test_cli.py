@@ -11,7 +11,7 @@ import pytest
 from command import ordinary_user, run, small_files
 from conftest import TOY, draw, draw_groups, embed_toy, imgsim, rows
 
-from datasette_imgsim import schema
+from datasette_imgsim.db import schema
 
 
 @pytest.fixture

@@ -8,14 +8,17 @@ import sqlite3
 import threading
 import time
 from contextlib import closing, contextmanager
+from dataclasses import replace
 
 import pytest
 from command import start, wait_until
 from conftest import TOY, draw_groups, embed_toy, imgsim, rows
-from made import expected_scores, make_space, random_vectors, space_of
+from made import expected_scores, make_space, random_vectors, reload_at_once, space_of
 
-from datasette_imgsim import store
-from datasette_imgsim.search import index, ranking
+from datasette_imgsim.db.connect import open_writer
+from datasette_imgsim.db.spaces import raise_generation
+from datasette_imgsim.limits import LIMITS
+from datasette_imgsim.search import indexes, ranking
 
 # 3 * 512 * 512 numbers a picture, 1.5 MB.
 LARGE = ("--model", "toy", "--levels", "pool1", "--pooling", "flatten", "--size", 1024)
@@ -198,8 +201,8 @@ def test_files_that_vanish_or_change_during_a_run(folder):
 
 @pytest.mark.parametrize("bytes_in_memory", [10**9, 0])
 def test_an_answer_beside_a_writer_is_of_one_generation(tmp_path, monkeypatch, bytes_in_memory):
-    monkeypatch.setattr(index, "BYTES_IN_MEMORY", bytes_in_memory)
-    monkeypatch.setattr(index, "SECONDS_BETWEEN_RELOADS", 0)
+    monkeypatch.setattr(LIMITS, "bytes_in_memory", bytes_in_memory)
+    reload_at_once(monkeypatch)
     path = make_space(tmp_path / "photos.db", random_vectors(20), centre=False)
     other = make_space(tmp_path / "other.db", random_vectors(20, seed=1), centre=False)
     turns = [rows(each, "select vector from imgsim_vectors") for each in (path, other)]
@@ -207,28 +210,29 @@ def test_an_answer_beside_a_writer_is_of_one_generation(tmp_path, monkeypatch, b
     done, seen = threading.Event(), set()
 
     def write():
-        with closing(store.open_writer(path, images=False)) as conn:
+        with closing(open_writer(path, images=False)) as conn:
             for turn in itertools.cycle([1, 0]):
                 with conn.transaction():
                     conn.executemany(
                         "update imgsim_vectors set vector = ? where image_id = ?",
                         zip(turns[turn], range(1, 21)),
                     )
-                    store.raise_generation(conn, space_of(conn))
+                    raise_generation(conn, space_of(conn))
                 if done.wait(0.01):
                     return
 
     def connect():
         return sqlite3.connect(path, check_same_thread=False)
 
-    writer, cache = threading.Thread(target=write), index.Cache(connect)
+    writer, cache = threading.Thread(target=write), indexes.Indexes(connect)
     writer.start()
     try:
         with closing(connect()) as conn:
             deadline = time.monotonic() + 20
             while len(seen) < 2 and time.monotonic() < deadline:
                 vectors = cache.get(conn, space_of(conn), wait=10)
-                query = ranking.of_image(conn, vectors, 2, ranking.weights(vectors.space))
+                query = ranking.query_of_image(conn, vectors, 2, ranking.weights(vectors.space))
+                query = replace(query, ids=())
                 for _ in range(20):
                     found = dict(ranking.rank(conn, vectors, query, 20))
                     (turn,) = [n for n in (0, 1) if found == pytest.approx(expected[n], abs=1e-4)]

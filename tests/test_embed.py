@@ -19,9 +19,9 @@ from conftest import TOY, draw, embed_toy, imgsim, rows
 from test_models import random_weights
 from toy import Toy
 
+from datasette_imgsim.db.schema import IMAGES_COLUMNS
 from datasette_imgsim.models import vgg
 from datasette_imgsim.models.network import Network
-from datasette_imgsim.schema import IMAGES_COLUMNS
 
 
 @pytest.fixture

@@ -12,8 +12,10 @@ from made import change, expected_scores, make_space, random_vectors
 from PIL import Image
 from sklearn.metrics import average_precision_score, ndcg_score
 
-from datasette_imgsim import evaluate, store
-from datasette_imgsim.search import index
+from datasette_imgsim import evaluate
+from datasette_imgsim.db.connect import open_reader
+from datasette_imgsim.db.spaces import choose_space
+from datasette_imgsim.limits import LIMITS
 
 KINDS = ["cat", "dog", "bird"]
 
@@ -229,8 +231,8 @@ def test_sweep_without_centring(labelled):
 
 def test_vectors_that_are_not_in_memory_are_read(labelled, monkeypatch):
     expected = report(labelled, "--sweep")
-    monkeypatch.setattr(index, "BYTES_IN_MEMORY", 0)
-    monkeypatch.setattr(evaluate, "VECTORS_AT_ONCE", 7)
+    monkeypatch.setattr(LIMITS, "bytes_in_memory", 0)
+    monkeypatch.setattr(LIMITS, "vectors_at_once", 7)
     assert report(labelled, "--sweep") == expected
 
 
@@ -243,16 +245,16 @@ def test_a_sweep_without_a_centre_has_no_results_with_centring(labelled):
 
 def test_a_sweep_says_that_it_asks_a_sample(labelled, monkeypatch):
     assert report(labelled, "--sweep")["sweep_queries"] == 28
-    monkeypatch.setattr(evaluate, "SWEEP_QUERIES", 20)
+    monkeypatch.setattr(LIMITS, "sweep_queries", 20)
     assert report(labelled, "--sweep")["sweep_queries"] == 20
     text = imgsim("eval", labelled, "--label", "kind", "--sweep")
     assert "Below: 20 of the queries, chosen at random" in text
 
 
 def test_the_progress_counts_all_rankings(labelled, monkeypatch):
-    monkeypatch.setattr(evaluate, "SWEEP_QUERIES", 20)
-    with closing(store.open_reader(labelled)) as conn:
-        space = store.choose_space(conn)
+    monkeypatch.setattr(LIMITS, "sweep_queries", 20)
+    with closing(open_reader(labelled)) as conn:
+        space = choose_space(conn)
         found = evaluate.Evaluation(conn, space, evaluate.labels_of(conn, space, "kind"))
         done = []
         found.results(done.append)
@@ -263,9 +265,9 @@ def test_the_progress_counts_all_rankings(labelled, monkeypatch):
 
 def test_a_sweep_of_many_images_takes_a_sample_of_queries():
     task = evaluate.Task.of([number % 7 for number in range(5000)])
-    sample = task.sample(evaluate.SWEEP_QUERIES)
-    assert len(sample.queries) == evaluate.SWEEP_QUERIES
-    assert np.array_equal(sample.queries, task.sample(evaluate.SWEEP_QUERIES).queries)
+    sample = task.sample(LIMITS.sweep_queries)
+    assert len(sample.queries) == LIMITS.sweep_queries
+    assert np.array_equal(sample.queries, task.sample(LIMITS.sweep_queries).queries)
     assert len(sample.classes) == 5000
 
 

@@ -10,9 +10,9 @@ from conftest import rows
 from made import set_source
 from serving import cookies, get_json, renamed, serve
 
-from datasette_imgsim import store
-from datasette_imgsim.search import calibration, index, ranking
-from datasette_imgsim.web import filters
+from datasette_imgsim.db.spaces import choose_space
+from datasette_imgsim.limits import LIMITS
+from datasette_imgsim.search import calibration, indexes, ranking
 
 pytestmark = pytest.mark.datasette
 
@@ -20,11 +20,11 @@ pytestmark = pytest.mark.datasette
 def reaching(database, id, minimum):
     """The ids of the images whose percentile is at least `minimum`, best first."""
     conn = sqlite3.connect(database)
-    space = store.choose_space(conn)
-    vectors, weights = index.load(conn, space), ranking.weights(space)
-    scale = calibration.of(conn, vectors, weights)
-    query = ranking.of_image(conn, vectors, vectors.row(id), weights)
-    scored = ranking.rank(conn, vectors, query, 1000, exclude=[id])
+    space = choose_space(conn)
+    vectors, weights = indexes.load(conn, space), ranking.weights(space)
+    scale = calibration.calibration_of(conn, vectors, weights)
+    query = ranking.query_of_image(conn, vectors, vectors.row(id), weights)
+    scored = ranking.rank(conn, vectors, query, 1000)
     conn.close()
     return [each for each, score in scored if scale.percentile(score) >= minimum]
 
@@ -44,8 +44,8 @@ async def test_only_images_that_reach_the_percentile_pass(photos, minimum):
 @pytest.mark.asyncio
 @pytest.mark.parametrize("minimum", [0, 50])
 async def test_however_many_pass(photos, minimum, monkeypatch):
-    monkeypatch.setattr(filters, "FIRST_RANKED", 1)
-    monkeypatch.setattr(index, "BYTES_IN_MEMORY", 0)
+    monkeypatch.setattr(LIMITS, "first_hits", 1)
+    monkeypatch.setattr(LIMITS, "bytes_in_memory", 0)
     found = await ids(serve(photos / "photos.db"), f"_similar_to=3&_similar_min={minimum}")
     assert sorted(found) == sorted(reaching(photos / "photos.db", 3, minimum)) and found
 

@@ -12,7 +12,8 @@ import pytest
 from conftest import TOY, draw, draw_groups, embed_toy, imgsim, rows
 from PIL import ExifTags, Image
 
-from datasette_imgsim import store
+from datasette_imgsim.db.connect import open_writer
+from datasette_imgsim.db.images import known_images
 from datasette_imgsim.ingest import pipeline
 
 
@@ -254,8 +255,8 @@ def test_prune_keeps_what_is_back_or_renamed_when_it_comes_to_delete(folder):
     database, images = folder / "photos.db", folder / "images"
     for name in ("a.jpg", "b.jpg", "sub/c.jpg"):
         (images / name).unlink()
-    with closing(store.open_writer(database)) as conn:
-        gone = store.known_images(conn, None)
+    with closing(open_writer(database)) as conn:
+        gone = known_images(conn, None)
         draw(images / "a.jpg")
         change(folder, "update images set path = 'images/new.jpg' where id = 2")
         assert pipeline.prune(conn, gone, [], [images], folder) == 1

@@ -16,7 +16,8 @@ from command import start
 from conftest import imgsim, rows
 from made import add_images, change, make_space, random_vectors, space_of
 
-from datasette_imgsim import store
+from datasette_imgsim.db.atlas import read_atlas, save_atlas
+from datasette_imgsim.db.connect import open_reader, open_writer
 
 GROUPS, EACH = 5, 30
 COUNT = GROUPS * EACH
@@ -55,8 +56,8 @@ def generation(path):
 
 
 def atlas(path, name="toy"):
-    with closing(store.open_reader(path)) as conn:
-        return store.atlas(conn, space_of(conn, name))
+    with closing(open_reader(path)) as conn:
+        return read_atlas(conn, space_of(conn, name))
 
 
 def add(path, count, first=1000):
@@ -224,10 +225,10 @@ def test_what_is_missing_is_named(path, monkeypatch):
 
 def test_a_reader_sees_one_map_or_the_other(mapped):
     _, before, _ = atlas(mapped)
-    with closing(store.open_writer(mapped)) as conn:
+    with closing(open_writer(mapped)) as conn:
         space = space_of(conn)
         with pytest.raises(sqlite3.IntegrityError):  # the last one lies outside
-            store.save_atlas(conn, space, [(1, 0, 0, "fitted"), (2, 0, 256, "fitted")], True)
+            save_atlas(conn, space, [(1, 0, 0, "fitted"), (2, 0, 256, "fitted")], True)
     assert (atlas(mapped)[1] == before).all()
 
 

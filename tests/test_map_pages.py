@@ -5,12 +5,13 @@ import io
 
 import pytest
 from conftest import rows
-from made import change, lay_out, set_source
+from made import change, lay_out, reload_at_once, set_source
 from PIL import Image
 from serving import GALLERY, all_pages, cookies, get_json, renamed, serve
 
-from datasette_imgsim.atlas import loaded
-from datasette_imgsim.web import map as map_page
+from datasette_imgsim.limits import LIMITS
+from datasette_imgsim.web.pages import tiles as map_tiles
+from datasette_imgsim.web.state import TILE_OVERHEAD_BYTES, state_of
 
 pytestmark = [pytest.mark.datasette, pytest.mark.asyncio]
 
@@ -181,8 +182,8 @@ async def test_a_tile_that_a_browser_has_is_not_sent_again(mapped):
 
 
 async def test_tiles_asked_for_together_are_drawn_once(mapped, monkeypatch):
-    drawn, paint = [], map_page._paint
-    monkeypatch.setattr(map_page, "_paint", lambda *of: drawn.append(of) or paint(*of))
+    drawn, paint = [], map_tiles._paint
+    monkeypatch.setattr(map_tiles, "_paint", lambda *of: drawn.append(of) or paint(*of))
     ds = serve(mapped / "photos.db")
     answers = await asyncio.gather(
         *(ds.client.get(f"{GALLERY}/tiles/0/0/0.jpg") for _ in range(8)),
@@ -194,14 +195,13 @@ async def test_tiles_asked_for_together_are_drawn_once(mapped, monkeypatch):
 
 
 async def test_only_so_many_tiles_are_kept(mapped, monkeypatch):
-    monkeypatch.setattr(map_page, "BYTES_OF_TILES", 5_000)
+    monkeypatch.setattr(LIMITS, "bytes_of_tiles", 5_000)
     ds = serve(mapped / "photos.db")
     for x in range(4):
         await ds.client.get(f"{GALLERY}/tiles/2/{x}/0.jpg")
-    (held,) = loaded.cache_for(ds.databases["photos"]).held.values()
-    kept = map_page.drawn(held.atlas)
-    assert 1 <= len(kept.tiles) < 4
-    assert kept.size == sum(len(jpeg) + map_page.KEY_BYTES for _, jpeg in kept.tiles.values())
+    kept = state_of(ds.databases["photos"]).tiles
+    assert 1 <= len(kept) < 4
+    assert kept.currsize == sum(len(jpeg) + TILE_OVERHEAD_BYTES for _, jpeg in kept.values())
 
 
 async def test_frames_are_coloured_by_text(mapped):
@@ -281,7 +281,7 @@ async def test_a_tile_leaves_them_out(mapped):
 
 @pytest.mark.parametrize("journal", ["delete", "wal"])
 async def test_frames_follow_what_is_edited_by_hand(mapped, journal, monkeypatch):
-    monkeypatch.setattr(loaded, "LARGEST_SHARE_OF_RELOADS", 1e9)
+    monkeypatch.setattr(LIMITS, "share_of_reloads", 1e9)
     database = mapped / "photos.db"
     change(database, f"pragma journal_mode = {journal}")
     change(database, "alter table images add column shape text")
@@ -301,20 +301,20 @@ async def test_frames_follow_what_is_edited_by_hand(mapped, journal, monkeypatch
 
 
 async def test_a_map_that_has_not_changed_is_kept_when_the_space_grows(mapped, monkeypatch):
-    monkeypatch.setattr(loaded, "SECONDS_BETWEEN_RELOADS", 0)
-    monkeypatch.setattr(loaded, "LARGEST_SHARE_OF_RELOADS", 1e9)
+    reload_at_once(monkeypatch)
     ds = serve(mapped / "photos.db")
     await ds.client.get(f"{GALLERY}/tiles/0/0/0.jpg")
-    cache = loaded.cache_for(ds.databases["photos"])
-    (before,) = cache.held.values()
+    cache = state_of(ds.databases["photos"]).atlases
+    (before,) = cache.cache.entries.values()
+    generation, atlas = before.loaded
     change(mapped / "photos.db", "update imgsim_spaces set generation = generation + 1")
     for _ in range(200):
         await ds.client.get(f"{GALLERY}/tiles/0/0/0.jpg")
-        (after,) = cache.held.values()
-        if after.generation > before.generation:
+        (after,) = cache.cache.entries.values()
+        if after.loaded[0] > generation:
             break
         await asyncio.sleep(0.05)
-    assert after.atlas is before.atlas and after.generation == before.generation + 1
+    assert after.loaded == (generation + 1, atlas)
 
 
 async def test_a_tile_of_another_version_is_not_to_be_kept(mapped):
@@ -357,8 +357,7 @@ async def test_few_numbers_are_categories(mapped):
     legend = (await get_json(ds, f"{MAP}.json?color=part&_size=1"))["legend"]
     assert [entry["count"] for entry in legend["entries"]] == [8, 8, 8]
     await ds.client.get(f"{GALLERY}/tiles/0/0/0.jpg?color=part")
-    (held,) = loaded.cache_for(ds.databases["photos"]).held.values()
-    categories = map_page.drawn(held.atlas).legends["part"].legend
+    categories = state_of(ds.databases["photos"]).legends.newest("part")
     assert {categories.of(entry["label"]) for entry in legend["entries"]} == {
         entry["colour"] for entry in legend["entries"]
     }

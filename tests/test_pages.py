@@ -18,8 +18,8 @@ from made import set_source
 from serving import GALLERY, ROW_KEYS, all_pages, gallery_of, get_json, group, links, renamed, serve
 
 import datasette_imgsim
-from datasette_imgsim import store
-from datasette_imgsim.search import calibration, index, ranking
+from datasette_imgsim.db.spaces import choose_space
+from datasette_imgsim.search import calibration, indexes, ranking
 
 pytestmark = pytest.mark.datasette
 
@@ -196,9 +196,9 @@ async def test_a_line_is_drawn_where_chance_begins(photos):
     html = (await ds.client.get(f"{GALLERY}/similar/3")).text
     above, below = html.split('class="imgsim-chance"')
     with closing(sqlite3.connect(photos / "photos.db")) as conn:
-        space = store.choose_space(conn)
-        vectors = index.load(conn, space)
-        chance = calibration.of(conn, vectors, ranking.weights(space)).chance
+        space = choose_space(conn)
+        vectors = indexes.load(conn, space)
+        chance = calibration.calibration_of(conn, vectors, ranking.weights(space)).chance
     score = r"imgsim-score.+?</span>(-?[0-9.]+)</span>"
     assert all(float(text) > chance - 1e-3 for text in re.findall(score, above))
     assert all(float(text) <= chance + 1e-3 for text in re.findall(score, below))
@@ -417,13 +417,13 @@ async def test_without_images_the_gallery_says_how_to_add_some(tmp_path):
 
 @pytest.mark.asyncio
 async def test_pages_say_that_a_space_is_loading(photos, monkeypatch):
-    release, load = threading.Event(), index.load
+    release, load = threading.Event(), indexes.load
 
     def slowly(*args):
         release.wait(10)
         return load(*args)
 
-    monkeypatch.setattr(index, "load", slowly)
+    monkeypatch.setattr(indexes, "load", slowly)
     ds = serve(photos / "photos.db")
     try:
         for path in ("", "/similar/3"):

@@ -18,7 +18,8 @@ def python(code):
 
 
 @pytest.mark.parametrize(
-    "first", ["datasette.app", "datasette_imgsim", "datasette_imgsim.search.sql", "sqlite_utils"]
+    "first",
+    ["datasette.app", "datasette_imgsim", "datasette_imgsim.search.functions", "sqlite_utils"],
 )
 def test_hooks_are_found_whatever_is_imported_first(first):
     hooks = python(

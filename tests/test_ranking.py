@@ -1,5 +1,6 @@
 import sqlite3
 from contextlib import ExitStack, closing
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,8 @@ from made import (
 )
 
 from datasette_imgsim.errors import ImgsimError
-from datasette_imgsim.search import index, ranking
+from datasette_imgsim.limits import LIMITS
+from datasette_imgsim.search import indexes, ranking
 
 
 @pytest.fixture(
@@ -25,9 +27,9 @@ from datasette_imgsim.search import index, ranking
 )
 def form(request, monkeypatch):
     """What is in memory: every ranking is tried with each. Of a reduction, few are scored."""
-    monkeypatch.setattr(index, "BYTES_LOOKED_AT", request.param[0])
-    monkeypatch.setattr(index, "BYTES_IN_MEMORY", request.param[1])
-    monkeypatch.setattr(ranking, "RESCORED", 0)
+    monkeypatch.setattr(LIMITS, "bytes_scanned", request.param[0])
+    monkeypatch.setattr(LIMITS, "bytes_in_memory", request.param[1])
+    monkeypatch.setattr(LIMITS, "rescored", 0)
 
 
 @pytest.fixture
@@ -37,7 +39,7 @@ def loaded():
 
         def load(path):
             conn = opened.enter_context(closing(sqlite3.connect(path)))
-            return conn, index.load(conn, space_of(conn))
+            return conn, indexes.load(conn, space_of(conn))
 
         yield load
 
@@ -103,8 +105,8 @@ def test_ranking_equals_an_independent_computation(tmp_path, loaded, dtype, leve
     (conn, vectors), expected = loaded(path), expected_scores(path, level_weights)
     weights = ranking.weights(vectors.space, level_weights)
     for id in (1, 77, 300):
-        query = ranking.of_image(conn, vectors, vectors.row(id), weights)
-        best = ranking.rank(conn, vectors, query, 10, exclude=[id])
+        query = ranking.query_of_image(conn, vectors, vectors.row(id), weights)
+        best = ranking.rank(conn, vectors, query, 10)
         wanted = sorted((-score, other) for other, score in expected[id].items() if other != id)
         assert [other for other, _ in best] == [other for _, other in wanted[:10]]
         assert [score for _, score in best] == pytest.approx(
@@ -117,8 +119,8 @@ def test_a_vector_from_outside_ranks_as_one_of_the_space(tmp_path, loaded):
     conn, vectors = loaded(path)
     weights = ranking.weights(vectors.space)
     (blob,) = conn.execute("select vector from imgsim_vectors where image_id = 7").fetchone()
-    query = ranking.of_vector(vectors, vectors.space.decode(blob), weights)
-    own = ranking.of_image(conn, vectors, vectors.row(7), weights)
+    query = ranking.query_of_vector(vectors, vectors.space.decode(blob), weights)
+    own = replace(ranking.query_of_image(conn, vectors, vectors.row(7), weights), ids=())
     assert ranking.rank(conn, vectors, query, 9) == ranking.rank(conn, vectors, own, 9)
 
 
@@ -126,7 +128,7 @@ def test_a_vector_from_outside_ranks_as_one_of_the_space(tmp_path, loaded):
 def test_the_first_k_do_not_depend_on_k(tmp_path, loaded, k):
     path = make_space(tmp_path / "a.db", random_vectors(200))
     conn, vectors = loaded(path)
-    query = ranking.of_image(conn, vectors, 3, ranking.weights(vectors.space))
+    query = ranking.query_of_image(conn, vectors, 3, ranking.weights(vectors.space))
     assert ranking.rank(conn, vectors, query, k) == ranking.rank(conn, vectors, query, 200)[:k]
 
 
@@ -169,10 +171,10 @@ def test_a_reduction_finds_nearly_all(tmp_path, loaded):
     conn, loaded_vectors = loaded(path)
     expected, hits = expected_scores(path), 0
     for id in range(1, 600, 7):
-        query = ranking.of_image(
+        query = ranking.query_of_image(
             conn, loaded_vectors, id - 1, ranking.weights(loaded_vectors.space)
         )
-        best = dict(ranking.rank(conn, loaded_vectors, query, 10))
+        best = dict(ranking.rank(conn, loaded_vectors, replace(query, ids=()), 10))
         wanted = sorted(expected[id], key=lambda other: -expected[id][other])[:10]
         assert best == pytest.approx({other: expected[id][other] for other in best}, abs=1e-5)
         hits += len(best.keys() & set(wanted))
@@ -189,9 +191,10 @@ def test_scores_stay_within_one(tmp_path):
 
 def test_excluded_ids_are_left_out(tmp_path, loaded):
     conn, vectors = loaded(make_space(tmp_path / "a.db", random_vectors(20)))
-    query = ranking.of_image(conn, vectors, 0, ranking.weights(vectors.space))
+    query = ranking.query_of_image(conn, vectors, 0, ranking.weights(vectors.space))
     everything = [id for id, _ in ranking.rank(conn, vectors, query, 20)]
-    some = [id for id, _ in ranking.rank(conn, vectors, query, 4, exclude=[1, "3", 999])]
+    query = replace(query, ids=(1, 3, 999))
+    some = [id for id, _ in ranking.rank(conn, vectors, query, 4)]
     assert some == [id for id in everything if id not in (1, 3)][:4]
 
 

@@ -11,7 +11,7 @@ import sqlite_utils
 from conftest import imgsim
 
 from datasette_imgsim.cli import imgsim as group
-from datasette_imgsim.search.sql import ARITIES
+from datasette_imgsim.search.functions import ARITIES
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -15,6 +15,7 @@ from conftest import imgsim, rows
 from datasette.app import Datasette
 from datasette.database import Database
 from made import (
+    Told,
     add_images,
     answer,
     answers,
@@ -24,15 +25,24 @@ from made import (
     expected_scores,
     found,
     found_ids,
+    loads_begun,
     make_space,
+    newest_load,
     random_vectors,
+    reload_at_once,
     served,
     space_of,
+    stand_at,
+    values_held,
 )
 from sqlite_utils.cli import cli as sqlite_utils_cli
 
-from datasette_imgsim.search import index, sql
+from datasette_imgsim.db.tables import SourceTable
+from datasette_imgsim.limits import LIMITS
+from datasette_imgsim.progress import silent
+from datasette_imgsim.search import functions, indexes
 from datasette_imgsim.search.calibration import Calibration
+from datasette_imgsim.web.state import state_of
 
 # A function that raises is told on the server's stderr, which pytest makes a warning.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -55,21 +65,21 @@ def path(tmp_path):
 @pytest.fixture
 def quick(monkeypatch):
     """Reloads at once, and takes no two statements for one."""
-    monkeypatch.setattr(index, "SECONDS_BETWEEN_RELOADS", 0)
-    monkeypatch.setattr(sql, "SECONDS_OF_PAUSE", -1)
+    reload_at_once(monkeypatch)
+    monkeypatch.setattr(LIMITS, "seconds_between_statements", -1)
 
 
 @pytest.fixture
 def gate(monkeypatch):
     """Lets loads go on only while the event is set; while it is not, they stand at 40 %."""
-    go, load = threading.Event(), index.load
+    go, load = threading.Event(), indexes.load
 
-    def gated(conn, space, progress=lambda share: None):
-        progress(0.4)
+    def gated(conn, space, progress=silent):
+        stand_at(progress, 0.4)
         assert go.wait(10)
         return load(conn, space, progress)
 
-    monkeypatch.setattr(index, "load", gated)
+    monkeypatch.setattr(indexes, "load", gated)
     yield go
     go.set()
 
@@ -292,7 +302,9 @@ def test_status_of_options_that_do(toys, options):
         ("primary key", [7, "7", "007"], 7, 7),
         ("primary key", [7, "7", "007"], "7", "7"),
         ("primary key", [7, "7", "007"], "007", "007"),
-        ("primary key", [7, "8"], "7", None),
+        ("primary key", [7, "8"], "7", 7),
+        ("primary key", [7, "8"], "07", None),
+        ("numeric primary key", [7, 8], "7", 7),
         ("primary key", [7, "8"], 8, None),
     ),
 )
@@ -531,7 +543,7 @@ async def test_a_connection_of_datasette_keeps_its_functions(toys, monkeypatch):
     ds = await ready(await served(toys))
 
     def through_sqlite_utils(conn):
-        monkeypatch.setattr(sql, "register", None)
+        monkeypatch.setattr(functions, "register", None)
         return next(sqlite_utils.Database(conn).query("select similar_to(1) as found"))
 
     given = await ds.get_database("photos").execute_fn(through_sqlite_utils)
@@ -574,10 +586,12 @@ async def test_the_configured_space_is_the_default(path):
     make_space(path, random_vectors(4), name="other")
     plugin = {"datasette-imgsim": {"space": "other"}}
     ds = await served(path, metadata={"databases": {"photos": {"plugins": plugin}}})
-    cache = index.cache_for(ds.get_database("photos"))
-    while not cache.loads:  # before anybody asks
+    cache = state_of(ds.get_database("photos")).indexes
+    while not loads_begun(cache):  # before anybody asks
         await asyncio.sleep(0.01)
-    assert [load.space.name for load in cache.loads.values()] == ["other"]
+    (load,) = loads_begun(cache)
+    assert load.done.wait(10)
+    assert [held.space.name for held in values_held(cache)] == ["other"]
     query = "select imgsim_status()"
     await until(ds, query, lambda text: text.startswith("The space 'other' of the table"))
     named = 'select imgsim_status(\'{"space": "toy"}\')'
@@ -588,7 +602,7 @@ async def test_the_configured_space_is_the_default(path):
 @pytest.mark.asyncio
 async def test_loading_starts_with_the_server(path, gate):
     ds = await served(path)
-    while not index.cache_for(ds.get_database("photos")).loads:
+    while not loads_begun(state_of(ds.get_database("photos")).indexes):
         await asyncio.sleep(0.01)
 
 
@@ -609,13 +623,13 @@ async def test_a_call_waits_half_a_second_for_a_load(path, gate):
 @pytest.mark.datasette
 @pytest.mark.asyncio
 async def test_loading_is_not_under_the_time_limit(path, monkeypatch):
-    monkeypatch.setattr(index, "BYTES_A_READ", 1)
-    load = index.load
+    monkeypatch.setattr(LIMITS, "bytes_a_read", 1)
+    load = indexes.load
 
     def slow(conn, space, progress):
-        return load(conn, space, lambda share: time.sleep(0.01))
+        return load(conn, space, Told(lambda share: time.sleep(0.01)))
 
-    monkeypatch.setattr(index, "load", slow)
+    monkeypatch.setattr(indexes, "load", slow)
     ds = await served(path, settings={"sql_time_limit_ms": 50})
     assert len(found(await until(ds, "select similar_to(1)", bool))) == 20
 
@@ -635,13 +649,13 @@ async def test_a_time_limit_met_in_our_own_query_is_a_time_limit(toys):
 @pytest.mark.asyncio
 async def test_a_database_may_be_closed_while_it_is_read(path, gate):
     ds = await served(path)
-    cache = index.cache_for(ds.get_database("photos"))
-    while not cache.loads:
+    cache = state_of(ds.get_database("photos")).indexes
+    while not loads_begun(cache):
         await asyncio.sleep(0.01)
     await asyncio.sleep(0.05)
     ds.get_database("photos").close()
     gate.set()
-    (load,) = cache.loads.values()
+    (load,) = loads_begun(cache)
     assert load.done.wait(10) and load.error is None
 
 
@@ -703,7 +717,8 @@ async def test_an_image_deleted_by_hand_vanishes_at_once(path):
     for pair in ("id, :id", ":id, id"):
         query = f"select count(imgsim_score({pair})) from images"
         for id, count in ((before[0], 0), (1, 28)):
-            await asyncio.sleep(sql.SECONDS_OF_PAUSE + 0.05)  # or it may be of the last statement
+            # Or it may be taken to be of the last statement.
+            await asyncio.sleep(LIMITS.seconds_between_statements + 0.05)
             assert await ask_one(ds, query, id=str(id)) == count
 
 
@@ -719,10 +734,8 @@ def test_the_percentiles_of_all_images_are_found_at_once(toys, monkeypatch):
 
 @pytest.mark.parametrize("pair", ("id, 7", "7, id"))
 def test_the_image_compared_with_is_looked_up_once(toys, pair, monkeypatch):
-    looked_up, there = [], sql.Functions._there
-    monkeypatch.setattr(
-        sql.Functions, "_there", lambda *args: looked_up.extend(args[2]) or there(*args)
-    )
+    looked_up, find = [], SourceTable.find
+    monkeypatch.setattr(SourceTable, "find", lambda *args: looked_up.append(args[2]) or find(*args))
     assert len(answers(toys, f"select imgsim_score({pair}) from images")) == 30
     assert sorted(looked_up) == [1, 7]
 
@@ -798,7 +811,7 @@ async def test_memory_databases_with_names(tmp_path):
     for path in paths:
         given = await until(ds, "select similar_to(1)", bool, path.stem)
         assert given == answer(path, "select similar_to(1)")
-        assert index.cache_for(ds.get_database(path.stem)).loads
+        assert loads_begun(state_of(ds.get_database(path.stem)).indexes)
 
 
 @pytest.mark.datasette
@@ -815,17 +828,17 @@ async def test_many_at_once(toys):
 
 @pytest.fixture
 def cache(path):
-    return index.Cache(lambda: sqlite3.connect(path, check_same_thread=False))
+    return indexes.Indexes(lambda: sqlite3.connect(path, check_same_thread=False))
 
 
 @pytest.fixture
 def reloading(path, cache, monkeypatch):
     """A connection whose function reload() changes all vectors and has them loaded again."""
-    monkeypatch.setattr(index, "SECONDS_BETWEEN_RELOADS", 0)
-    monkeypatch.setattr(sql, "SECONDS_OF_PAUSE", 4)  # whatever else this machine does
+    reload_at_once(monkeypatch)
+    monkeypatch.setattr(LIMITS, "seconds_between_statements", 4)  # whatever else this machine does
     with closing(sqlite3.connect(path)) as conn:
         conn.execute("pragma journal_mode = wal")
-        sql.register(conn, cache)
+        functions.register(conn, cache)
 
         def reload():
             turned = np.random.default_rng().permutation(30).tolist()
@@ -838,8 +851,8 @@ def reloading(path, cache, monkeypatch):
             with closing(sqlite3.connect(path)) as other:
                 space = space_of(other)
                 cache.get(other, space, wait=10)
-                assert cache.loads[space.id].done.wait(10)
-                assert cache.held[space.id].space.generation == space.generation
+                assert newest_load(cache, space).done.wait(10)
+                assert cache.cache.held(space.identity, space.generation)
             return 0
 
         conn.create_function("reload", 0, reload)
@@ -853,7 +866,7 @@ def test_a_statement_stays_with_one_generation(path, reloading, monkeypatch):
         select id, imgsim_score(id, 7) + 0 * case id when 15 then reload() else 0 end from images
     """
     assert dict(reloading.execute(statement)) == pytest.approx(before, abs=1e-5)
-    monkeypatch.setattr(sql, "SECONDS_OF_PAUSE", -1)
+    monkeypatch.setattr(LIMITS, "seconds_between_statements", -1)
     after = expected_scores(path)[7]
     assert after != pytest.approx(before, abs=1e-3)
     now = reloading.execute("select id, imgsim_score(id, 7) from images")
@@ -872,7 +885,7 @@ def test_all_functions_of_a_statement_use_one_generation(path, reloading):
 
 
 def test_a_busy_connection_looks_for_changes_now_and_then(path, reloading, monkeypatch):
-    monkeypatch.setattr(index, "SECONDS_A_STATEMENT", 0.1)
+    monkeypatch.setattr(LIMITS, "seconds_a_statement", 0.1)
     assert reloading.execute("select imgsim_score(1, 2)").fetchone()
     change(path, "delete from imgsim_spaces")
     time.sleep(0.11)
@@ -881,9 +894,9 @@ def test_a_busy_connection_looks_for_changes_now_and_then(path, reloading, monke
 
 
 def test_an_idle_connection_does_not_keep_old_vectors(cache, reloading, monkeypatch):
-    monkeypatch.setattr(index, "SECONDS_A_STATEMENT", 0)
+    monkeypatch.setattr(LIMITS, "seconds_a_statement", 0)
     reloading.execute("select imgsim_score(1, 2)").fetchone()
-    (held,) = map(weakref.ref, cache.held.values())
+    (held,) = map(weakref.ref, values_held(cache))
     reloading.execute("select reload()").fetchone()
     deadline = time.monotonic() + 5
     while held() is not None and time.monotonic() < deadline:

@@ -9,7 +9,7 @@ from made import change, set_source
 from PIL import Image
 from serving import GALLERY, IS_1, get_json, serve
 
-from datasette_imgsim.web import tables
+from datasette_imgsim.limits import LIMITS
 
 pytestmark = pytest.mark.datasette
 
@@ -85,7 +85,7 @@ async def test_the_row_page_shows_the_thumbnail(photos):
 @pytest.mark.asyncio
 @pytest.mark.parametrize("most, shown", [(20_000, 22), (5, 24)])
 async def test_a_row_without_a_thumbnail_stays_as_it_is(copy_photos, monkeypatch, most, shown):
-    monkeypatch.setattr(tables, "MOST_THUMBNAILS", most)
+    monkeypatch.setattr(LIMITS, "most_thumbnails_known", most)
     database = copy_photos / "photos.db"
     change(database, "delete from imgsim_thumbnails where image_id in (3, 5)")
     html = (await serve(database).client.get("/photos/images")).text

@@ -11,10 +11,11 @@ from PIL import Image
 from serving import GALLERY, IS_1, ROW_KEYS, cookies, serve
 from test_models import random_weights
 
-from datasette_imgsim import compat
+from datasette_imgsim.web import compat
 from datasette_imgsim.ingest import pipeline
+from datasette_imgsim.limits import LIMITS
 from datasette_imgsim.models import registry
-from datasette_imgsim.web import upload
+from datasette_imgsim.web.pages import upload
 
 pytestmark = pytest.mark.datasette
 
@@ -275,7 +276,7 @@ async def test_bodies_on_their_way_take_places(photos, picture):
 
 @pytest.mark.asyncio
 async def test_a_body_that_takes_too_long_loses_its_place(photos, monkeypatch):
-    monkeypatch.setattr(upload, "SECONDS_A_BODY", 0.1)
+    monkeypatch.setattr(LIMITS, "seconds_a_body", 0.1)
     ds = serve(photos / "photos.db")
     await ds.client.get(GALLERY)
     response = await post(ds, slow(asyncio.Event()))

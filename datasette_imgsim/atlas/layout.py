@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 
-from .. import store
+from ..db.atlas import read_atlas, save_atlas
+from ..db.connect import Writer
+from ..db.images import forget_orphans
+from ..db.spaces import Space
 from ..errors import ImgsimError
-from ..search import index, ranking
+from ..progress import Progress, silent
+from ..search import indexes, ranking
 from ..search.index import Index
-from ..store import Space, Writer
 
 SIDE, MARGIN = 256, 4
 # Where one, two and three images lie, of which t-SNE makes nothing.
@@ -35,14 +36,6 @@ NEIGHBOURS, TEMPERATURE, SOFTENING, STEPS = 10, 0.05, 0.5, 20
 # float32 gives the score of a vector with itself so exactly.
 ROUNDING = 1e-5
 
-Progress = Callable[[int, str, str], AbstractContextManager[Callable[[int], None]]]
-"""Called with a total, its unit and what is done; gives what is to be told of each part done."""
-
-
-@contextmanager
-def silent(total: int, unit: str, what: str) -> Iterator[Callable[[int], None]]:
-    yield lambda count: None
-
 
 @dataclass(frozen=True)
 class Summary:
@@ -61,11 +54,11 @@ def update(conn: Writer, space: Space, refit: bool, progress: Progress = silent)
 
     Points of images that are gone are removed. Raises ImgsimError.
     """
-    store.forget_orphans(conn, space.source_table)
-    found = index.load(conn, space)
+    forget_orphans(conn, space.source_table)
+    found = indexes.load(conn, space)
     if not found.ids:
         raise ImgsimError(f"The space {space.name!r} holds no vectors: embed pictures first")
-    ids, positions, fitted = store.atlas(conn, space)
+    ids, positions, fitted = read_atlas(conn, space)
     rows = np.array([-1 if (row := found.row(id)) is None else row for id in ids], int)
     usable = rows >= 0
     vectors = ranked(found)
@@ -75,7 +68,7 @@ def update(conn: Writer, space: Space, refit: bool, progress: Progress = silent)
         before[rows[usable]] = positions[usable]
         laid = lay_out(vectors, before, progress)
         points = [(id, x, y, "fitted") for id, (x, y) in zip(found.ids, laid.tolist())]
-        store.save_atlas(conn, space, points, replace=True)
+        save_atlas(conn, space, points, replace=True)
         return Summary(len(points), 0, 0, len(points), damaged)
     new = np.setdiff1d(np.arange(len(vectors)), rows)
     if len(new):
@@ -84,7 +77,7 @@ def update(conn: Writer, space: Space, refit: bool, progress: Progress = silent)
         points = [
             (found.ids[row], x, y, "interpolated") for row, (x, y) in zip(new, placed.tolist())
         ]
-        store.save_atlas(conn, space, points, replace=False)
+        save_atlas(conn, space, points, replace=False)
     interpolated = int((~fitted).sum()) + len(new)
     return Summary(0, len(new), interpolated, len(ids) + len(new), damaged)
 
@@ -94,13 +87,7 @@ def ranked(found: Index) -> np.ndarray:
 
     Of a space that is too large for the memory, what its reduction keeps.
     """
-    scale = np.sqrt(ranking.per_number(found.space, ranking.weights(found.space)))
-    if found.matrix is not None:
-        return found.matrix * scale
-    return found.reduced * np.repeat(
-        [scale[whole.start] for whole, _, _ in found.reduction.parts],
-        [axes.shape[1] for _, _, axes in found.reduction.parts],
-    )
+    return found.scaled(np.sqrt(ranking.weights(found.space)))
 
 
 # Laying out
@@ -222,10 +209,9 @@ def tsne(points: np.ndarray, start: np.ndarray, exaggerated: int, progress: Prog
 def turn(points: np.ndarray, target: np.ndarray) -> np.ndarray:
     """The rotation, with a reflection if need be, (2, 2) that brings points (n, 2) nearest to
     their targets (n, 2) but for scale and shift (Schönemann 1966, orthogonal Procrustes)."""
-    left, _, right = np.linalg.svd(
-        (points - points.mean(axis=0)).T @ (target - target.mean(axis=0))
-    )
-    return left @ right
+    from scipy.linalg import orthogonal_procrustes
+
+    return orthogonal_procrustes(points - points.mean(axis=0), target - target.mean(axis=0))[0]
 
 
 def in_square(points: np.ndarray) -> np.ndarray:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import store
+from ..db.images import read_thumbnail
+from ..db.spaces import Space
 from ..errors import ImgsimError
-from ..store import Space
-from . import loaded, tiles
+from . import load, tiles
 from .cells import SIDE
 
 SMALLEST_CELL = 24
@@ -25,12 +25,12 @@ def save(conn: sqlite3.Connection, space: Space, path: Path, side: int) -> int:
     All of them, if there is room for thumbnails of 24 pixels; else some that stand for the others.
     Raises ImgsimError.
     """
-    atlas = loaded.load(conn, space)
+    atlas = load.load(conn, space)
     room = int(FILLED * (side // SMALLEST_CELL) ** 2)
     rows = np.arange(len(atlas)) if len(atlas) <= room else atlas.cells.of_most(room).rows
     cells = int(np.ceil(np.sqrt(len(rows) / FILLED)))
     pictures = (
-        tiles.Picture(column, line, store.thumbnail(conn, space.source_table, atlas.id(row)))
+        tiles.Picture(column, line, read_thumbnail(conn, space.source_table, atlas.id(row)))
         for row, (column, line) in zip(rows, apart(atlas.positions[rows], cells).tolist())
     )
     image = tiles.draw(pictures, cells, side)

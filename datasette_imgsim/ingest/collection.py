@@ -9,9 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from .. import schema, store
+from ..db import schema
+from ..db.connect import Writer
+from ..db.images import KnownImage, known_images, known_rows, read_facts, save_content, save_image
+from ..db.spaces import Space
+from ..db.tables import SourceTable, check_column, quoted
 from ..errors import ImgsimError
-from ..store import Known, Space, Writer
 from . import sources
 from .sources import Source
 
@@ -24,10 +27,10 @@ class Collection(Protocol):
     def find(self, conn: sqlite3.Connection) -> list[Source]:
         """What there is to embed; the name of a source identifies its image."""
 
-    def known(self, conn: sqlite3.Connection, space: Space | None) -> list[Known]:
+    def known(self, conn: sqlite3.Connection, space: Space | None) -> list[KnownImage]:
         """The images the database knows of; `path` is the name of their source."""
 
-    def is_gone(self, image: Known) -> bool:
+    def is_gone(self, image: KnownImage) -> bool:
         """Whether an image that was not found has lost its picture, so that it may be renamed."""
 
     def is_settled(self, failure: str) -> bool:
@@ -55,8 +58,8 @@ class Files:
     def find(self, conn=None) -> list[Source]:
         return list(sources.find(self.paths, self.base))
 
-    def known(self, conn, space) -> list[Known]:
-        return store.known_images(conn, space)
+    def known(self, conn, space) -> list[KnownImage]:
+        return known_images(conn, space)
 
     def is_gone(self, image) -> bool:
         return sources.is_gone(sources.path_of(image.path, self.base))
@@ -69,10 +72,10 @@ class Files:
 
     def save(self, conn, source, sha256, facts) -> int:
         stamp = {"sha256": sha256, "bytes": source.bytes, "mtime_ns": source.mtime_ns}
-        return store.save_image(conn, {"path": source.name} | stamp | facts)
+        return save_image(conn, {"path": source.name} | stamp | facts)
 
     def facts(self, conn, id) -> dict:
-        return store.facts(conn, id)
+        return read_facts(conn, id)
 
 
 class Column:
@@ -85,10 +88,9 @@ class Column:
     def __init__(self, conn: sqlite3.Connection, table: str, column: str, base: Path):
         """Raises ImgsimError for what is no column of a table with a key of one column."""
         self.table, self.base = _table(conn, table), base
-        store.check_column(conn, table, column)
-        key, _ = store.primary_key(conn, self.table)
-        self.rows = f"{store.quoted(self.table)} t"
-        self.key, self.column = f"t.{store.quoted(key)}", f"t.{store.quoted(column)}"
+        check_column(conn, table, column)
+        source = SourceTable.read(conn, self.table)
+        self.rows, self.key, self.column = source.rows_sql, source.key_sql, f"t.{quoted(column)}"
         # Of a BLOB, SQLite knows the length without reading it.
         self.filled = (
             f"case typeof({self.column}) when 'blob' then length({self.column}) > 0 "
@@ -131,8 +133,8 @@ class Column:
             return _failed(key, f"{path} is an address: store the picture or a path")
         return sources.of_file(os.path.abspath(sources.path_of(path, self.base)), key)
 
-    def known(self, conn, space) -> list[Known]:
-        return store.known_rows(conn, space, self.table)
+    def known(self, conn, space) -> list[KnownImage]:
+        return known_rows(conn, space, self.table)
 
     def is_gone(self, image) -> bool:
         return False
@@ -152,7 +154,7 @@ class Column:
         return replace(source, data=row[0])
 
     def save(self, conn, source, sha256, facts) -> int | str:
-        store.save_content(conn, self.table, source.name, sha256, source.bytes, source.mtime_ns)
+        save_content(conn, self.table, source.name, sha256, source.bytes, source.mtime_ns)
         return source.name
 
     def facts(self, conn, id) -> dict:

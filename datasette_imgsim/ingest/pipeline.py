@@ -23,12 +23,33 @@ from typing import BinaryIO, Protocol
 
 import numpy as np
 
-from .. import store
+from ..db.connect import Writer, errors_named, open_any, open_writer
+from ..db.images import (
+    KnownImage,
+    clear_failures,
+    copy_vector,
+    forget_images,
+    forget_in_batches,
+    forget_orphans,
+    read_failures,
+    remove_images,
+    rename_image,
+    save_failures,
+    save_thumbnails,
+    save_vectors,
+)
+from ..db.schema import SOURCE_TABLE
+from ..db.spaces import (
+    Space,
+    all_spaces,
+    choose_space,
+    count_vectors,
+    raise_generation,
+    renew_centre,
+)
 from ..errors import ImgsimError
 from ..models import registry
 from ..models.network import Network, keep_memory
-from ..schema import SOURCE_TABLE
-from ..store import Known, Space, Writer
 from . import decode, settings, sources
 from .collection import Collection, Column, Files
 from .decode import Picture
@@ -96,9 +117,9 @@ class Plan:
     """The files of a run, sorted by what is to be done with them."""
 
     pending: list[Source]
-    rows: dict[int | str, Known]
+    rows: dict[int | str, KnownImage]
     """Images by the name of their source, those excepted whose file is gone."""
-    gone: list[Known]
+    gone: list[KnownImage]
     unchanged: int
     failed_before: int
     recovered: list[str]
@@ -136,7 +157,7 @@ def plan(
             gone.append(image)
         else:
             rows[image.path] = image
-    failures = store.failures(conn, collection.table)
+    failures = read_failures(conn, collection.table)
     found_texts = {str(name) for name in names}
     recovered = [name for name in failures.keys() - found_texts if collection.is_settled(name)]
     pending, unchanged, failed_before = [], 0, 0
@@ -198,7 +219,7 @@ class Run:
         started = time.monotonic()
         if self.plan.recovered:
             with self.conn.transaction():
-                store.clear_failures(self.conn, self.collection.table, self.plan.recovered)
+                clear_failures(self.conn, self.collection.table, self.plan.recovered)
         with _ctrl_c(self.stop), _silent_pillow(), closing(self._ahead()) as reads:
             for batch in self._batches(reads):
                 self._store(batch)
@@ -291,20 +312,20 @@ class Run:
         table = self.collection.table
         changed = [read for read in good if not self._only_touched(read.source, read.sha256)]
         with self.conn.transaction():
-            store.save_failures(
+            save_failures(
                 self.conn,
                 table,
                 [(str(r.source.name), r.error, r.source.bytes, r.source.mtime_ns) for r in failed],
             )
             replaced = [read.source.name for read in failed if self._is_replaced(read)]
-            store.forget(self.conn, table, replaced)
-            store.clear_failures(self.conn, table, [str(read.source.name) for read in good])
+            forget_images(self.conn, table, replaced)
+            clear_failures(self.conn, table, [str(read.source.name) for read in good])
             self._store_vectors([fresh[sha256] for sha256 in vectors], vectors)
             for read in good:
                 if fresh.get(read.sha256) is not read:
                     self._link(read)
             if changed:
-                store.raise_generation(self.conn, self.space)
+                raise_generation(self.conn, self.space)
         self.summary.failed += len(failed)
 
     def _embed(self, reads: dict[str, Read]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -336,10 +357,10 @@ class Run:
         for read in reads:
             self._rename(read)
             ids.append(self._save_row(read, self._told(vars(read.picture.facts))))
-        store.save_vectors(
+        save_vectors(
             self.conn, self.space, [(id, *vectors[read.sha256]) for id, read in zip(ids, reads)]
         )
-        store.save_thumbnails(
+        save_thumbnails(
             self.conn,
             self.collection.table,
             [(id, r.picture.thumbnail) for id, r in zip(ids, reads)],
@@ -361,7 +382,7 @@ class Run:
             read, {} if renamed else self._told(self.collection.facts(self.conn, holder))
         )
         if id != holder:
-            store.copy_vector(self.conn, self.space, holder, id)
+            copy_vector(self.conn, self.space, holder, id)
         self.summary.renamed += renamed
         self.summary.copied += not renamed
 
@@ -370,7 +391,7 @@ class Run:
         gone = self.gone.get(read.sha256)
         if not gone or read.source.name in self.plan.rows:
             return False
-        return store.rename_image(self.conn, gone.pop(), read.source.name)
+        return rename_image(self.conn, gone.pop(), read.source.name)
 
     def _save_row(self, read: Read, facts: dict) -> int | str:
         return self.collection.save(self.conn, read.source, read.sha256, facts)
@@ -430,7 +451,7 @@ def _silent_pillow() -> Iterator[None]:
 
 
 def prune(
-    conn: Writer, gone: Iterable[Known], found: list[Source], folders: list[Path], base: Path
+    conn: Writer, gone: Iterable[KnownImage], found: list[Source], folders: list[Path], base: Path
 ) -> int:
     """Removes images whose file is gone, where it was below one of `folders` that exist.
 
@@ -442,18 +463,18 @@ def prune(
     def is_below(name: str) -> bool:
         return sources.path_of(name, base).startswith(tuple(tops))
 
-    def is_still_gone(image: Known) -> bool:
+    def is_still_gone(image: KnownImage) -> bool:
         return sources.is_gone(sources.path_of(image.path, base))
 
     below = [image for image in gone if is_below(image.path)]
     failed = [
         name
-        for name in store.failures(conn, SOURCE_TABLE).keys() - names
+        for name in read_failures(conn, SOURCE_TABLE).keys() - names
         if is_below(name) and sources.is_gone(sources.path_of(name, base))
     ]
-    count = store.remove_images(conn, below, is_still_gone)
+    count = remove_images(conn, below, is_still_gone)
     with conn.transaction():
-        store.clear_failures(conn, SOURCE_TABLE, failed)
+        clear_failures(conn, SOURCE_TABLE, failed)
     return count
 
 
@@ -486,8 +507,8 @@ def embed_folder(
     # Whatever is wrong with the model must show before anything is written.
     network = wanted.network(device, precision) if wanted else None
     with (
-        closing(store.open_writer(database, interface.waiting, create=True)) as conn,
-        store.errors_named(database),
+        closing(open_writer(database, interface.waiting, create=True)) as conn,
+        errors_named(database),
     ):
         job = Job(conn, files, found, base, choices, interface, device, precision, retry_failed)
         summary, run = job.run(wanted, network, space_name)
@@ -517,18 +538,18 @@ def embed_table(
     base = database.absolute().parent
     keep_memory()
     network = wanted.network(device, precision) if wanted else None
-    with closing(store.open_any(database)) as conn, store.errors_named(database):
+    with closing(open_any(database)) as conn, errors_named(database):
         rows = Column(conn, table, column, base)  # raises before anything is written
     with (
-        closing(store.open_writer(database, interface.waiting, create=True, images=False)) as conn,
-        store.errors_named(database),
+        closing(open_writer(database, interface.waiting, create=True, images=False)) as conn,
+        errors_named(database),
     ):
         job = Job(
             conn, rows, rows.find(conn), base, choices, interface, device, precision, retry_failed
         )
         summary, run = job.run(wanted, network, space_name)
         summary.without_key = rows.without_key(conn)
-        store.forget_in_pieces(conn, rows.table, rows.emptied(conn))
+        forget_in_batches(conn, rows.table, rows.emptied(conn))
         _tidy(conn, run)
     return summary
 
@@ -566,7 +587,9 @@ class Job:
 
         def foresee(network: Network, pixels: np.ndarray, *seconds: float) -> None:
             # A user who continues a space has already chosen the network.
-            can_choose = space.model != registry.SMALL and not store.counts(self.conn).get(space.id)
+            can_choose = space.model != registry.SMALL and not count_vectors(self.conn).get(
+                space.id
+            )
             faster = self._small if can_choose else None
             total = len(planned.pending)
             found = forecast(network, space.model, pixels, *seconds, total, faster)
@@ -587,12 +610,12 @@ class Job:
 
 
 def _tidy(conn: Writer, run: Run) -> None:
-    store.forget_orphans(conn, run.collection.table)
-    store.centre_if_due(conn, store.choose_space(conn, run.space.name))
+    forget_orphans(conn, run.collection.table)
+    renew_centre(conn, choose_space(conn, run.space.name))
 
 
 def _present_space(conn: sqlite3.Connection, table: str, name: str | None) -> Space | None:
-    present = store.spaces(conn, table)
+    present = all_spaces(conn, table)
     if name is None:
         return present[0] if present else None
     return next((space for space in present if space.name == name), None)

@@ -8,12 +8,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import store
+from ..db.connect import Writer
+from ..db.spaces import Space, all_spaces, create_space, save_versions
 from ..errors import ImgsimError
 from ..models import registry
 from ..models.base import ModelUnavailable
 from ..models.network import Network, in_network_order
-from ..store import Space, Writer
 from .sources import path_of, stored_name
 
 
@@ -140,7 +140,7 @@ def find_or_create(
 ) -> Space:
     """The space that equals these settings and weights, or a new one. Raises ImgsimError."""
     with conn.transaction():
-        present = {space.name: space for space in store.spaces(conn)}
+        present = {space.name: space for space in all_spaces(conn)}
         equal = [
             space
             for space in present.values()
@@ -157,7 +157,7 @@ def find_or_create(
         if found is not None:
             _remember_weights(conn, found, settings, base)
             return found
-        return store.create_space(
+        return create_space(
             conn,
             name=name or _unused(settings.space_name, present),
             source_table=table,
@@ -178,7 +178,7 @@ def _remember_weights(conn: Writer, space: Space, settings: Settings, base: Path
     """The same weights were given again, perhaps from where they were moved to."""
     file = _versions(settings, base).get("weights_file")
     if file and file != space.versions.get("weights_file"):
-        store.save_versions(conn, space, space.versions | {"weights_file": file})
+        save_versions(conn, space, space.versions | {"weights_file": file})
 
 
 def _unused(name: str, taken) -> str:

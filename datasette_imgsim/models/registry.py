@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 
+from .. import hookspecs
 from ..errors import ImgsimError
 from . import timm, vgg
 from .base import Model
@@ -17,9 +19,7 @@ GONE = ("vgg-mini",)
 
 def models() -> dict[str, Model]:
     """Every model that has a name of its own: ours, then those that other packages register."""
-    from datasette.plugins import pm
-
-    found = {}
+    found: dict[str, Model] = {}
 
     def register(model: Model) -> None:
         found[model.description.name] = model
@@ -29,8 +29,17 @@ def models() -> dict[str, Model]:
     for name in vgg.LAYERS:
         register(vgg.of_torchvision(name))
         register(vgg.of_torchvision(f"{name}_bn"))
-    pm.hook.register_imgsim_models(register=register)
+    _plugins().hook.register_imgsim_models(register=register)
     return found
+
+
+@functools.cache
+def _plugins():
+    """Datasette's plugin manager, through which other packages add networks."""
+    from datasette.plugins import pm
+
+    pm.add_hookspecs(hookspecs)
+    return pm
 
 
 def get(name: str) -> Model:

@@ -6,23 +6,26 @@ import json
 import math
 import sqlite3
 import threading
-import weakref
 from dataclasses import dataclass
 
 import numpy as np
 
-from .. import store
-from ..store import SMALLEST_CENTRED_SPACE, Space, Writer
-from . import index, ranking
+from ..db.connect import Writer
+from ..db.spaces import SMALLEST_CENTRED_SPACE, Space, read_calibration, save_calibration
+from ..limits import LIMITS
+from . import ranking
 from .index import Index
+from .vectors import Damaged, at_most, sample, sound_centre
 
-PAIRS, BYTES_OF_PAIRS = 200_000, 1_000_000_000
+BYTES_OF_PAIRS = 1_000_000_000
 PAIRS_ON_THE_FLY, BYTES_ON_THE_FLY = 20_000, 100_000_000
 """How many pairs at most; fewer where their vectors would be more bytes."""
-IMAGES, BYTES_OF_IMAGES = 20_000, 200_000_000
+BYTES_OF_IMAGES = 200_000_000
 IMAGES_ON_THE_FLY = 2_000
 """Pairs are drawn among so many images at most, likewise."""
 BYTES_AT_ONCE = 16_000_000
+WEIGHTS_REMEMBERED = 100
+"""Calibrations of so many level weights are kept: a slider asks for many."""
 # Percentiles that are stored: whole ones, and finer ones where what is like each other lies.
 PERCENTILES = np.unique(
     np.concatenate([np.arange(101), *(100 - np.arange(1, 100) * 10.0**-n for n in (2, 3, 4))])
@@ -108,32 +111,44 @@ def shortened(percentile: float) -> str:
     return f"{math.floor(percentile * 10**digits) / 10**digits:.{digits}f}"
 
 
-def of(conn: sqlite3.Connection, vectors: Index, weights: np.ndarray) -> Calibration | None:
+def calibration_of(
+    conn: sqlite3.Connection, vectors: Index, weights: np.ndarray
+) -> Calibration | None:
     """The calibration of a space for these level weights; None while it has too few images.
 
     The stored one, where it is of these vectors and weights; else from pairs of loaded vectors.
     """
     if len(vectors) < SMALLEST_CENTRED_SPACE:
         return None
-    text = store.calibration(conn, vectors.space)
-    stored = Calibration.stored(text, vectors.space.generation, weights)
-    if stored:
-        return stored
-    with _sampling:
-        if vectors not in _sampled:
-            _sampled[vectors] = _cosines_on_the_fly(conn, vectors)
-    return Calibration.of_scores(_sampled[vectors] @ weights)
+    text = read_calibration(conn, vectors.space)
+    key = (text, weights.tobytes())
+    calibration = vectors.calibrations.get(key)
+    if calibration is None:
+        stored = Calibration.stored(text, vectors.space.generation, weights)
+        calibration = stored or Calibration.of_scores(_sampled_cosines(conn, vectors) @ weights)
+        with _sampling:
+            if len(vectors.calibrations) >= WEIGHTS_REMEMBERED:
+                vectors.calibrations.clear()
+            vectors.calibrations[key] = calibration
+    return calibration
 
 
 _sampling = threading.Lock()
-_sampled: weakref.WeakKeyDictionary[Index, np.ndarray] = weakref.WeakKeyDictionary()
+
+
+def _sampled_cosines(conn: sqlite3.Connection, vectors: Index) -> np.ndarray:
+    """(pairs, levels) of one generation, drawn once."""
+    with _sampling:
+        if vectors.sampled_cosines is None:
+            vectors.sampled_cosines = _cosines_on_the_fly(conn, vectors)
+    return vectors.sampled_cosines
 
 
 def _cosines_on_the_fly(conn: sqlite3.Connection, vectors: Index) -> np.ndarray:
     space = vectors.space
-    images = index.at_most(IMAGES_ON_THE_FLY, BYTES_ON_THE_FLY, space.dimensions)
+    images = at_most(IMAGES_ON_THE_FLY, BYTES_ON_THE_FLY, space.dimensions)
     rows = np.arange(0, len(vectors), -(-len(vectors) // images))
-    most = index.at_most(PAIRS_ON_THE_FLY, BYTES_ON_THE_FLY, 2 * space.dimensions)
+    most = at_most(PAIRS_ON_THE_FLY, BYTES_ON_THE_FLY, 2 * space.dimensions)
     return cosines(space, vectors.vectors(conn, rows), most)
 
 
@@ -162,16 +177,16 @@ def cosines(space: Space, matrix: np.ndarray, wanted: int) -> np.ndarray:
 def renew(conn: Writer, space: Space) -> None:
     """Stores the calibration of a space for its own level weights, where vectors have changed."""
     weights = ranking.weights(space)
-    if Calibration.stored(store.calibration(conn, space), space.generation, weights):
+    if Calibration.stored(read_calibration(conn, space), space.generation, weights):
         return
     try:
-        centre = index.sound_centre(conn, space)
-    except index.Damaged:
+        centre = sound_centre(conn, space)
+    except Damaged:
         return  # whoever loads the space is told
-    matrix = index.sample(conn, space, centre, IMAGES, BYTES_OF_IMAGES)
+    matrix = sample(conn, space, centre, LIMITS.calibration_images, BYTES_OF_IMAGES)
     if len(matrix) < SMALLEST_CENTRED_SPACE:
         return
-    most = index.at_most(PAIRS, BYTES_OF_PAIRS, 2 * space.dimensions)
+    most = at_most(LIMITS.calibration_pairs, BYTES_OF_PAIRS, 2 * space.dimensions)
     scores = cosines(space, matrix, most) @ weights
     found = Calibration.of_scores(scores)
     calibration = {
@@ -182,4 +197,4 @@ def renew(conn: Writer, space: Space) -> None:
         "scores": found.scores.round(6).tolist(),
     }
     with conn.transaction():
-        store.save_calibration(conn, space, json.dumps(calibration))
+        save_calibration(conn, space, json.dumps(calibration))

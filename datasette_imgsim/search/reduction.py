@@ -37,7 +37,7 @@ class Reduction:
             out[..., few] = vectors[..., whole] @ axes
         return out
 
-    def undone(self, reduced: np.ndarray) -> np.ndarray:
+    def reconstruct(self, reduced: np.ndarray) -> np.ndarray:
         """(..., numbers) -> (..., dimensions): what a reduced vector still tells of the whole."""
         found = np.empty((*reduced.shape[:-1], self.dimensions), np.float32)
         for whole, few, axes in self.parts:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from datasette.utils import StartupError, actor_matches_allow
 
-from ..compat import PLUGIN
+from .compat import PLUGIN
 
 BYTES_A_MB = 1_000_000
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from contextvars import ContextVar
 
-from .. import compat
+from . import compat
 
 WITH_SOURCES = ("imgsim_spaces", "imgsim_thumbnails", "imgsim_failures", "imgsim_contents")
 WITHOUT = ("imgsim_vectors", "imgsim_atlas")

@@ -11,32 +11,22 @@ import json
 import sqlite3
 from dataclasses import dataclass
 
-import numpy as np
 from datasette.filters import FilterArguments
 from datasette.views.base import DatasetteError
 
-from .. import store
-from ..errors import ImgsimError
-from ..search import calibration, index, ranking
-from .common import (
-    MOST_RANKED,
-    Refused,
-    Source,
-    bounds_of,
-    bounds_params,
-    find_key,
-    label_of,
-    similar_sql,
-    source_of,
-    sql_options,
-    usual_space,
-    vectors_of,
-    within_bounds,
-)
+from ...db.tables import quoted
+from ...errors import ImgsimError
+from ...search import ranking
+from ...search.calibration import calibration_of
+from ...search.indexes import Loading
+from ...search.results import Hit, reaching
+from ..options import bounds_of, bounds_params, default_space, within_bounds
+from ..refused import Refused
+from ..results import similar_sql, sql_options, vectors_of
+from ..source import Source, source_of
 
 DEFAULT_MINIMUM = 99
 SECONDS_FOR_LOADING = 2
-FIRST_RANKED = 200
 
 
 @dataclass(frozen=True)
@@ -46,21 +36,21 @@ class Likeness:
     database: str
     table: str
     id: int | str
-    scores: dict
-    """{id: (score, percentile)}, best first."""
+    hits: dict[int | str, Hit]
+    """By id, best first."""
     options: dict
     text: str
     sql: str
 
-    def score(self, database: str, table: str, id) -> tuple[float, float] | None:
-        return self.scores.get(id) if (database, table) == (self.database, self.table) else None
+    def hit(self, database: str, table: str, id) -> Hit | None:
+        return self.hits.get(id) if (database, table) == (self.database, self.table) else None
 
 
 # For the cells of the same page, whose hook is not told of the request.
 current: contextvars.ContextVar[Likeness | None] = contextvars.ContextVar("likeness", default=None)
 
 
-def forgetting(app):
+def reset_filter_middleware(app):
     """The ASGI application, each of whose requests begins without a filter."""
 
     async def inner(scope, receive, send):
@@ -83,7 +73,7 @@ async def filters_from_request(datasette, request):
         found = [await filter(source, request) for filter in given]
     except Refused as ex:
         raise DatasetteError(ex.message, status=ex.status) from ex
-    except index.Loading as ex:
+    except Loading as ex:
         raise DatasetteError(f"{ex}: load the page again in a moment", status=503) from ex
     except ImgsimError as ex:
         raise DatasetteError(str(ex), status=400) from ex
@@ -99,10 +89,10 @@ async def filters_from_request(datasette, request):
 async def _in_atlas(source: Source, request) -> tuple[str, dict, str]:
     """(where clause, its parameters, in words)"""
     bounds = bounds_of(request.args["_in_atlas"], "_in_atlas")
-    space = await source.db.execute_fn(lambda conn: usual_space(conn, source))
+    space = await source.db.execute_fn(lambda conn: default_space(conn, source))
     x0, y0, x1, y1 = bounds
     text = f"on the map between x {x0:g} and {x1:g}, y {y0:g} and {y1:g}"
-    return within_bounds(store.quoted(source.key)), bounds_params(space, bounds), text
+    return within_bounds(quoted(source.table.key)), bounds_params(space, bounds), text
 
 
 async def _similar_to(source: Source, request) -> tuple[str, dict, str]:
@@ -114,13 +104,13 @@ async def _similar_to(source: Source, request) -> tuple[str, dict, str]:
     current.set(found)
     # The minimum is asked for again: where rows were deleted by hand, similar_to gives others.
     where = (
-        f"{store.quoted(source.key)} in (select json_extract(value, '$.id') from "
+        f"{quoted(source.table.key)} in (select json_extract(value, '$.id') from "
         "json_each(similar_to(:imgsim_similar_to, :imgsim_k, :imgsim_options)) "
         "where json_extract(value, '$.percentile') >= :imgsim_min)"
     )
     params = {
         "imgsim_similar_to": found.id,
-        "imgsim_k": len(found.scores),
+        "imgsim_k": len(found.hits),
         "imgsim_options": json.dumps(found.options),
         "imgsim_min": minimum,
     }
@@ -141,42 +131,25 @@ def _minimum(text: str | None) -> float:
 
 
 def _like(conn, source: Source, text: str, minimum: float) -> Likeness:
-    space = usual_space(conn, source)
-    id = find_key(conn, source, text)
+    space = default_space(conn, source)
+    id = source.find(conn, text)
     vectors = vectors_of(conn, source, space, SECONDS_FOR_LOADING)
     row = vectors.row(id)
     if row is None:
         raise Refused(404, f"The image {text!r} has no vector in the space {space.name!r}")
     weights = ranking.weights(space)
-    query = ranking.of_image(conn, vectors, row, weights)
-    scale = calibration.of(conn, vectors, weights)
-    if scale is None:
+    if calibration_of(conn, vectors, weights) is None:
         raise Refused(400, "There are too few images to say which are alike: embed three or more")
-    scores = _reaching(conn, vectors, query, scale, minimum, id)
+    query = ranking.query_of_image(conn, vectors, row, weights)
+    hits = reaching(conn, vectors, query, minimum)
+    if hits is None:
+        raise Refused(400, "So many images are alike to that degree: raise _similar_min")
     return Likeness(
         source.db.name,
-        source.table,
+        source.table.name,
         id,
-        scores,
+        {hit.id: hit for hit in hits},
         sql_options(conn, source, space),
-        f"similar to {label_of(conn, source, id)}, closer than {minimum:g} % of random pairs",
-        similar_sql(conn, source, space, id, len(scores), {}),
+        f"similar to {source.name_of(conn, id)}, closer than {minimum:g} % of random pairs",
+        similar_sql(conn, source, space, id, len(hits), {}),
     )
-
-
-def _reaching(conn, vectors, query, scale, minimum: float, id) -> dict:
-    """{id: (score, percentile)} of all images whose percentile is at least `minimum`."""
-    least, count = scale.score(minimum) - 1 / ranking.SCALE, FIRST_RANKED
-    while True:
-        scored = ranking.rank(conn, vectors, query, count, exclude=[id])
-        if len(scored) < count or scored[-1][1] < least:
-            break
-        count *= 4
-        if vectors.matrix is None and count > MOST_RANKED:
-            raise Refused(400, "So many images are alike to that degree: raise _similar_min")
-    percentiles = scale.of(np.array([score for _, score in scored]))
-    return {
-        each: (score, percentile)
-        for (each, score), percentile in zip(scored, percentiles.tolist())
-        if percentile >= minimum
-    }

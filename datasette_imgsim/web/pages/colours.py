@@ -6,9 +6,10 @@ import functools
 import math
 import posixpath
 from dataclasses import dataclass
+from typing import TypeAlias
 
-from .. import store
-from .common import Refused, Source, without_blobs
+from ...db.tables import SourceTable, quoted, without_blobs
+from ..refused import Refused
 
 # "Tableau 10", of which the last is grey.
 PALETTE = (
@@ -77,6 +78,9 @@ class Scale:
         return {"kind": "number", "low": low, "high": high, "colours": SCALE}
 
 
+Legend: TypeAlias = "Categories | Scale"
+
+
 def mixed(share: float) -> str:
     """The colour of the scale at 0..1."""
     place = share * (len(SCALE) - 1)
@@ -86,46 +90,51 @@ def mixed(share: float) -> str:
     return "#{:02x}{:02x}{:02x}".format(*parts)
 
 
-def columns(conn, source: Source) -> list[str]:
+def columns(conn, table: SourceTable) -> list[str]:
     """The columns that frames can be coloured by: not the key, and no pictures."""
     rows = conn.execute(
         "select name from pragma_table_xinfo(?) where hidden <> 1 and upper(type) <> 'BLOB'",
-        [source.table],
+        [table.name],
     )
-    return [name for (name,) in rows if name != source.key]
+    return [name for (name,) in rows if name != table.key]
 
 
-def colours_of(conn, source: Source, column: str) -> Categories | Scale:
+def check_column(conn, table: SourceTable, column: str) -> None:
+    """Raises Refused for what is no column that frames can be coloured by."""
+    known = columns(conn, table)
+    if column not in known:
+        raise Refused(
+            400, f"The table {table.name!r} has no column {column!r}: there is {', '.join(known)}"
+        )
+
+
+def colours_of(conn, table: SourceTable, column: str) -> Categories | Scale:
     """Numbers, and dates as ISO 8601 text, make a scale if the palette has too few colours.
 
     Of paths, the folder counts. Raises Refused.
     """
-    known = columns(conn, source)
-    if column not in known:
-        raise Refused(
-            400, f"The table {source.table!r} has no column {column!r}: there is {', '.join(known)}"
-        )
-    sql, shared = without_blobs(f"t.{store.quoted(column)}"), ""
-    are_paths = column == "path" == source.label
+    check_column(conn, table, column)
+    sql, shared = without_blobs(f"t.{quoted(column)}"), ""
+    are_paths = column == "path" == table.label
     if are_paths:
         sql = f"rtrim(rtrim({sql}, replace({sql}, '/', '')), '/')"
-    table = f"{store.quoted(source.table)} t"
+    rows = table.rows_sql
     distinct, present, numbers, dates = conn.execute(
         f"""
         select count(distinct {sql}), count({sql}),
         coalesce(sum(typeof({sql}) in ('integer', 'real')), 0),
-        coalesce(sum({sql} glob '{DATE}' and julianday({sql}) is not null), 0) from {table}
+        coalesce(sum({sql} glob '{DATE}' and julianday({sql}) is not null), 0) from {rows}
         """
     ).fetchone()
     if distinct > len(PALETTE) and present in (numbers, dates):
         value = sql if numbers else f"julianday({sql})"
-        low, high = (_quantile(conn, value, table, present, share) for share in (LOW, HIGH))
+        low, high = (_quantile(conn, value, rows, present, share) for share in (LOW, HIGH))
         if low < high:
             return Scale(value, low, high, (low, high) if numbers else _days(conn, low, high))
     sql = f"cast({sql} as text)"
     frequent = conn.execute(
         f"""
-        select {sql}, count(*) from {table} where {sql} is not null
+        select {sql}, count(*) from {rows} where {sql} is not null
         group by 1 order by 2 desc, 1 limit {len(PALETTE)}
         """
     ).fetchall()
@@ -141,9 +150,9 @@ def _days(conn, *numbers: float) -> tuple[str, ...]:
     return tuple(conn.execute("select date(?)", [number]).fetchone()[0] for number in numbers)
 
 
-def _quantile(conn, sql: str, table: str, count: int, share: float) -> float:
+def _quantile(conn, sql: str, rows: str, count: int, share: float) -> float:
     place = int(share * (count - 1))
     (found,) = conn.execute(
-        f"select {sql} from {table} where {sql} is not null order by {sql} limit 1 offset {place}"
+        f"select {sql} from {rows} where {sql} is not null order by {sql} limit 1 offset {place}"
     ).fetchone()
     return max(-LARGEST, min(LARGEST, found))

@@ -10,9 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 from datasette.utils import tilde_decode
 
-from .. import store
-from ..errors import ImgsimError
-from .common import Refused, Source, find_key, json_only, matches, picture_answer
+from ...db.images import read_thumbnail
+from ...errors import ImgsimError
+from ..answers import json_only, matches, picture_answer
+from ..refused import Refused
+from ..source import Source
 
 LARGE_SIDE = 2048
 
@@ -28,7 +30,7 @@ async def thumbnail(datasette, request, source):
 
 
 def _thumbnail(conn, source: Source, text: str) -> bytes:
-    jpeg = store.thumbnail(conn, source.table, find_key(conn, source, text))
+    jpeg = read_thumbnail(conn, source.table.name, source.find(conn, text))
     if jpeg is None:
         raise Refused(404, f"The image {text!r} has no thumbnail")
     return jpeg
@@ -59,12 +61,14 @@ async def large(datasette, request, source):
 
 def _path(conn, source: Source, text: str) -> str:
     """The real path of an image's file, which lies inside the configured folder."""
-    id = find_key(conn, source, text)
+    id = source.find(conn, text)
     gone = Refused(404, f"The file of the image {text!r} is not in the folder of large pictures")
-    if source.label != "path" or not source.db.path:
+    if source.table.label != "path" or not source.db.path:
         raise gone
-    key, table = store.quoted(source.key), store.quoted(source.table)
-    (relative,) = conn.execute(f"select path from {table} where {key} = ?", [id]).fetchone()
+    table = source.table
+    (relative,) = conn.execute(
+        f"select t.path from {table.rows_sql} where {table.key_sql} = ?", [id]
+    ).fetchone()
     if not isinstance(relative, str) or "\0" in relative:
         raise gone
     root = os.path.realpath(source.config.images_root)
@@ -75,7 +79,7 @@ def _path(conn, source: Source, text: str) -> str:
 
 
 def _upright_jpeg(path: str) -> bytes:
-    from ..ingest.decode import decode
+    from ...ingest.decode import decode
 
     with open(path, "rb") as file:
         return decode(file, 1, thumbnail_size=LARGE_SIDE).thumbnail

@@ -8,29 +8,19 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+from ...errors import ImgsimError
+from ...ingest import settings
+from ...limits import LIMITS
+from ...search import ranking
 from .. import compat
-from ..errors import ImgsimError
-from ..ingest import settings
-from ..search import ranking
-from .common import (
-    Options,
-    Refused,
-    Source,
-    chosen_space,
-    chosen_weights,
-    html_answer,
-    json_answer,
-    json_only,
-    next_link,
-    options_of,
-    ranked,
-    vectors_of,
-)
+from ..answers import html_answer, json_answer, json_only, next_link
+from ..options import Options, chosen_space, chosen_weights, options_of
+from ..refused import Refused
+from ..results import ranked, vectors_of
+from ..source import Source
 
 MAX_PIXELS = 50_000_000
 WAITING = 3
-# How long a body may take to arrive; a slow client must not keep others out for ever.
-SECONDS_A_BODY = 60
 
 # The model's own thread: SQL queries and other pages go on while it computes.
 _model = ThreadPoolExecutor(max_workers=1, thread_name_prefix="imgsim-model")
@@ -53,8 +43,8 @@ async def search(datasette, request, source):
 
     def results(conn):
         vectors = vectors_of(conn, source, space)
-        query = ranking.of_vector(vectors, picture.vector, weights)
-        return ranked(conn, source, options, vectors, query, weights)
+        query = ranking.query_of_vector(vectors, picture.vector, weights)
+        return ranked(conn, source, options, vectors, query)
 
     found = await source.db.execute_fn(results)
     if "text/html" in request.headers.get("accept", ""):
@@ -76,7 +66,7 @@ async def search(datasette, request, source):
                 "level_weights": level_weights,
             },
             "rows": [tile.json() for tile in found.tiles],
-            **next_link(source, request, f"{source.gallery}/search", options, found.next),
+            **next_link(source, request, source.urls.search, options, found.next),
         },
     )
 
@@ -94,10 +84,11 @@ def _prepared(conn, source: Source, options: Options):
 
 async def _body(request, max_bytes: int) -> bytes:
     try:
-        data = await asyncio.wait_for(compat.body(request, max_bytes), SECONDS_A_BODY)
+        data = await asyncio.wait_for(compat.body(request, max_bytes), LIMITS.seconds_a_body)
     except asyncio.TimeoutError:
         raise Refused(
-            408, f"The image took longer than {SECONDS_A_BODY:g} s to arrive: send a smaller one"
+            408,
+            f"The image took longer than {LIMITS.seconds_a_body:g} s to arrive: send a smaller one",
         ) from None
     except compat.BrokenUpload:
         raise Refused(400, "The image did not arrive completely: send it again") from None
@@ -126,8 +117,8 @@ async def _embedded(request, source: Source, space):
 
 
 def _embed(space, base, data: bytes):
-    from ..ingest import decode
-    from ..ingest.pipeline import embed_picture
+    from ...ingest import decode
+    from ...ingest.pipeline import embed_picture
 
     try:
         return embed_picture(space, base, data, MAX_PIXELS)

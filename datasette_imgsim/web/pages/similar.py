@@ -6,31 +6,16 @@ from dataclasses import dataclass, replace
 
 from datasette.utils import tilde_decode
 
-from .. import store
-from ..search import index, ranking
-from .common import (
-    Options,
-    Refused,
-    Results,
-    Source,
-    Tile,
-    chosen_space,
-    chosen_weights,
-    common_context,
-    find_key,
-    html_answer,
-    is_json,
-    json_answer,
-    next_link,
-    options_of,
-    page,
-    ranked,
-    similar_sql,
-    sql_url,
-    tiles,
-    usual_space,
-    vectors_of,
-)
+from ...db.atlas import read_point
+from ...db.spaces import Space, all_spaces
+from ...search import ranking
+from ...search.indexes import Loading
+from ..answers import common_context, html_answer, is_json, json_answer, next_link, page
+from ..options import Options, chosen_space, chosen_weights, default_space, options_of
+from ..refused import Refused
+from ..results import Results, Tile, ranked, similar_sql, tiles, vectors_of
+from ..source import Source
+from ..urls import sql_url
 
 
 @dataclass(frozen=True)
@@ -40,10 +25,10 @@ class Found:
     image: Tile
     options: Options
     """With the examples' keys as they are stored, each once."""
-    space: store.Space
+    space: Space
     spaces: list[str]
-    is_usual: bool
-    """Whether the space is the one that is used where none is named."""
+    is_default: bool
+    """Whether the space is the one that is used where a request names none."""
     level_weights: dict[str, float]
     plus: list[Tile]
     minus: list[Tile]
@@ -52,7 +37,7 @@ class Found:
     sql: str
     results: Results | None
     """None while the space is loading, and for an image without a vector."""
-    loading: index.Loading | None
+    loading: Loading | None
     missing: str | None
     """Why there can be no results."""
 
@@ -62,7 +47,7 @@ async def similar(datasette, request, source):
     options = options_of(request)
     text = tilde_decode(request.url_vars["id"])
     found = await source.db.execute_fn(lambda conn: _found(conn, source, options, text))
-    options, path = found.options, source.similar(found.image.id)
+    options, path = found.options, source.urls.similar(found.image.id)
     following = found.results.next if found.results else None
     if is_json(request):
         if found.loading:
@@ -98,8 +83,8 @@ async def similar(datasette, request, source):
         "start": start,
         "next_url": path + options.paged(following) if following else None,
         "previous_url": path + options.paged(previous) if start else None,
-        "map_url": source.map + options.query(level_weights=None, id=found.image.id),
-        "rows_like_url": source.rows_like(found.image.id),
+        "map_url": source.urls.map + options.query(level_weights=None, id=found.image.id),
+        "rows_like_url": source.urls.rows_like(found.image.id),
         "sql_url": await sql_url(datasette, request.actor, source.db.name, found.sql),
         "alternate_url_json": f"{path}.json{options.paged(options.next)}",
     }
@@ -110,9 +95,9 @@ async def similar(datasette, request, source):
 def _found(conn, source: Source, options: Options, text: str) -> Found:
     space = chosen_space(conn, source, options)
     weights, level_weights = chosen_weights(space, options)
-    id = find_key(conn, source, text)
+    id = source.find(conn, text)
     plus, minus = (
-        list(dict.fromkeys(find_key(conn, source, each) for each in names))
+        list(dict.fromkeys(source.find(conn, each) for each in names))
         for names in (options.plus, options.minus)
     )
     options = replace(options, plus=tuple(map(str, plus)), minus=tuple(map(str, minus)))
@@ -127,24 +112,23 @@ def _found(conn, source: Source, options: Options, text: str) -> Found:
             )
         else:
             examples = (
-                ranking.example_rows(vectors, name, ids)
+                ranking.example_rows(name, ids, vectors.row)
                 for name, ids in (("plus", plus), ("minus", minus))
             )
-            query = ranking.of_examples(conn, vectors, row, *examples, weights)
-            left_out = [id, *plus, *minus]
-            results = ranked(conn, source, options, vectors, query, weights, left_out)
-    except index.Loading as ex:
+            query = ranking.query_of_examples(conn, vectors, row, *examples, weights)
+            results = ranked(conn, source, options, vectors, query)
+    except Loading as ex:
         loading = ex
-    place = store.place(conn, space, id)
+    place = read_point(conn, space, id)
     return Found(
-        image=tiles(conn, source, options, [(id, None)])[0],
+        image=tiles(conn, source, options, [id])[0],
         options=options,
         space=space,
-        spaces=[each.name for each in store.spaces(conn, source.table)],
-        is_usual=space == usual_space(conn, source),
+        spaces=[each.name for each in all_spaces(conn, source.table.name)],
+        is_default=space == default_space(conn, source),
         level_weights=level_weights,
-        plus=tiles(conn, source, options, [(each, None) for each in plus]),
-        minus=tiles(conn, source, options, [(each, None) for each in minus]),
+        plus=tiles(conn, source, options, plus),
+        minus=tiles(conn, source, options, minus),
         place=place and place[:2],
         sql=similar_sql(conn, source, space, id, options.size, _given(options, plus, minus)),
         results=results,
@@ -153,7 +137,7 @@ def _found(conn, source: Source, options: Options, text: str) -> Found:
     )
 
 
-def presets(space: store.Space) -> dict[str, str]:
+def presets(space: Space) -> dict[str, str]:
     """Ways to look, each with the level weights that make it, as in a URL.
 
     What comes early in a network answers to colours and textures, what comes last to objects

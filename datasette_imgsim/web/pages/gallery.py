@@ -5,31 +5,25 @@ from __future__ import annotations
 import urllib.parse
 from dataclasses import dataclass
 
-from .. import compat, store
-from ..ingest import settings
-from ..search import index
-from .common import (
+from ...db.atlas import has_atlas
+from ...db.spaces import Space, all_spaces, count_vectors
+from ...db.tables import WHOLE_NUMBER
+from ...ingest import settings
+from ...search.indexes import Loading
+from .. import compat
+from ..answers import common_context, html_answer, is_json, json_answer, next_link, page
+from ..options import (
     Options,
-    Refused,
-    Source,
-    Tile,
     bounds_of,
     bounds_params,
     chosen_space,
     chosen_weights,
-    common_context,
-    find_key,
-    html_answer,
-    is_json,
-    json_answer,
-    key_candidates,
-    next_link,
     options_of,
-    page,
-    tiles,
-    vectors_of,
     within_bounds,
 )
+from ..refused import Refused
+from ..results import Tile, tiles, vectors_of
+from ..source import Source
 
 FAILURES_SHOWN = 100
 
@@ -40,7 +34,7 @@ class Contents:
 
     images: int
     spaces: list[dict]
-    space: store.Space | None
+    space: Space | None
     """The chosen one; None where the table has none yet."""
     vectors: int
     failures: list[dict]
@@ -65,45 +59,44 @@ async def gallery(datasette, request, source):
         "file": source.file,
         "upload": _upload(source, request, options, contents),
         "failures_url": await _failures_url(datasette, request, source, contents),
-        "next_url": source.gallery + options.paged(contents.next) if contents.next else None,
-        "alternate_url_json": f"{source.gallery}.json{options.paged(options.next)}",
+        "next_url": source.urls.gallery + options.paged(contents.next) if contents.next else None,
+        "alternate_url_json": f"{source.urls.gallery}.json{options.paged(options.next)}",
     }
     return await html_answer(datasette, request, "imgsim_gallery.html", context)
 
 
 def _contents(conn, source: Source, options: Options) -> Contents:
-    spaces = store.spaces(conn, source.table)
+    spaces = all_spaces(conn, source.table.name)
     space = chosen_space(conn, source, options) if spaces or options.space else None
     if space:
         chosen_weights(space, options)  # a wrong parameter shows here, not in each link
-    counts = store.counts(conn)
-    table = store.quoted(source.table)
+    counts = count_vectors(conn)
     failed = "from imgsim_failures where source_table = ?"
     failures = conn.execute(
-        f"select source, error {failed} order by source limit {FAILURES_SHOWN}", [source.table]
+        f"select source, error {failed} order by source limit {FAILURES_SHOWN}", [source.table.name]
     )
     shown, following = _rows(conn, source, options, space)
     note, loading = _note(conn, source, space)
     return Contents(
-        images=conn.execute(f"select count(*) from {table}").fetchone()[0],
+        images=conn.execute(f"select count(*) from {source.table.rows_sql}").fetchone()[0],
         spaces=[_described(each, counts) for each in spaces],
         space=space,
         vectors=counts.get(space.id, 0) if space else 0,
         failures=[{"source": file, "error": error} for file, error in failures],
-        failed=conn.execute(f"select count(*) {failed}", [source.table]).fetchone()[0],
+        failed=conn.execute(f"select count(*) {failed}", [source.table.name]).fetchone()[0],
         tiles=shown,
         next=following,
         note=note,
         loading=loading,
-        has_map=bool(space) and store.has_atlas(conn, space),
+        has_map=bool(space) and has_atlas(conn, space),
     )
 
 
 def _rows(
-    conn, source: Source, options: Options, space: store.Space | None
+    conn, source: Source, options: Options, space: Space | None
 ) -> tuple[list[Tile], str | None]:
     """One page of images in the order of their key, and the `_next` of the page that follows."""
-    key, table = store.quoted(source.key), store.quoted(source.table)
+    key = source.table.key_sql
     where, params = ["1"], {"limit": options.size + 1}
     if options.bbox and space:
         where.append(within_bounds(key))
@@ -112,10 +105,12 @@ def _rows(
         where.append(f"{key} > :after")
         params["after"] = _after(conn, source, options.next)
     rows = conn.execute(
-        f"select {key} from {table} where {' and '.join(where)} order by {key} limit :limit", params
+        f"select {key} from {source.table.rows_sql} where {' and '.join(where)} "
+        f"order by {key} limit :limit",
+        params,
     )
     ids = [id for (id,) in rows]
-    found = tiles(conn, source, options, [(id, None) for id in ids[: options.size]])
+    found = tiles(conn, source, options, ids[: options.size])
     return [tile for tile in found if tile], (
         str(ids[options.size - 1]) if len(ids) > options.size else None
     )
@@ -126,32 +121,33 @@ def _after(conn, source: Source, text: str):
 
     Raises Refused for what can be no key.
     """
-    try:
-        return find_key(conn, source, text)
-    except Refused:
-        key, table = store.quoted(source.key), store.quoted(source.table)
-        # Numbers come before text: where the last key is a number, all are.
-        (kind,) = conn.execute(f"select typeof(max({key})) from {table}").fetchone()
-        are_numbers = kind == "integer"
-        if are_numbers and not text.removeprefix("-").isdecimal():
-            raise Refused(400, f"_next is the key of an image, not {text!r}") from None
-        return key_candidates(source, text)[-1 if are_numbers else 0]
+    table = source.table
+    key = table.find(conn, text)
+    if key is not None:
+        return key
+    # Numbers come before text: where the last key is a number, all are.
+    (kind,) = conn.execute(f"select typeof(max({table.key_sql})) from {table.rows_sql}").fetchone()
+    if kind != "integer":
+        return text
+    if not WHOLE_NUMBER.fullmatch(text):
+        raise Refused(400, f"_next is the key of an image, not {text!r}")
+    return max(-(2**63), min(2**63 - 1, int(text)))
 
 
-def _note(conn, source: Source, space: store.Space | None) -> tuple[str | None, bool]:
+def _note(conn, source: Source, space: Space | None) -> tuple[str | None, bool]:
     """(sentence, whether it is for a moment) while the vectors for a search are not there."""
     if space is None:
         return None, False
     try:
         vectors_of(conn, source, space, wait=0)
-    except index.Loading as ex:
+    except Loading as ex:
         return str(ex), True
     except Refused as ex:
         return ex.message, False
     return None, False
 
 
-def _described(space: store.Space, counts: dict[int, int]) -> dict:
+def _described(space: Space, counts: dict[int, int]) -> dict:
     return {
         "name": space.name,
         "is_default": space.is_default,
@@ -169,7 +165,7 @@ def _upload(source: Source, request, options: Options, contents: Contents) -> di
     if not contents.vectors or not source.config.may_upload(request.actor):
         return None
     return {
-        "url": f"{source.gallery}/search{options.query()}",
+        "url": source.urls.search + options.query(),
         "max_bytes": source.config.max_upload_bytes,
         "max_mb": source.config.max_upload_mb,
         "unavailable": settings.unavailable(contents.space, source.folder),
@@ -183,7 +179,7 @@ async def _failures_url(datasette, request, source: Source, contents: Contents) 
         datasette, request.actor, source.db.name, table
     ):
         return None
-    query = urllib.parse.urlencode({"source_table__exact": source.table})
+    query = urllib.parse.urlencode({"source_table__exact": source.table.name})
     return f"{datasette.urls.table(source.db.name, table)}?{query}"
 
 
@@ -193,7 +189,7 @@ def _json(source: Source, request, options: Options, contents: Contents) -> dict
         "space": contents.space.name if contents.space else None,
         "query": {},
         "rows": [tile.json() for tile in contents.tiles],
-        **next_link(source, request, f"{source.gallery}.json", options, contents.next),
+        **next_link(source, request, f"{source.urls.gallery}.json", options, contents.next),
         "loading": contents.note if contents.loading else None,
         "counts": {
             "images": contents.images,

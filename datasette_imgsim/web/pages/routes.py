@@ -1,6 +1,6 @@
 """Which URL leads to which view."""
 
-from . import gallery, map, pictures, similar, upload
+from . import gallery, map, pictures, similar, tiles, upload
 
 _TABLE = r"^/(?P<database>[^/]+)/(?P<table>[^/]+)/-/imgsim"
 _ID = r"(?P<id>[^/.]+)"
@@ -11,7 +11,7 @@ ROUTES = [
     (_TABLE + _FORMAT, gallery.gallery),
     (_TABLE + rf"/similar/{_ID}" + _FORMAT, similar.similar),
     (_TABLE + r"/map" + _FORMAT, map.map),
-    (_TABLE + rf"/tiles/{_PLACE}(?P<retina>@2x)?\.jpg$", map.tile),
+    (_TABLE + rf"/tiles/{_PLACE}(?P<retina>@2x)?\.jpg$", tiles.tile),
     (_TABLE + r"/search" + _FORMAT, upload.search),
     (_TABLE + rf"/thumbnail/{_ID}\.jpg$", pictures.thumbnail),
     (_TABLE + rf"/large/{_ID}\.jpg$", pictures.large),

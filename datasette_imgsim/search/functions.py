@@ -12,22 +12,24 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-from sqlite_utils import hookimpl
 
-from .. import schema, store
-from ..errors import ImgsimError
-from ..store import Space
-from . import calibration, index, ranking
-from .calibration import Calibration
-from .index import Cache, Index
+from ..db import schema
+from ..db.spaces import Space, choose_space
+from ..db.tables import SourceTable
+from ..errors import ImgsimError, listed
+from ..limits import LIMITS
+from . import ranking, results
+from .calibration import Calibration, calibration_of
+from .index import Index
+from .indexes import Indexes, is_interrupt
+from .ranking import Query
+from .vectors import VECTOR_SQL, decoded
 
 DEFAULT_K = 20
 OPTIONS = ("level_weights", "space")
 SIMILAR_OPTIONS = ("level_weights", "minus", "plus", "space")
 VECTOR_OPTIONS = ("level_weights", "ranked", "space")
 STATUS_OPTIONS = ("level_weights", "minus", "plus", "ranked", "space")
-# Calls that follow one another more closely than this are taken to be of one statement.
-SECONDS_OF_PAUSE = 0.2
 
 
 @dataclass(frozen=True)
@@ -35,22 +37,21 @@ class View:
     """What one set of options comes to."""
 
     space: Space
-    key: str
+    table: SourceTable
     weights: np.ndarray
     ranked: bool
     plus: list
     minus: list
     # A statement mostly compares with one and the same image: what was made of the last ones.
-    queries: dict = field(default_factory=dict)
+    queries: dict[object, Query | None] = field(default_factory=dict)
     raws: dict = field(default_factory=dict)
-    calibrations: list = field(default_factory=list)
 
 
 class Functions:
     """The functions of one connection. While a statement runs, they all use the same vectors."""
 
-    def __init__(self, conn: sqlite3.Connection, cache: Cache, configured: str | None = None):
-        self.conn, self.cache, self.configured = conn, cache, configured
+    def __init__(self, conn: sqlite3.Connection, spaces: Indexes, configured: str | None = None):
+        self.conn, self.spaces, self.configured = conn, spaces, configured
         self.began = self.ended = 0.0
         self.views: dict[tuple, View] = {}
         # Weak, so that a connection that idles does not keep what has been replaced.
@@ -67,7 +68,7 @@ class Functions:
             try:
                 return function(*arguments)
             except sqlite3.OperationalError as ex:
-                if not index.is_interrupt(ex):
+                if not is_interrupt(ex):
                     raise
                 # The time limit was hit in our own query: let it end the user's as well.
                 self.conn.interrupt()
@@ -78,53 +79,32 @@ class Functions:
 
     def _begin(self, now: float) -> None:
         """Forgets what the last statement used, unless this call seems to be of the same one."""
-        if now - self.ended > SECONDS_OF_PAUSE or now - self.began > index.SECONDS_A_STATEMENT:
+        if self._is_new_statement(now):
             self.views.clear()
             self.indexes.clear()
             self.began = now
 
+    def _is_new_statement(self, now: float) -> bool:
+        return (
+            now - self.ended > LIMITS.seconds_between_statements
+            or now - self.began > LIMITS.seconds_a_statement
+        )
+
     def similar_to(self, id, k=DEFAULT_K, options="{}"):
         k, view = _count(k), self._view(options, SIMILAR_OPTIONS)
         vectors = self._index(view.space)
-        row = vectors.row(id)
+        row = self._row(vectors, id)
         if row is None:
             return "[]"
-        plus = ranking.example_rows(vectors, "plus", view.plus)
-        minus = ranking.example_rows(vectors, "minus", view.minus)
-        query = ranking.of_examples(self.conn, vectors, row, plus, minus, view.weights)
-        left_out = [vectors.ids[each] for each in (row, *plus, *minus)]
-        found = self._present(vectors, query, k, left_out)
-        percentiles = self._percentiles(view, [score for _, score in found])
-        return json.dumps(
-            [
-                {"id": id, "score": score, "percentile": percentile}
-                for (id, score), percentile in zip(found, percentiles)
-            ]
+        plus, minus = (
+            ranking.example_rows(name, ids, functools.partial(self._row_of_any, vectors))
+            for name, ids in (("plus", view.plus), ("minus", view.minus))
         )
-
-    def _present(self, vectors: Index, query: np.ndarray, k: int, left_out: list) -> list[tuple]:
-        """The k best that still are in the source table: a row may have been deleted by hand."""
-        wanted, own = k, left_out[0]
-        while True:
-            found = ranking.rank(self.conn, vectors, query, wanted, exclude=left_out)
-            there = self._there(vectors, [own, *(id for id, _ in found)])
-            present = [(id, score) for id, score in found if id in there]
-            if own not in there:
-                return []
-            if len(present) >= k or len(found) < wanted:
-                return present[:k]
-            wanted *= 2
+        query = ranking.query_of_examples(self.conn, vectors, row, plus, minus, view.weights)
+        return json.dumps([vars(hit) for hit in results.best(self.conn, vectors, query, k)])
 
     def _calibration(self, view: View) -> Calibration | None:
-        if not view.calibrations:
-            found = calibration.of(self.conn, self._index(view.space), view.weights)
-            view.calibrations.append(found)
-        return view.calibrations[0]
-
-    def _percentiles(self, view: View, scores: list[float]) -> list[float | None]:
-        # At once, since no time limit stops what is done for each of a million.
-        scale = self._calibration(view)
-        return scale.of(np.array(scores)).tolist() if scale else [None] * len(scores)
+        return calibration_of(self.conn, self._index(view.space), view.weights)
 
     def imgsim_percentile(self, score, options="{}"):
         if isinstance(score, str):
@@ -136,17 +116,6 @@ class Functions:
             raise ImgsimError(f"A score is a number from -1 to 1, not {score!r:.60}")
         found = self._calibration(self._view(options))
         return found and found.percentile(score)
-
-    def _there(self, vectors: Index, ids: list) -> set:
-        key = store.quoted(vectors.key)
-        rows = self.conn.execute(
-            f"""
-            select {key} from {store.quoted(vectors.space.source_table)}
-            where {key} in (select value from json_each(?))
-            """,
-            [json.dumps(ids)],
-        )
-        return {id for (id,) in rows}
 
     def imgsim_score(self, a, b, options="{}"):
         """The score of two images, or None.
@@ -163,21 +132,26 @@ class Functions:
             queries.update(made)
         if b not in queries:
             a, b = b, a
-        row, query = vectors.row(a), queries[b]
+        row, query = self._row_of_any(vectors, a), queries[b]
         if row is None or query is None or queries.get(a, query) is None:
             return None
         return ranking.pair(query, vectors.vector(self.conn, row))
 
-    def _query(self, vectors: Index, view: View, id) -> np.ndarray | None:
+    def _query(self, vectors: Index, view: View, id) -> Query | None:
         row = self._row(vectors, id)
-        return None if row is None else ranking.of_image(self.conn, vectors, row, view.weights)
+        if row is None:
+            return None
+        return ranking.query_of_image(self.conn, vectors, row, view.weights)
 
     def _row(self, vectors: Index, id) -> int | None:
         """Where the vector of an image is that still is in its table."""
+        key = vectors.table.find(self.conn, id)
+        return None if key is None else vectors.row(key)
+
+    def _row_of_any(self, vectors: Index, id) -> int | None:
+        """The same, also for an image that was deleted by hand; quick for a key as stored."""
         row = vectors.row(id)
-        if row is None or not self._there(vectors, [vectors.ids[row]]):
-            return None
-        return row
+        return self._row(vectors, id) if row is None else row
 
     def imgsim_distance(self, a, b, options="{}"):
         view = self._view(options)
@@ -207,35 +181,35 @@ class Functions:
     def imgsim_status(self, options="{}"):
         try:
             space = self._new_view(options, STATUS_OPTIONS).space
-            vectors = self.cache.get(self.conn, space, wait=0)
+            vectors = self.spaces.get(self.conn, space, wait=0)
         except ImgsimError as ex:
             return str(ex)
         text = f"The space {space.name!r} of the table {space.source_table!r} is loaded: "
         text += "1 image" if len(vectors) == 1 else f"{len(vectors):,} images"
         if vectors.damaged:
-            some = store.listed(str(id) for id in vectors.damaged[:5])
+            some = listed(str(id) for id in vectors.damaged[:5])
             text += f"; {len(vectors.damaged):,} damaged vectors are left out, such as of {some}"
         if vectors.space.generation != space.generation:
-            text += f"; a newer version {self.cache.newer(space)}"
+            text += f"; a newer version {self.spaces.newer(space)}"
         return text
 
     def _stored(self, view: View, id) -> tuple[np.ndarray, bytes] | None:
         """(vector, norms) of an image that is in its table, from the database."""
         if isinstance(id, bytes):
             raise ImgsimError("An id must be a number or text, not a BLOB")
-        space, column = view.space, f"s.{store.quoted(view.key)}"
+        table = view.table
         # The + takes the key's affinity away, without which the index could not be used.
-        found = self.conn.execute(
-            f"""
-            select {index.VECTOR}, v.norms from {store.quoted(space.source_table)} s
-            join imgsim_vectors v on v.image_id = +{column}
-            where v.space_id = ? and {column} = ?
-            """,
-            [space.id, id],
-        ).fetchone()
+        sql = f"""
+            select {VECTOR_SQL}, v.norms from {table.rows_sql}
+            join imgsim_vectors v on v.image_id = +{table.key_sql}
+            where v.space_id = ? and {table.key_sql} = ?
+        """
+        found = self.conn.execute(sql, [view.space.id, id]).fetchone()
+        if found is None:  # perhaps '7' names 7
+            found = self.conn.execute(sql, [view.space.id, table.find(self.conn, id)]).fetchone()
         if found is None:
             return None
-        vectors, (usable,) = index.decoded(space, found[:1])
+        vectors, (usable,) = decoded(view.space, found[:1])
         return (vectors[0], found[1]) if usable else None
 
     def _raw(self, view: View, id) -> np.ndarray | None:
@@ -259,16 +233,16 @@ class Functions:
                 "This database holds no vectors: run 'datasette imgsim embed DATABASE FOLDER'"
             )
         schema.check_version(self.conn)
-        space = store.choose_space(self.conn, parsed.get("space"), configured=self.configured)
-        key, _ = store.primary_key(self.conn, space.source_table)
+        space = choose_space(self.conn, parsed.get("space"), configured=self.configured)
+        table = SourceTable.read(self.conn, space.source_table)
         weights = ranking.weights(space, parsed.get("level_weights"))
         examples = [parsed.get(name) or [] for name in ("plus", "minus")]
-        return View(space, key, weights, bool(parsed.get("ranked")), *examples)
+        return View(space, table, weights, bool(parsed.get("ranked")), *examples)
 
     def _index(self, space: Space) -> Index:
         found = self.indexes.get(space.id, lambda: None)()
         if found is None:
-            found = self.cache.get(self.conn, space)
+            found = self.spaces.get(self.conn, space)
             self.indexes[space.id] = weakref.ref(found)
         return found
 
@@ -288,7 +262,7 @@ def _parse(options, known: tuple) -> dict:
         raise ImgsimError(f"Options must be a JSON object, not {repr(options):.60}")
     for name in parsed:
         if name not in known:
-            raise ImgsimError(f"No option {name!r}: there is {store.listed(known)}")
+            raise ImgsimError(f"No option {name!r}: there is {listed(known)}")
     if not isinstance(parsed.get("space"), (str, type(None))):
         raise ImgsimError("The option space is the name of a space, as text")
     for name in ("plus", "minus"):
@@ -325,23 +299,11 @@ ARITIES = {
 }
 
 
-def register(conn: sqlite3.Connection, cache: Cache, configured: str | None = None) -> None:
+def register(conn: sqlite3.Connection, spaces: Indexes, configured: str | None = None) -> None:
     """Adds the functions to a connection. `configured` names the space used by default."""
-    functions = Functions(conn, cache, configured)
+    functions = Functions(conn, spaces, configured)
     for name, arities in ARITIES.items():
         function = functions.called(getattr(functions, name))
         for arity in arities:
             # Folds similar_to(7) in a statement into one call; the status may change within one.
             conn.create_function(name, arity, function, deterministic=name != "imgsim_status")
-
-
-@hookimpl
-def prepare_connection(conn):
-    """For sqlite-utils, which has no time limit: vectors are loaded when they are asked for.
-
-    Datasette too hands connections to sqlite-utils: those keep the functions they have.
-    """
-    try:
-        conn.execute("explain select imgsim_status()").close()
-    except sqlite3.OperationalError:
-        register(conn, Cache(None))

@@ -1,0 +1,114 @@
+"""The maps of a database in memory, each loaded when it is first asked for."""
+
+from __future__ import annotations
+
+import functools
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..caching import Cache, NotLoaded
+from ..db.atlas import read_atlas
+from ..db.spaces import Space, all_spaces
+from ..errors import ImgsimError
+from ..progress import Progress
+from .cells import Cells
+
+
+@dataclass(frozen=True, eq=False)
+class Atlas:
+    """The map of one generation of a space; images in ascending order of their id."""
+
+    space: Space
+    ids: np.ndarray
+    positions: np.ndarray
+    """(n, 2) float64, x and y, 0 <= x, y < 256."""
+    fitted: np.ndarray
+    """(n,) bool: laid out with the others, not placed between them later."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @functools.cached_property
+    def cells(self) -> Cells:
+        return Cells(self.positions)
+
+    def inside(self, x0: float, y0: float, x1: float, y1: float) -> np.ndarray:
+        """The rows of the images with x0 <= x < x1 and y0 <= y < y1."""
+        x, y = self.positions.T
+        return np.flatnonzero((x >= x0) & (x < x1) & (y >= y0) & (y < y1))
+
+    def id(self, row: int) -> int | str:
+        """The key of an image, as SQLite knows it."""
+        id = self.ids[row]
+        return int(id) if isinstance(id, np.integer) else id
+
+    def row(self, id) -> int | None:
+        """Where an image is, by its key as SQLite knows it."""
+        if self.ids.dtype == object:
+            return self._rows.get(id)
+        row = int(np.searchsorted(self.ids, id)) if isinstance(id, int) else len(self)
+        return row if row < len(self) and self.ids[row] == id else None
+
+    @functools.cached_property
+    def _rows(self) -> dict:
+        return {id: row for row, id in enumerate(self.ids)}
+
+    def same_places(self, other: Atlas) -> bool:
+        return (
+            np.array_equal(self.ids, other.ids)
+            and np.array_equal(self.positions, other.positions)
+            and np.array_equal(self.fitted, other.fitted)
+        )
+
+
+def load(conn: sqlite3.Connection, space: Space) -> Atlas:
+    """Reads the map of a space; it is empty where there is none yet."""
+    ids, positions, fitted = read_atlas(conn, space)
+    are_whole = all(type(id) is int for id in ids)
+    return Atlas(space, np.array(ids, np.int64 if are_whole else object), positions, fitted)
+
+
+class Atlases:
+    """The maps of one database that are in memory. Safe to call from any thread."""
+
+    def __init__(self, connect: Callable[[], sqlite3.Connection] | None):
+        """`connect` opens a private connection, which has no time limit.
+
+        Without it there is no map.
+        """
+        self.connect = connect
+        self.cache: Cache[Atlas] = Cache()
+
+    def ready(self, space: Space) -> Atlas | None:
+        """As `get`, but at once: None where no map of the space is in memory."""
+        return None if self.cache.newest(space.identity) is None else self.get(space)
+
+    def get(self, space: Space) -> Atlas:
+        """The map of a space, which is empty where there is none yet; waits while it is loaded.
+
+        `space` must be fresh from the database: its generation tells whether a map in memory is
+        outdated. That is given, too, while a newer one is loaded in the background. Raises
+        ImgsimError and sqlite3.Error.
+        """
+        try:
+            return self.cache.get(
+                space.identity, space.generation, functools.partial(self._load, space)
+            )
+        except NotLoaded as ex:
+            raise ImgsimError(f"The map of the space {space.name!r} {ex}") from ex.load.error
+
+    def _load(self, space: Space, progress: Progress) -> tuple[int, Atlas]:
+        if self.connect is None:
+            return space.generation, Atlas(space, np.array([]), np.empty((0, 2)), np.array([]))
+        with closing(self.connect()) as conn:
+            self.cache.keep({each.identity for each in all_spaces(conn)})
+            atlas = load(conn, space)
+        old = self.cache.newest(space.identity)
+        if old is not None and old.same_places(atlas):
+            return space.generation, old
+        atlas.cells  # noqa: B018  (made here, in this thread)
+        return space.generation, atlas

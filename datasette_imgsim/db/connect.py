@@ -1,0 +1,235 @@
+"""Opens database files: for one writer at a time, and read-only."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import sqlite3
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import sqlite_utils
+
+from ..errors import ImgsimError
+from . import schema
+
+# The largest there is. Vectors of 640 float16 numbers fill such pages to 99 %, thumbnails of 5 to
+# 12 KB to 88 % or more; pages of 8,192 bytes they fill to 82 % and to 75 to 90 %.
+PAGE_SIZE = 65536
+WRITER_WAITS_SECONDS = 600
+READER_WAITS_SECONDS = 5
+
+
+LOCKED = "SQLITE_BUSY"
+SENTENCES = {
+    "SQLITE_NOTADB": "{path} is not a SQLite database: name another file",
+    "SQLITE_CORRUPT": "{path} is damaged ({error}): restore it from a copy",
+    "SQLITE_READONLY": "{path} is read-only: make the file and its folder writable",
+    "SQLITE_CANTOPEN": "{path} cannot be opened: check that its folder exists and that you may "
+    "read and write there",
+    "SQLITE_FULL": "No space is left on the disk of {path}: what was stored before is safe; free "
+    "some space and run the command again",
+    "SQLITE_IOERR": "Reading or writing {path} failed (disk I/O error; the disk may be full): what "
+    "was stored before is safe; run the command again",
+    LOCKED: "{path} is in use by another program that keeps it locked: try again when that has "
+    "ended",
+}
+# For Python 3.10, which does not tell the name of an error: what SQLite's text contains.
+TEXTS = {
+    "not a database": "SQLITE_NOTADB",
+    "malformed": "SQLITE_CORRUPT",
+    "readonly": "SQLITE_READONLY",
+    "unable to open": "SQLITE_CANTOPEN",
+    "full": "SQLITE_FULL",
+    "disk I/O": "SQLITE_IOERR",
+    "locked": LOCKED,
+}
+
+
+def _error_name(ex: sqlite3.Error) -> str | None:
+    """The primary result code of SQLite (https://sqlite.org/rescode.html), of those we know."""
+    name = getattr(ex, "sqlite_errorname", None)
+    if name is None:
+        return next((code for text, code in TEXTS.items() if text in str(ex)), None)
+    if name.startswith("SQLITE_LOCKED"):  # by another connection of this process
+        return LOCKED
+    return next((code for code in SENTENCES if name.startswith(code)), None)
+
+
+@contextmanager
+def errors_named(path) -> Iterator[None]:
+    """Turns SQLite's errors about the file `path` into sentences."""
+    try:
+        yield
+    except sqlite3.DatabaseError as ex:
+        sentence = SENTENCES.get(_error_name(ex) or "")
+        if sentence is None:
+            raise
+        raise ImgsimError(sentence.format(path=path, error=ex)) from ex
+
+
+class Writer(sqlite3.Connection):
+    """A connection on which every statement waits for programs that have the database locked.
+
+    SQLite's own waiting could not be ended with Ctrl-C, and says nothing.
+    """
+
+    waiting: Callable[[], None] = staticmethod(lambda: None)
+    """Called once, when there is something to wait for."""
+
+    def execute(self, *args):
+        deadline = time.monotonic() + WRITER_WAITS_SECONDS
+        while True:
+            try:
+                return super().execute(*args)
+            except sqlite3.OperationalError as ex:
+                if _error_name(ex) != LOCKED or time.monotonic() > deadline:
+                    raise
+            self.waiting()
+            self.waiting = lambda: None
+            time.sleep(0.05)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """One short transaction; what raises is rolled back.
+
+        Exclusive from the start: a commit that had to wait for a slow reader would lock out all
+        the others meanwhile.
+        """
+        self.execute("begin exclusive")
+        try:
+            yield
+            self.execute("commit")
+        except BaseException:
+            if self.in_transaction:
+                self.execute("rollback")
+            raise
+
+
+def open_writer(
+    path: str | Path,
+    waiting: Callable[[], None] = lambda: None,
+    create: bool = False,
+    images: bool = True,
+) -> Writer:
+    """Opens a database that holds images and brings its tables up to date.
+
+    With `create`, makes the tables where there are none, and the file; without `images`, only the
+    tables that hold what is made of pictures, in a file that exists. `waiting` is called when
+    another program has the database locked. Raises ImgsimError.
+    """
+    if not create or not images:
+        _refuse_absent(path)
+    is_new = not os.path.exists(path)
+    with errors_named(path):
+        # The short timeout is how long each of the Writer's attempts may hold readers back.
+        conn = sqlite3.connect(path, timeout=0.1, isolation_level=None, factory=Writer)
+        try:
+            conn.waiting = waiting
+            conn.execute(f"pragma page_size = {PAGE_SIZE}")  # heeded by an empty database only
+            with conn.transaction():
+                _prepare(conn, path, create, images)
+        except BaseException as ex:
+            conn.close()
+            if is_new and isinstance(ex, sqlite3.Error):
+                _remove_empty(path)
+            raise
+    return conn
+
+
+def _prepare(conn: Writer, path: str | Path, create: bool, images: bool) -> None:
+    """Makes or upgrades our tables, unless something speaks against it. Raises ImgsimError."""
+    names = schema.tables(conn)
+    if not create and "imgsim_spaces" not in names:
+        raise _holds_nothing(path)
+    try:
+        schema.check_version(conn)
+    except schema.OlderDatabase:
+        pass  # it is upgraded here
+    if not images:
+        pass
+    elif schema.SOURCE_TABLE in names:
+        if not schema.is_ours(conn):
+            if create:
+                raise ImgsimError(
+                    f"{path} has a table 'images' that was not made by datasette-imgsim: "
+                    "name another database file"
+                )
+    elif create:
+        conn.execute(schema.IMAGES_SQL)
+    schema.migrations.apply(sqlite_utils.Database(conn))
+
+
+def _remove_empty(path: str | Path) -> None:
+    """Takes away the empty file that is left where a database could not be made."""
+    if os.path.exists(path) and os.path.getsize(path) == 0:
+        os.remove(path)
+
+
+def open_reader(path: str | Path) -> sqlite3.Connection:
+    """Opens a database that holds images, read-only. Raises ImgsimError."""
+    _refuse_absent(path)
+    with errors_named(path):
+        if os.path.exists(f"{path}-journal"):
+            _roll_back(path)
+        uri = f"file:{_quote(path)}?mode=ro"
+        conn = sqlite3.connect(uri, uri=True, timeout=READER_WAITS_SECONDS)
+        try:
+            if "imgsim_spaces" not in schema.tables(conn):
+                raise _holds_nothing(path)
+            schema.check_version(conn)
+        except BaseException:
+            conn.close()
+            raise
+    return conn
+
+
+def open_any(path: str | Path) -> sqlite3.Connection:
+    """Opens a database read-only, whether or not it holds images yet. Raises ImgsimError."""
+    _refuse_absent(path)
+    with errors_named(path):
+        uri = f"file:{_quote(path)}?mode=ro"
+        conn = sqlite3.connect(uri, uri=True, timeout=READER_WAITS_SECONDS)
+        try:
+            schema.tables(conn)
+        except BaseException:
+            conn.close()
+            raise
+    return conn
+
+
+def _roll_back(path: str | Path) -> None:
+    """Undoes a transaction whose program was killed, which a read-only connection may not do."""
+    with closing(sqlite3.connect(path, timeout=READER_WAITS_SECONDS)) as conn:
+        conn.execute("select 1 from sqlite_master").fetchone()
+
+
+def _refuse_absent(path: str | Path) -> None:
+    if not os.path.exists(path):
+        raise ImgsimError(
+            f"{path} does not exist: make it with 'datasette imgsim embed {path} FOLDER'"
+        )
+
+
+def _holds_nothing(path: str | Path) -> ImgsimError:
+    return ImgsimError(
+        f"{path} holds no images yet: 'datasette imgsim embed {path} FOLDER' adds them"
+    )
+
+
+def _quote(path: str | Path) -> str:
+    return urllib.parse.quote(os.fsencode(os.path.abspath(path)))
+
+
+def batches(items: list, size: int) -> Iterator[list]:
+    """The items, `size` at a time: readers must not wait for a long transaction."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def utc_now() -> str:
+    """The UTC time as ISO 8601 text."""
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")

@@ -1,0 +1,257 @@
+"""The rows that are images, and what is made of each: vector, thumbnail, failure."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from . import schema
+from .connect import Writer, batches, utc_now
+from .spaces import Space, all_spaces
+from .tables import SourceTable
+
+FACTS = schema.IMAGES_COLUMNS[5:]  # what a picture's content says, beside its hash and size
+
+
+@dataclass(frozen=True)
+class KnownImage:
+    """An image of the source table, as far as it decides what is to do."""
+
+    id: int | str
+    path: int | str
+    sha256: str | None
+    bytes: int | None
+    mtime_ns: int | None
+    embedded: bool
+    """Whether it has a vector in the space that is worked on."""
+
+
+def known_images(conn: sqlite3.Connection, space: Space | None) -> list[KnownImage]:
+    # "+" takes away the affinity of i.id, for which SQLite would not use the index.
+    rows = conn.execute(
+        """
+        select i.id, i.path, i.sha256, i.bytes, i.mtime_ns, v.image_id is not null
+        from images i left join imgsim_vectors v on v.space_id = ? and v.image_id = +i.id
+        """,
+        [space.id if space else None],
+    )
+    return [KnownImage(*row[:5], bool(row[5])) for row in rows]
+
+
+def known_rows(conn: sqlite3.Connection, space: Space | None, table: str) -> list[KnownImage]:
+    """The rows of somebody's own table that were embedded; their key stands for a path."""
+    source = SourceTable.read(conn, table)
+    key = source.key_sql
+    rows = conn.execute(
+        f"""
+        select {key}, {key}, c.sha256, c.bytes, c.mtime_ns, v.image_id is not null
+        from {source.rows_sql}
+        join imgsim_contents c on c.source_table = ? and c.image_id = +{key}
+        left join imgsim_vectors v on v.space_id = ? and v.image_id = +{key}
+        """,
+        [table, space.id if space else None],
+    )
+    return [KnownImage(*row[:5], bool(row[5])) for row in rows]
+
+
+def save_content(conn: sqlite3.Connection, table: str, id, sha256: str, size, mtime_ns) -> None:
+    """Notes what the picture of a row is; one that is another now loses what was made of it."""
+    present = conn.execute(
+        "select sha256 from imgsim_contents where source_table = ? and image_id = ?", [table, id]
+    ).fetchone()
+    if present and present[0] != sha256:
+        forget_images(conn, table, [id])
+    conn.execute(
+        "insert or replace into imgsim_contents (source_table, image_id, sha256, bytes, mtime_ns) "
+        "values (?, ?, ?, ?, ?)",
+        [table, id, sha256, size, mtime_ns],
+    )
+
+
+def image_at(conn: sqlite3.Connection, path: str) -> tuple[int, str | None] | None:
+    """(id, sha256) of the image with this path."""
+    return conn.execute("select id, sha256 from images where path = ?", [path]).fetchone()
+
+
+def save_image(conn: sqlite3.Connection, values: dict) -> int:
+    """Inserts a row of images, or updates that of the same path; gives its id.
+
+    A row whose content is another now loses all that was made of the old content.
+    """
+    present = image_at(conn, values["path"])
+    if present and present[1] != values["sha256"]:
+        forget_images(conn, schema.SOURCE_TABLE, [present[0]])
+        values = dict.fromkeys(FACTS) | values
+    sql = f"""
+        insert into images ({", ".join(values)}) values ({", ".join("?" * len(values))})
+        on conflict (path) do update set
+        {", ".join(f"{column} = excluded.{column}" for column in values)}
+        returning id
+    """
+    (id,) = conn.execute(sql, list(values.values())).fetchone()
+    return id
+
+
+def rename_image(conn: sqlite3.Connection, image: KnownImage, path: str) -> bool:
+    """Gives an image another path, unless either has changed hands; says whether it did."""
+    changed = conn.execute(
+        """
+        update images set path = :new where id = :id and path = :old
+        and not exists (select 1 from images where path = :new)
+        """,
+        {"new": path, "id": image.id, "old": image.path},
+    )
+    return changed.rowcount == 1
+
+
+def read_facts(conn: sqlite3.Connection, id: int) -> dict:
+    """What the file's content says of an image: size, format, EXIF; empty where it is gone."""
+    row = conn.execute(f"select {', '.join(FACTS)} from images where id = ?", [id]).fetchone()
+    return dict(zip(FACTS, row or ()))
+
+
+def save_vectors(conn: sqlite3.Connection, space: Space, rows: Iterable[tuple]) -> None:
+    """Writes (image id, vector (dimensions,), norms (levels,))."""
+    conn.executemany(
+        "insert or replace into imgsim_vectors (space_id, image_id, vector, norms) "
+        "values (?, ?, ?, ?)",
+        [
+            (space.id, id, space.encode(vector), norms.astype("<f4").tobytes())
+            for id, vector, norms in rows
+        ],
+    )
+
+
+def copy_vector(conn: sqlite3.Connection, space: Space, source: int, target: int) -> None:
+    """Gives an image the vector and thumbnail of another with the same content."""
+    conn.execute(
+        """
+        insert or replace into imgsim_vectors (space_id, image_id, vector, norms)
+        select space_id, ?, vector, norms from imgsim_vectors where space_id = ? and image_id = ?
+        """,
+        [target, space.id, source],
+    )
+    conn.execute(
+        """
+        insert or ignore into imgsim_thumbnails (source_table, image_id, jpeg)
+        select source_table, ?, jpeg from imgsim_thumbnails
+        where source_table = ? and image_id = ?
+        """,
+        [target, space.source_table, source],
+    )
+
+
+def save_thumbnails(conn: sqlite3.Connection, table: str, rows: Iterable[tuple]) -> None:
+    """Writes (image id, JPEG bytes) where there is none yet; outdated ones were removed before."""
+    conn.executemany(
+        "insert or ignore into imgsim_thumbnails (source_table, image_id, jpeg) values (?, ?, ?)",
+        [(table, id, jpeg) for id, jpeg in rows],
+    )
+
+
+def read_thumbnail(conn: sqlite3.Connection, table: str, id) -> bytes | None:
+    """The JPEG bytes of an image's thumbnail; None where there is none, or no BLOB."""
+    row = conn.execute(
+        "select jpeg from imgsim_thumbnails "
+        "where source_table = ? and image_id = ? and typeof(jpeg) = 'blob'",
+        [table, id],
+    ).fetchone()
+    return row and row[0]
+
+
+def read_failures(conn: sqlite3.Connection, table: str) -> dict[str, tuple]:
+    """Each source that failed -> (bytes, mtime_ns) when it did."""
+    rows = conn.execute(
+        "select source, bytes, mtime_ns from imgsim_failures where source_table = ?", [table]
+    )
+    return {source: (size, mtime_ns) for source, size, mtime_ns in rows}
+
+
+def save_failures(conn: sqlite3.Connection, table: str, rows: Iterable[tuple]) -> None:
+    """Writes (source, error, bytes, mtime_ns)."""
+    conn.executemany(
+        "insert or replace into imgsim_failures "
+        "(source_table, source, error, bytes, mtime_ns, tried_at) values (?, ?, ?, ?, ?, ?)",
+        [(table, *row, utc_now()) for row in rows],
+    )
+
+
+def clear_failures(conn: sqlite3.Connection, table: str, sources: Iterable[str]) -> None:
+    conn.executemany(
+        "delete from imgsim_failures where source_table = ? and source = ?",
+        [(table, source) for source in sources],
+    )
+
+
+def forget_images(conn: sqlite3.Connection, table: str, ids: Iterable) -> None:
+    """Removes the vectors, thumbnails and atlas points of images that changed or are gone."""
+    ids = list(ids)
+    of_space = "space_id in (select id from imgsim_spaces where source_table = ?)"
+    for name, owner in (
+        ("imgsim_vectors", of_space),
+        ("imgsim_atlas", of_space),
+        ("imgsim_thumbnails", "source_table = ?"),
+        ("imgsim_contents", "source_table = ?"),
+    ):
+        conn.executemany(
+            f"delete from {name} where {owner} and image_id = ?", [(table, id) for id in ids]
+        )
+    if ids:
+        conn.execute(
+            "update imgsim_spaces set generation = generation + 1 where source_table = ?", [table]
+        )
+
+
+def forget_in_batches(conn: Writer, table: str, ids: list) -> None:
+    """As `forget_images`, in transactions that are short."""
+    size = min(space.rows_a_transaction for space in all_spaces(conn, table))
+    for some in batches(ids, size):
+        with conn.transaction():
+            forget_images(conn, table, some)
+
+
+def forget_orphans(conn: Writer, table: str) -> None:
+    """Removes what was made of images whose row has been deleted by hand."""
+    source = SourceTable.read(conn, table)
+    # Qualified throughout: somebody's table may have columns of our names.
+    gone = f"not exists (select 1 from {source.rows_sql} where {source.key_sql} = ours.image_id)"
+    of_space = "ours.space_id in (select id from imgsim_spaces where source_table = :table)"
+    orphans = conn.execute(
+        f"""
+        select ours.image_id from imgsim_vectors ours where {of_space} and {gone}
+        union
+        select ours.image_id from imgsim_atlas ours where {of_space} and {gone}
+        union
+        select ours.image_id from imgsim_thumbnails ours
+        where ours.source_table = :table and {gone}
+        union
+        select ours.image_id from imgsim_contents ours
+        where ours.source_table = :table and {gone}
+        """,
+        {"table": table},
+    ).fetchall()
+    forget_in_batches(conn, table, [id for (id,) in orphans])
+
+
+def remove_images(
+    conn: Writer, images: list[KnownImage], is_gone: Callable[[KnownImage], bool]
+) -> int:
+    """Deletes rows of images with all that was made of them; how many.
+
+    Those stay whose file is back by now, or whose row another program gave to another file.
+    """
+    count = 0
+    size = min(space.rows_a_transaction for space in all_spaces(conn, schema.SOURCE_TABLE))
+    for some in batches(images, size):
+        still_gone = [image for image in some if is_gone(image)]
+        with conn.transaction():
+            deleted = [image.id for image in still_gone if _delete_image(conn, image)]
+            forget_images(conn, schema.SOURCE_TABLE, deleted)
+        count += len(deleted)
+    return count
+
+
+def _delete_image(conn: sqlite3.Connection, image: KnownImage) -> bool:
+    deleted = conn.execute("delete from images where id = ? and path = ?", [image.id, image.path])
+    return deleted.rowcount == 1

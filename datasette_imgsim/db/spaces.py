@@ -1,0 +1,267 @@
+"""The table imgsim_spaces: what makes vectors comparable, and the statistics of each space."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import ImgsimError, listed
+from . import schema
+from .connect import Writer, batches, utc_now
+from .tables import column_names
+
+ROWS_A_TRANSACTION, BYTES_A_TRANSACTION = 500, 16_000_000
+SMALLEST_CENTRED_SPACE = 3
+DTYPES = {"float16": "<f2", "float32": "<f4"}
+
+
+@dataclass(frozen=True)
+class Space:
+    """One row of imgsim_spaces: what makes vectors comparable, and the statistics of the whole."""
+
+    id: int
+    name: str
+    source_table: str
+    is_default: bool
+    model: str
+    weights_sha256: str
+    levels: dict[str, int]
+    pooling: str
+    preprocess: dict
+    dtype: str
+    precision: str
+    dimensions: int
+    generation: int
+    centred_on: int
+    level_weights: dict[str, float]
+    versions: dict
+    created_at: str
+
+    @property
+    def slices(self) -> dict[str, slice]:
+        """Where each level's numbers lie within a vector, in network order."""
+        found, start = {}, 0
+        for level, dimensions in self.levels.items():
+            found[level] = slice(start, start + dimensions)
+            start += dimensions
+        return found
+
+    @property
+    def identity(self) -> tuple:
+        """What tells this space from all others, also from one of a file that was replaced."""
+        return (
+            self.id, self.name, self.created_at, self.source_table, self.model,
+            self.weights_sha256, tuple(self.levels.items()), self.pooling,
+            json.dumps(self.preprocess), self.dtype, self.precision, self.dimensions,
+        )  # fmt: skip
+
+    @property
+    def rows_a_transaction(self) -> int:
+        """How many vectors to write or remove at once: readers wait for the transaction."""
+        vector_bytes = self.dimensions * np.dtype(DTYPES[self.dtype]).itemsize
+        return min(ROWS_A_TRANSACTION, max(1, BYTES_A_TRANSACTION // vector_bytes))
+
+    def decode(self, blob: bytes) -> np.ndarray:
+        """The float32 numbers (dimensions,) of a stored vector."""
+        return np.frombuffer(blob, DTYPES[self.dtype]).astype(np.float32)
+
+    def encode(self, vector: np.ndarray) -> bytes:
+        """The bytes of a vector as stored: little-endian, in the space's dtype."""
+        return vector.astype(DTYPES[self.dtype]).tobytes()
+
+
+SPACE_COLUMNS = (
+    "id, name, source_table, is_default, model, weights_sha256, levels, pooling, preprocess, "
+    "dtype, precision, dimensions, generation, centred_on, level_weights, versions, created_at"
+)
+
+
+def _space(row: tuple) -> Space:
+    """Raises ImgsimError for a row that is damaged."""
+    values = dict(zip(SPACE_COLUMNS.split(", "), row))
+    for name in ("levels", "preprocess", "level_weights", "versions"):
+        try:
+            values[name] = json.loads(values[name])
+        except (ValueError, TypeError, RecursionError):
+            values[name] = None
+        if not isinstance(values[name], dict):
+            raise ImgsimError(
+                f"The space {values['name']!r} is damaged (what imgsim_spaces has as {name} is no "
+                "JSON object): restore the database from a copy"
+            )
+    values["is_default"] = bool(values["is_default"])
+    return Space(**values)
+
+
+def all_spaces(conn: sqlite3.Connection, table: str | None = None) -> list[Space]:
+    """All spaces, or those of one source table; defaults first, then in order of creation.
+
+    Raises ImgsimError where one is damaged.
+    """
+    rows = conn.execute(
+        f"""
+        select {SPACE_COLUMNS} from imgsim_spaces
+        where :table is null or source_table = :table
+        order by is_default desc, id
+        """,
+        {"table": table},
+    )
+    return [_space(row) for row in rows]
+
+
+def choose_space(
+    conn: sqlite3.Connection,
+    name: str | None = None,
+    table: str | None = None,
+    configured: str | None = None,
+) -> Space:
+    """The space called `name`; else the configured one; else the default of `table`.
+
+    Without `table`: of `images`, else of the only table that has a space. Raises ImgsimError.
+    """
+    found = all_spaces(conn, table)
+    if not found:
+        where = f"the table {table!r}" if table else "this database"
+        raise ImgsimError(
+            f"There are no vectors for {where} yet: run 'datasette imgsim embed DATABASE FOLDER'"
+        )
+    by_name = {space.name: space for space in found}
+    if name is not None:
+        if name not in by_name:
+            raise ImgsimError(f"No space {name!r}: there is {listed(by_name)}")
+        return by_name[name]
+    if configured in by_name:
+        return by_name[configured]
+    defaults = {space.source_table: space for space in found if space.is_default}
+    if schema.SOURCE_TABLE in defaults:
+        return defaults[schema.SOURCE_TABLE]
+    if len(defaults) == 1:
+        return next(iter(defaults.values()))
+    raise ImgsimError(f"Several tables have vectors: name a space, one of {listed(by_name)}")
+
+
+def create_space(conn: sqlite3.Connection, **values) -> Space:
+    """Inserts a space; the first of its source table becomes the default."""
+    table = values["source_table"]
+    values |= {"is_default": int(not all_spaces(conn, table)), "created_at": utc_now()}
+    row = {k: json.dumps(v) if isinstance(v, dict) else v for k, v in values.items()}
+    conn.execute(
+        f"insert into imgsim_spaces ({', '.join(row)}) values ({', '.join('?' * len(row))})",
+        list(row.values()),
+    )
+    return choose_space(conn, values["name"], table)
+
+
+def read_centre(conn: sqlite3.Connection, space: Space) -> np.ndarray | None:
+    """The mean of each level's unit vectors (dimensions,), or None while there are too few."""
+    (blob,) = conn.execute("select centre from imgsim_spaces where id = ?", [space.id]).fetchone()
+    return None if blob is None else np.frombuffer(blob, "<f4")
+
+
+def read_calibration(conn: sqlite3.Connection, space: Space) -> str | None:
+    """What `search.calibration` has stored of a space, or None."""
+    row = conn.execute("select calibration from imgsim_spaces where id = ?", [space.id]).fetchone()
+    return row and row[0]
+
+
+def save_calibration(conn: sqlite3.Connection, space: Space, calibration: str) -> None:
+    conn.execute("update imgsim_spaces set calibration = ? where id = ?", [calibration, space.id])
+
+
+def save_versions(conn: sqlite3.Connection, space: Space, versions: dict) -> None:
+    conn.execute(
+        "update imgsim_spaces set versions = ? where id = ?", [json.dumps(versions), space.id]
+    )
+
+
+def set_default_space(conn: Writer, space: Space) -> None:
+    with conn.transaction():
+        conn.execute(
+            "update imgsim_spaces set is_default = (id = ?) where source_table = ?",
+            [space.id, space.source_table],
+        )
+
+
+def drop_space(conn: Writer, space: Space) -> None:
+    """Removes a space with its vectors and atlas; the oldest one left becomes the default."""
+    for ids in batches(embedded_ids(conn, space), space.rows_a_transaction):
+        with conn.transaction():
+            conn.executemany(
+                "delete from imgsim_vectors where space_id = ? and image_id = ?",
+                [(space.id, id) for id in ids],
+            )
+            raise_generation(conn, space)
+    with conn.transaction():
+        for table in ("imgsim_vectors", "imgsim_atlas"):
+            conn.execute(f"delete from {table} where space_id = ?", [space.id])
+        conn.execute("delete from imgsim_spaces where id = ?", [space.id])
+        if space.is_default:
+            conn.execute(
+                """
+                update imgsim_spaces set is_default = 1 where id =
+                (select min(id) from imgsim_spaces where source_table = ?)
+                """,
+                [space.source_table],
+            )
+        if not column_names(conn, space.source_table):
+            # Of a table that is gone, nothing must stay that nobody can ask for any more.
+            for table in ("imgsim_thumbnails", "imgsim_failures", "imgsim_contents"):
+                conn.execute(
+                    f"""
+                    delete from {table} where source_table = :table
+                    and not exists (select 1 from imgsim_spaces where source_table = :table)
+                    """,
+                    {"table": space.source_table},
+                )
+
+
+def embedded_ids(conn: sqlite3.Connection, space: Space) -> list:
+    """The images that have a vector in a space."""
+    rows = conn.execute("select image_id from imgsim_vectors where space_id = ?", [space.id])
+    return [id for (id,) in rows]
+
+
+def count_vectors(conn: sqlite3.Connection) -> dict[int, int]:
+    """Vectors per space id."""
+    return dict(conn.execute("select space_id, count(*) from imgsim_vectors group by space_id"))
+
+
+def raise_generation(conn: sqlite3.Connection, space: Space) -> None:
+    """Tells readers that a space has changed. Raises ImgsimError where it is gone."""
+    changed = conn.execute(
+        "update imgsim_spaces set generation = generation + 1 where id = ?", [space.id]
+    )
+    if changed.rowcount == 0:
+        raise ImgsimError(f"The space {space.name!r} was removed by another program meanwhile")
+
+
+def renew_centre(conn: Writer, space: Space) -> None:
+    """Computes the space's mean where it has none, or has doubled since it was computed.
+
+    The mean of each level's unit vectors; with fewer than 3 images it says nothing and stays
+    empty (two centred vectors are always opposite).
+    """
+    ids = embedded_ids(conn, space)
+    if len(ids) < SMALLEST_CENTRED_SPACE or len(ids) < 2 * space.centred_on:
+        return
+    total, count = np.zeros(space.dimensions, np.float64), 0
+    # One at a time, since a long read would keep other writers waiting.
+    for id in ids:
+        row = conn.execute(
+            "select vector from imgsim_vectors where space_id = ? and image_id = ?", [space.id, id]
+        ).fetchone()
+        vector = space.decode(row[0]) if row else None
+        # One damaged vector must not spoil the mean of all.
+        if vector is not None and len(vector) == len(total) and np.isfinite(vector).all():
+            total += vector
+            count += 1
+    mean = (total / max(count, 1)).astype("<f4").tobytes()
+    with conn.transaction():
+        conn.execute(
+            "update imgsim_spaces set centre = ?, centred_on = ? where id = ?",
+            [mean, count, space.id],
+        )
+        raise_generation(conn, space)

@@ -1,0 +1,122 @@
+"""How a view answers: HTML, JSON, a picture, or an error of one sentence."""
+
+from __future__ import annotations
+
+import functools
+import sqlite3
+from http import HTTPStatus
+
+from datasette import Forbidden, Response
+from datasette.utils import add_cors_headers
+
+from ..errors import ImgsimError
+from ..search.indexes import Loading
+from . import compat
+from .options import Options
+from .refused import Refused
+from .source import Source, source_of
+
+MAX_AGE = 600
+"""Seconds for which a browser may keep a picture."""
+
+
+def is_json(request) -> bool:
+    return request.url_vars.get("format") == ".json"
+
+
+def json_answer(datasette, body: dict, status: int = 200, headers: dict | None = None) -> Response:
+    headers = dict(headers or {})
+    if datasette.cors:
+        add_cors_headers(headers)
+    return Response.json(body, status=status, headers=headers)
+
+
+def common_context(source: Source, options: Options) -> dict:
+    """What the templates of all pages are told."""
+    return {
+        "database": source.db.name,
+        "table": source.table.name,
+        "color": compat.color(source.db),
+        "source": source,
+        "options": options,
+    }
+
+
+async def html_answer(datasette, request, template: str, context: dict, status=200) -> Response:
+    context = {"imgsim_static": functools.partial(compat.static, datasette), **context}
+    body = await datasette.render_template(template, context, request=request, view_name="imgsim")
+    return Response.html(body, status=status)
+
+
+def picture_answer(datasette, request, etag: str, jpeg: bytes, max_age=MAX_AGE) -> Response:
+    """A JPEG file, or the word that the browser's own is still good."""
+    headers = {
+        # Datasette itself makes this private for whoever is logged in.
+        "cache-control": f"max-age={max_age}",
+        "etag": f'"{etag}"',
+        "x-content-type-options": "nosniff",
+    }
+    if datasette.cors:
+        add_cors_headers(headers)
+    if matches(request, etag):
+        return Response(b"", status=304, headers=headers, content_type="image/jpeg")
+    return Response(jpeg, headers=headers, content_type="image/jpeg")
+
+
+def matches(request, etag: str) -> bool:
+    wanted = request.headers.get("if-none-match", "")
+    return wanted == "*" or etag in [part.strip().strip('W/"') for part in wanted.split(",")]
+
+
+def next_link(
+    source: Source, request, path: str, options: Options, next: str | None, **more
+) -> dict:
+    """The keys 'next' and 'next_url' of a JSON answer; `more` are parameters of this page alone."""
+    query = options.paged(next, **more)
+    url = source.datasette.absolute_url(request, path + query) if next else None
+    return {"next": next, "next_url": url}
+
+
+def page(view):
+    """A view(datasette, request, source) whose errors are a page of one sentence, or JSON."""
+    return _answering(view, is_json)
+
+
+def json_only(view):
+    """A view(datasette, request, source) whose errors are {"ok": false, "error": ...}."""
+    return _answering(view, lambda request: True)
+
+
+def _answering(view, wants_json):
+    # Datasette looks at the names of these arguments, so this is no functools.wraps.
+    async def answer(datasette, request):
+        source = None
+        try:
+            source = await source_of(datasette, request)
+            return await view(datasette, request, source)
+        except Forbidden:
+            if not wants_json(request):
+                raise  # Datasette's own page, which plugins may turn into a login form
+            refused = Refused(403, "You may not view this table: log in as somebody who may")
+        except Refused as ex:
+            refused = ex
+        except Loading as ex:
+            waiting = {"ok": False, "error": str(ex), "loading": True}
+            return json_answer(datasette, waiting, headers={"retry-after": "1"})
+        except ImgsimError as ex:
+            refused = Refused(400, str(ex))
+        except sqlite3.Error as ex:
+            refused = Refused(503, f"The database cannot be read just now ({ex}): try again later")
+        if wants_json(request):
+            error = {"ok": False, "error": refused.message}
+            return json_answer(datasette, error, refused.status, refused.headers)
+        context = {
+            "title": HTTPStatus(refused.status).phrase,
+            "message": refused.message,
+            "source": source,
+            "database": source and source.db.name,
+            "table": source and source.table.name,
+        }
+        return await html_answer(datasette, request, "imgsim_error.html", context, refused.status)
+
+    return answer

@@ -1,0 +1,130 @@
+"""What a request asks for: the parameters that all pages share."""
+
+from __future__ import annotations
+
+import sqlite3
+import urllib.parse
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..atlas.cells import SIDE
+from ..db.spaces import Space, choose_space
+from ..search import ranking
+from .refused import Refused
+from .source import Source
+
+PAGE_SIZE, MAX_PAGE_SIZE = 40, 200
+
+
+@dataclass(frozen=True)
+class Options:
+    """The parameters that all pages share."""
+
+    space: str | None
+    level_weights: str | None
+    size: int
+    next: str | None
+    plus: tuple[str, ...] = ()
+    """Images that results should be more like, as keys in a URL."""
+    minus: tuple[str, ...] = ()
+    """Images that results should be less like."""
+    bbox: str | None = None
+    """A rectangle of the map: only images within it."""
+
+    def query(self, **more) -> str:
+        """The part of a URL from '?' on that keeps the space and the level weights."""
+        values = {"space": self.space, "level_weights": self.level_weights, **more}
+        kept = {name: value for name, value in values.items() if value not in (None, ())}
+        # pool5:1,pool3:.5 stays readable.
+        return "?" + urllib.parse.urlencode(kept, safe=":,", doseq=True) if kept else ""
+
+    def paged(self, next: str | None, **more) -> str:
+        """The part of a URL from '?' on that keeps everything and leads to another page."""
+        size = self.size if self.size != PAGE_SIZE else None
+        kept = {"plus": self.plus, "minus": self.minus, "bbox": self.bbox, **more}
+        return self.query(**kept, _size=size, _next=next)
+
+    def moved(self, id, to: str | None) -> str:
+        """The same with an image as an example: `to` is 'plus', 'minus' or None for neither."""
+        key = str(id)
+        sides = {
+            name: tuple(each for each in getattr(self, name) if each != key)
+            for name in ("plus", "minus")
+        }
+        if to:
+            sides[to] += (key,)
+        return replace(self, **sides).paged(None)
+
+    def weighted(self, level_weights: str | None) -> str:
+        """The same with other level weights, written as in a URL."""
+        return replace(self, level_weights=level_weights).paged(None)
+
+    @property
+    def start(self) -> int:
+        """`next` as a place in a ranking."""
+        if self.next is None:
+            return 0
+        if not self.next.isdecimal() or len(self.next) > 9:
+            raise Refused(400, f"_next is a whole number from 0, not {self.next!r}")
+        return int(self.next)
+
+
+def options_of(request, largest: int = MAX_PAGE_SIZE) -> Options:
+    size = request.args.get("_size") or str(PAGE_SIZE)
+    if size == "max":
+        size = str(largest)
+    # int() itself refuses numbers of thousands of digits.
+    if not size.isdecimal() or len(size) > 9 or not 1 <= int(size) <= largest:
+        raise Refused(400, f"_size is a whole number from 1 to {largest}, not {size!r:.60}")
+    return Options(
+        request.args.get("space") or None,
+        request.args.get("level_weights") or None,
+        int(size),
+        request.args.get("_next") or None,
+        tuple(filter(None, request.args.getlist("plus"))),
+        tuple(filter(None, request.args.getlist("minus"))),
+        request.args.get("bbox") or None,
+    )
+
+
+def bounds_of(text: str, name: str = "bbox") -> tuple[float, float, float, float]:
+    """'x0,y0,x1,y1' as numbers, which mean x0 <= x < x1 and y0 <= y < y1. Raises Refused."""
+    try:
+        x0, y0, x1, y1 = map(float, text.split(","))
+    except ValueError:
+        x0, x1, y0, y1 = 1, 0, 0, 0
+    if not (x0 <= x1 and y0 <= y1):  # false for what is no number, too
+        raise Refused(
+            400, f"{name} is x0,y0,x1,y1 with x0 <= x1 and y0 <= y1, 0 to {SIDE}, not {text!r:.60}"
+        )
+    return x0, y0, x1, y1
+
+
+def within_bounds(key: str) -> str:
+    """The condition that the image `key` lies in a rectangle of the map, for `bounds_params`."""
+    return (
+        f"{key} in (select image_id from imgsim_atlas where space_id = :imgsim_space "
+        "and x >= :imgsim_x0 and x < :imgsim_x1 and y >= :imgsim_y0 and y < :imgsim_y1)"
+    )
+
+
+def bounds_params(space: Space, bounds: tuple[float, float, float, float]) -> dict:
+    names = ("imgsim_x0", "imgsim_y0", "imgsim_x1", "imgsim_y1")
+    return {"imgsim_space": space.id, **dict(zip(names, bounds))}
+
+
+def chosen_space(conn: sqlite3.Connection, source: Source, options: Options) -> Space:
+    return choose_space(conn, options.space, source.table.name, source.config.space)
+
+
+def default_space(conn: sqlite3.Connection, source: Source) -> Space:
+    """The space that is used where a request names none."""
+    return choose_space(conn, None, source.table.name, source.config.space)
+
+
+def chosen_weights(space: Space, options: Options) -> tuple[np.ndarray, dict[str, float]]:
+    """The weights to rank with, and the share of each level."""
+    given = options.level_weights
+    weights = ranking.weights(space, ranking.parse_level_weights(given) if given else None)
+    return weights, dict(zip(space.levels, weights.round(6).tolist()))

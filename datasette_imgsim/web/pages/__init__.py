@@ -1,0 +1,1 @@
+"""The pages below /-/imgsim of a source table."""

@@ -1,0 +1,47 @@
+"""The map that a request asks for."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from concurrent.futures import ThreadPoolExecutor
+
+from ...atlas.load import Atlas
+from ...db.spaces import Space, choose_space
+from ...errors import ImgsimError
+from ..options import Options, chosen_space
+from ..refused import Refused
+from ..source import Source
+
+_loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="imgsim-map")
+
+
+class NoMap(Refused):
+    """The space has not been laid out."""
+
+    def __init__(self, space: Space, command: str):
+        super().__init__(404, f"There is no map of the space {space.name!r} yet: run '{command}'")
+        self.space, self.command = space, command
+
+
+async def atlas_of(source: Source, options: Options) -> Atlas:
+    """The map of the chosen space. Raises NoMap."""
+    atlases = source.state.atlases
+    space = await source.db.execute_fn(lambda conn: chosen_space(conn, source, options))
+    atlas = atlases.ready(space)
+    if atlas is None:
+        # Whoever asks for the first time waits in this thread; nobody else does.
+        atlas = await asyncio.get_running_loop().run_in_executor(_loader, atlases.get, space)
+    if not len(atlas):
+        raise NoMap(space, await source.db.execute_fn(lambda conn: _command(conn, source, space)))
+    return atlas
+
+
+def _command(conn, source: Source, space: Space) -> str:
+    """The command that makes the map of a space."""
+    words = ["datasette", "imgsim", "map", source.file]
+    try:
+        is_default = choose_space(conn) == space
+    except ImgsimError:
+        is_default = False
+    return shlex.join(words if is_default else [*words, "--space", space.name])

@@ -1,0 +1,48 @@
+"""The colours of a column, kept while the database stays as it is."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+from ...caching import NotLoaded
+from ..source import Source
+from . import colours
+from .colours import Legend
+
+_reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="imgsim-legend")
+
+
+async def legend_of(source: Source, column: str) -> Legend:
+    """The colours of a column, found anew when the database has changed. Raises Refused."""
+    legends, version = source.state.legends, _file_stamps(source.db)
+    legend = legends.held(column, version)
+    if legend is not None:
+        return legend
+    await source.db.execute_fn(lambda conn: colours.check_column(conn, source.table, column))
+
+    def load(progress):
+        with closing(source.state.connect()) as conn:
+            return version, colours.colours_of(conn, source.table, column)
+
+    def get():
+        try:
+            return legends.get(column, version, load, accept_older=False)
+        except NotLoaded as ex:
+            raise ex.load.error from ex
+
+    return await asyncio.get_running_loop().run_in_executor(_reader, get)
+
+
+def _file_stamps(db) -> tuple:
+    """What is another once a database file, or its write-ahead log, has been written to."""
+    stamps: list[tuple | None] = []
+    for path in (db.path, f"{db.path}-wal") if db.path else ():
+        try:
+            stat = os.stat(path)
+            stamps.append((stat.st_mtime_ns, stat.st_size))
+        except OSError:
+            stamps.append(None)
+    return tuple(stamps)

@@ -1,0 +1,102 @@
+"""The tiles of the map, drawn when they are asked for and kept for a while."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from ...atlas import tiles as drawing
+from ...atlas.cells import CELLS_A_TILE
+from ...atlas.load import Atlas
+from ...db.images import read_thumbnail
+from ..answers import json_only, picture_answer
+from ..options import options_of
+from ..refused import Refused
+from ..source import Source
+from .atlas import atlas_of
+from .colours import Legend
+from .legends import legend_of
+
+# Decoding and encoding would hold up the event loop, and must not take the threads that run SQL.
+_painters = ThreadPoolExecutor(max_workers=2, thread_name_prefix="imgsim-tiles")
+
+
+@json_only
+async def tile(datasette, request, source):
+    z, x, y = (int(request.url_vars[name]) for name in "zxy")
+    scale = 2 if request.url_vars["retina"] else 1
+    column, version = request.args.get("color") or None, request.args.get("v")
+    atlas = await atlas_of(source, options_of(request))
+    if z > atlas.cells.deepest or max(x, y) >= 1 << z:
+        raise Refused(404, f"The map has zooms 0 to {atlas.cells.deepest}, and no tile {z}/{x}/{y}")
+    legend = await legend_of(source, column) if column else None
+    shown = await source.db.execute_fn(lambda conn: _shown(conn, source, atlas, (z, x, y), legend))
+    # A row deleted by hand, or of another colour now, makes it another tile.
+    content = hashlib.sha256(repr(shown).encode()).hexdigest()
+    space = atlas.space
+    key = (space.identity, space.generation, z, x, y, scale, column, content)
+    etag, jpeg = source.state.tiles.get(key) or await _draw_once(source, key, shown, scale)
+    # The page names the version it shows: a tile of another one must not be kept as that.
+    is_other = version is not None and version != str(space.generation)
+    return picture_answer(datasette, request, etag, jpeg, **({"max_age": 0} if is_other else {}))
+
+
+async def _draw_once(source: Source, key: tuple, shown: list, scale: int) -> tuple[str, bytes]:
+    """(ETag, JPEG); whoever asks for a tile that is being drawn waits for that."""
+    under_way = source.state.under_way
+    task = under_way.get(key)
+    if task is None:
+        task = under_way[key] = asyncio.ensure_future(_draw(source, key, shown, scale))
+        task.add_done_callback(lambda _: under_way.pop(key))
+    # A client that goes away must not take it from the others.
+    return await asyncio.shield(task)
+
+
+async def _draw(source: Source, key: tuple, shown: list, scale: int) -> tuple[str, bytes]:
+    pictures = await source.db.execute_fn(lambda conn: _pictures(conn, source, shown))
+    loop = asyncio.get_running_loop()
+    jpeg = await loop.run_in_executor(_painters, _paint, pictures, scale)
+    found = source.state.tiles[key] = hashlib.sha256(jpeg).hexdigest()[:32], jpeg
+    return found
+
+
+def _shown(
+    conn, source: Source, atlas: Atlas, place: tuple[int, int, int], legend: Legend | None
+) -> list[tuple[int | str, drawing.Picture]]:
+    """(id, picture, still without its thumbnail) of each cell of a tile."""
+    shown = atlas.cells.of_tile(*place)
+    ids = [atlas.id(row) for row in shown.rows]
+    table, value = source.table, legend.sql if legend else "null"
+    rows = conn.execute(
+        f"select {table.key_sql}, {value} from {table.rows_sql} "
+        f"where {table.key_sql} in ({', '.join('?' * len(ids))})",
+        ids,
+    )
+    values = dict(rows.fetchall())
+    is_deepest = place[0] == atlas.cells.deepest
+    return [
+        (
+            id,
+            drawing.Picture(
+                int(column) % CELLS_A_TILE,
+                int(line) % CELLS_A_TILE,
+                None,
+                legend.of(values[id]) if legend else None,
+                int(count) - 1 if is_deepest else 0,
+            ),
+        )
+        for id, count, column, line in zip(ids, shown.counts, shown.columns, shown.lines)
+        if id in values  # else its row was deleted by hand
+    ]
+
+
+def _pictures(conn, source: Source, shown: list) -> list[drawing.Picture]:
+    return [
+        replace(picture, jpeg=read_thumbnail(conn, source.table.name, id)) for id, picture in shown
+    ]
+
+
+def _paint(pictures: list[drawing.Picture], scale: int) -> bytes:
+    return drawing.encoded(drawing.draw(pictures, CELLS_A_TILE, drawing.TILE * scale))

@@ -1,0 +1,89 @@
+"""The source table that a request is about, once its actor may view it."""
+
+from __future__ import annotations
+
+import posixpath
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+from datasette.utils import tilde_decode
+
+from ..db.tables import SourceTable, source_table_names
+from ..errors import ImgsimError
+from . import compat, config
+from .refused import Refused
+from .state import State, state_of
+from .urls import TableUrls
+
+
+@dataclass(frozen=True)
+class Source:
+    """A source table that this request's actor may view."""
+
+    datasette: object
+    db: object
+    """Datasette's database."""
+    table: SourceTable
+    urls: TableUrls
+    config: config.Config
+
+    @property
+    def state(self) -> State:
+        return state_of(self.db)
+
+    @property
+    def folder(self) -> Path:
+        """Where the database file is, which paths are relative to."""
+        return Path(self.db.path or ".").absolute().parent
+
+    @property
+    def file(self) -> str:
+        """The database file, as a command would name it."""
+        return posixpath.basename(self.db.path or "DATABASE")
+
+    def large(self, id) -> str | None:
+        """Where the large picture is, of those that are read from files."""
+        if not (self.config.images_root and self.table.label == "path" and self.db.path):
+            return None
+        return self.urls.large(id)
+
+    def find(self, conn: sqlite3.Connection, text: str) -> int | str:
+        """The key, as stored, of the image that a URL names. Raises Refused."""
+        id = self.table.find(conn, text)
+        if id is None:
+            raise Refused(404, f"There is no image {text!r} in the table {self.table.name!r}")
+        return id
+
+    def name_of(self, conn: sqlite3.Connection, id) -> str:
+        """What people call an image."""
+        ((name, _has_thumbnail),) = self.table.described(conn, [id]).values()
+        return name
+
+
+async def source_of(datasette, request) -> Source:
+    """The source table named in the URL, once the actor's permission has been checked."""
+    route = tilde_decode(request.url_vars["database"])
+    name = tilde_decode(request.url_vars["table"])
+    try:
+        db = datasette.get_database(route=route)
+    except KeyError:
+        raise Refused(404, f"There is no database {route!r} here") from None
+    await compat.ensure_can_view(datasette, request.actor, db.name, name)
+    table = await db.execute_fn(lambda conn: _read(conn, name))
+    if table is None:
+        raise Refused(
+            404,
+            f"The table {name!r} of the database {db.name!r} holds no images: "
+            "'datasette imgsim embed DATABASE FOLDER' adds some",
+        )
+    urls = TableUrls(datasette, db.name, name)
+    return Source(datasette, db, table, urls, config.of(datasette, db.name))
+
+
+def _read(conn: sqlite3.Connection, name: str) -> SourceTable | None:
+    """The source table of this name, or None where there is none. Raises Refused."""
+    try:
+        return SourceTable.read(conn, name) if name in source_table_names(conn) else None
+    except ImgsimError as ex:
+        raise Refused(503, str(ex)) from ex

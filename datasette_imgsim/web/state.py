@@ -1,0 +1,93 @@
+"""What the server keeps in memory of each database: vectors, maps, and what was drawn or read."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import urllib.parse
+import weakref
+from collections.abc import Callable
+
+from cachetools import LRUCache, TTLCache
+from datasette.utils.sqlite import sqlite3
+
+from ..atlas.load import Atlases
+from ..caching import Cache
+from ..limits import LIMITS
+from ..search import functions
+from ..search.indexes import Indexes
+from . import config
+
+SECONDS_REMEMBERED = 2
+"""A table page asks once for each of its cells."""
+TILE_OVERHEAD_BYTES = 500
+
+
+class State:
+    """The state of one database. It knows nothing of Datasette's object, so that both can go."""
+
+    def __init__(self, db):
+        self.connect = connector(db)
+        self.indexes = Indexes(self.connect)
+        self.atlases = Atlases(self.connect)
+        self.legends: Cache = Cache(least_pause=0)
+        """The colours of map frames, by column."""
+        self.tiles: LRUCache = LRUCache(
+            LIMITS.bytes_of_tiles, lambda tile: len(tile[1]) + TILE_OVERHEAD_BYTES
+        )
+        """(ETag, JPEG) of the map tiles that were asked for last."""
+        self.under_way: dict = {}
+        """The tiles that are being drawn just now, by the same keys."""
+        self.remembered: TTLCache = TTLCache(1_000, SECONDS_REMEMBERED)
+        """What was read a moment ago."""
+
+    async def remember(self, db, name: str, read: Callable):
+        """What `read` found in the database a moment ago, or finds now."""
+        value = self.remembered.get(name, self)
+        if value is self:  # not remembered
+            value = self.remembered[name] = await db.execute_fn(read)
+        return value
+
+
+_lock = threading.Lock()
+_states: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+
+def state_of(db) -> State:
+    """The one state of a Datasette database; it lives and dies with the Database object."""
+    with _lock:
+        if db not in _states:
+            _states[db] = State(db)
+        return _states[db]
+
+
+def connector(db) -> Callable[[], sqlite3.Connection] | None:
+    """Opens private connections to a database, which only the caller closes.
+
+    Datasette closes those it knows of when it stops; amid a load that would crash the process.
+    None for a nameless database in memory: each connection to one has tables of its own.
+    """
+    if db.memory_name:
+        uri = f"file:{db.memory_name}?mode=memory&cache=shared"
+    elif db.is_memory:
+        return None
+    else:
+        mode = "mode=ro" if db.is_mutable else "immutable=1"
+        if db.is_mutable and db.ds.nolock:
+            mode += "&nolock=1"
+        uri = f"file:{urllib.parse.quote(str(db.path))}?{mode}"
+    return functools.partial(sqlite3.connect, uri, uri=True, check_same_thread=False)
+
+
+def warm(datasette) -> None:
+    """Starts loading the spaces used by default, so that the first query need not wait."""
+    for name, db in datasette.databases.items():
+        if name != "_internal":
+            state_of(db).indexes.warm(config.of(datasette, name).space)
+
+
+def register_functions(conn: sqlite3.Connection, database: str, datasette) -> None:
+    """Adds the SQL functions to a connection of Datasette."""
+    db = datasette.databases.get(database)
+    if db is not None and database != "_internal":
+        functions.register(conn, state_of(db).indexes, config.of(datasette, database).space)

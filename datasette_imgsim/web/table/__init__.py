@@ -1,0 +1,1 @@
+"""What is added to the pages that Datasette has for a source table."""

@@ -1,0 +1,91 @@
+"""Thumbnails in the cells of Datasette's own pages."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import suppress
+
+from markupsafe import Markup
+
+from ...db.tables import SourceTable, source_table_names
+from ...errors import ImgsimError
+from ...limits import LIMITS
+from ...search.calibration import in_words, shortened
+from ..state import state_of
+from ..urls import TableUrls
+from . import filters
+
+
+async def source_tables(datasette, database: str) -> dict[str, SourceTable]:
+    """The source tables of a database by name; none of a database without images."""
+    db = datasette.databases.get(database)
+    if db is None or database == "_internal":
+        return {}
+    return await state_of(db).remember(db, "source tables", _source_tables)
+
+
+def _source_tables(conn: sqlite3.Connection) -> dict[str, SourceTable]:
+    tables = {}
+    # What is wrong is said by our own pages, and must not hide the other tables.
+    with suppress(ImgsimError, sqlite3.Error):
+        for name in source_table_names(conn):
+            with suppress(ImgsimError, sqlite3.Error):
+                tables[name] = SourceTable.read(conn, name)
+    return tables
+
+
+def _thumbnails(conn: sqlite3.Connection, table: str) -> set | None:
+    """The images of a table that have a thumbnail; None where they are too many to look at."""
+    rows = conn.execute(
+        "select image_id from imgsim_thumbnails where source_table = ? limit ?",
+        [table, LIMITS.most_thumbnails_known + 1],
+    )
+    found = {id for (id,) in rows}
+    return found if len(found) <= LIMITS.most_thumbnails_known else None
+
+
+async def render_cell(datasette, database, table, row, column, value):
+    """A thumbnail before the value of the column that names the image."""
+    source = (await source_tables(datasette, database)).get(table) if table else None
+    if source is None or column != source.label or isinstance(value, dict):
+        return None
+    try:
+        id = row[source.key]
+    except (IndexError, KeyError):
+        return None
+    if isinstance(id, dict):  # a key that is a foreign key, with its label
+        id = id["value"]
+    if not await _has_thumbnail(datasette.databases[database], table, id):
+        return None
+    name = str(id) if value is None or isinstance(value, bytes) else str(value)
+    urls = TableUrls(datasette, database, table)
+    return Markup(
+        '<a class="imgsim-cell" href="{}"><img src="{}" alt="Similar to {}" loading="lazy"></a>{}{}'
+    ).format(
+        urls.similar(id),
+        urls.thumbnail(id),
+        name.rsplit("/", 1)[-1],
+        _score(database, table, id),
+        "" if value is None or isinstance(value, bytes) else value,
+    )
+
+
+async def _has_thumbnail(db, table: str, id) -> bool:
+    try:
+        found = await state_of(db).remember(
+            db, f"thumbnails of {table}", lambda conn: _thumbnails(conn, table)
+        )
+    except sqlite3.Error:
+        return False
+    return found is None or id in found
+
+
+def _score(database: str, table: str, id) -> Markup:
+    """How like the image is to the one that the page is filtered by."""
+    likeness = filters.current.get()
+    hit = likeness and likeness.hit(database, table, id)
+    if not hit:
+        return Markup("")
+    return Markup('<span class="imgsim-cell-score" title="{}">{:.3f} · {} %</span>').format(
+        in_words(hit.percentile), hit.score, shortened(hit.percentile)
+    )

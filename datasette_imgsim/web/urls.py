@@ -1,0 +1,60 @@
+"""The address of everything that belongs to a source table."""
+
+from __future__ import annotations
+
+import urllib.parse
+from dataclasses import dataclass
+
+from datasette.utils import tilde_encode
+
+from . import compat
+
+
+@dataclass(frozen=True)
+class TableUrls:
+    """The addresses of one source table. Ids are given as stored."""
+
+    datasette: object
+    database: str
+    table: str
+
+    @property
+    def rows(self) -> str:
+        """Datasette's own page of the table."""
+        return str(self.datasette.urls.table(self.database, self.table))
+
+    def rows_like(self, id) -> str:
+        """That page, filtered by likeness to an image."""
+        return f"{self.rows}?{urllib.parse.urlencode({'_similar_to': str(id)})}"
+
+    def row(self, id) -> str:
+        """Datasette's own page of one row."""
+        return str(self.datasette.urls.row(self.database, self.table, tilde_encode(str(id))))
+
+    @property
+    def gallery(self) -> str:
+        return f"{self.rows}/-/imgsim"
+
+    @property
+    def map(self) -> str:
+        return f"{self.gallery}/map"
+
+    @property
+    def search(self) -> str:
+        return f"{self.gallery}/search"
+
+    def similar(self, id) -> str:
+        return f"{self.gallery}/similar/{tilde_encode(str(id))}"
+
+    def thumbnail(self, id) -> str:
+        return f"{self.gallery}/thumbnail/{tilde_encode(str(id))}.jpg"
+
+    def large(self, id) -> str:
+        return f"{self.gallery}/large/{tilde_encode(str(id))}.jpg"
+
+
+async def sql_url(datasette, actor, database: str, sql: str) -> str | None:
+    """Where a query can be run, for an actor who may."""
+    if not await compat.can_execute_sql(datasette, actor, database):
+        return None
+    return f"{datasette.urls.database(database)}?{urllib.parse.urlencode({'sql': sql})}"
