@@ -10,7 +10,6 @@ import statistics
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -19,25 +18,11 @@ import torch
 import torchvision
 from PIL import Image
 
-from datasette_imgsim.ingest import pipeline, settings
+from datasette_imgsim.collection import Collection
 from datasette_imgsim.models import registry
 from datasette_imgsim.models.network import choose_precision
 
 BATCH = 32
-
-
-class Silent:
-    """No progress bar."""
-
-    @contextmanager
-    def progress(self, total):
-        yield lambda count: None
-
-    def waiting(self):
-        pass
-
-    def is_watched(self):
-        return False
 
 
 def draw_photos(folder: Path, count: int, width: int, height: int) -> list[Path]:
@@ -94,12 +79,12 @@ class Embed:
     """`datasette imgsim embed`, files to committed rows, once Python and the network are loaded."""
 
     def __init__(self, **options):
-        self.settings = settings.from_options(**options)
+        self.options = options
 
     def __call__(self, files: list[Path]) -> float:
         with tempfile.TemporaryDirectory() as folder:
-            database, choices = Path(folder, "photos.db"), pipeline.Choices(batch_size=BATCH)
-            summary = pipeline.embed_folder(database, files, self.settings, None, choices, Silent())
+            collection = Collection(Path(folder, "photos.db"))
+            summary = collection.embed(*files, batch_size=BATCH, **self.options)
         assert summary.embedded == len(files)
         return summary.seconds
 

@@ -18,13 +18,14 @@ from pathlib import Path
 
 import click
 import numpy as np
-from embed import BATCH, Apart, Silent, rates
+from embed import BATCH, Apart, rates
 
 from datasette_imgsim import evaluate
+from datasette_imgsim.collection import Collection
 from datasette_imgsim.db.connect import open_reader
-from datasette_imgsim.db.spaces import DTYPES, Space, choose_space
-from datasette_imgsim.db.tables import column
-from datasette_imgsim.ingest import decode, pipeline, settings
+from datasette_imgsim.db.dtypes import DTYPES
+from datasette_imgsim.db.spaces import Space, choose_space
+from datasette_imgsim.ingest import settings
 from datasette_imgsim.models import registry
 from datasette_imgsim.models.network import keep_memory
 from datasette_imgsim.search import indexes, ranking
@@ -71,11 +72,10 @@ class Labelled:
     """Embeds a folder and measures what came out."""
 
     def __init__(self, **options):
-        self.settings = settings.from_options(**options)
+        self.options = options
 
     def embed(self, folder: Path, database: Path) -> None:
-        choices = pipeline.Choices()
-        pipeline.embed_folder(database, [folder], self.settings, None, choices, Silent())
+        Collection(database).embed(folder, **self.options)
 
     def __call__(self, folder: Path) -> Measured:
         with tempfile.TemporaryDirectory() as temporary:
@@ -100,19 +100,11 @@ class Queries(Labelled):
         with tempfile.TemporaryDirectory() as temporary:
             database = Path(temporary, "photos.db")
             self.embed(folder / "db", database)
-            with closing(open_reader(database)) as conn:
-                return [
-                    self.count(conn, database, q) for q in sorted((folder / "queries").iterdir())
-                ]
+            return [self.count(database, query) for query in sorted((folder / "queries").iterdir())]
 
-    def count(self, conn, database: Path, query: Path) -> int:
-        space = choose_space(conn)
-        found, weights = indexes.load(conn, space), ranking.weights(space)
-        data = query.read_bytes()
-        picture = pipeline.embed_picture(space, database.parent, data, decode.MAX_PIXELS)
-        best = ranking.rank(conn, found, ranking.query_of_vector(found, picture.vector, weights), 6)
-        names = dict(column(conn, space.source_table, "path", [id for id, _ in best]))
-        return sum(kind(Path(name)) == kind(query) for name in names.values())
+    def count(self, database: Path, query: Path) -> int:
+        matches = Collection(database).similar(query, 6)
+        return sum(kind(Path(match.path)) == kind(query) for match in matches)
 
 
 def kind(path: Path) -> str:

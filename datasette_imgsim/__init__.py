@@ -12,7 +12,7 @@ hookimpl = HookimplMarker("datasette")
 
 @hookimpl
 def register_commands(cli):
-    from .cli import imgsim
+    from .cli.commands import imgsim
 
     cli.add_command(imgsim)
 

@@ -6,7 +6,7 @@ import io
 import os
 import posixpath
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import combinations, combinations_with_replacement, islice, repeat
@@ -18,6 +18,7 @@ from .db.spaces import Space
 from .db.tables import SourceTable, check_column
 from .errors import ImgsimError
 from .limits import LIMITS
+from .progress import Advance, ignore
 from .search import indexes, ranking
 from .search.index import Index
 
@@ -131,12 +132,12 @@ def measure(
     matrices: list[np.ndarray],
     weightings: np.ndarray,
     task: Task,
-    progress: Callable[[int], None] = lambda count: None,
+    advance: Advance = ignore,
 ) -> np.ndarray:
     """(weightings, queries, METRICS): each query against all other images.
 
     `matrices` are (n, dimensions) float32, one a level, whose inner products are its cosines;
-    `weightings` (weightings, levels) says how to mix these. `progress` is called with rankings
+    `weightings` (weightings, levels) says how to mix these. `advance` is told of the rankings
     done, of which there is one for each weighting and query.
     """
     found = np.empty((len(weightings), len(task.queries), len(METRICS)))
@@ -151,7 +152,7 @@ def measure(
             )
             for number, metrics in enumerate(ranked, start):
                 found[:, number] = metrics
-                progress(len(weightings))
+                advance(len(weightings))
     return found
 
 
@@ -282,7 +283,7 @@ class Evaluation:
         return self.task.sample(LIMITS.sweep_queries)
 
     def work(self, sweep: bool) -> int:
-        """How many rankings `progress` will be told of, in all."""
+        """How many rankings `advance` will be told of, in all."""
         count = (len(self._ways()) + 1) * len(self.task.queries)
         if sweep:
             grid = weight_grid(len(self.space.levels))
@@ -295,32 +296,32 @@ class Evaluation:
         ways = [weights for weights in np.eye(len(default)) if not np.array_equal(weights, default)]
         return [*ways, default]
 
-    def results(self, progress: Callable[[int], None] = lambda count: None) -> list[Result]:
+    def results(self, advance: Advance = ignore) -> list[Result]:
         """Each level, the default level weights, and what colours and chance alone would give."""
-        found = self._measured(self.matrices, self._ways(), self.task, self.is_centred, progress)
+        found = self._measured(self.matrices, self._ways(), self.task, self.is_centred, advance)
         found[-1] = replace(found[-1], name=f"{found[-1].name} (default)")
         thumbnails = histograms(self._thumbnails(), len(self.ids))
         if thumbnails.any():
-            (metrics,) = measure([thumbnails], np.ones((1, 1)), self.task, progress)
+            (metrics,) = measure([thumbnails], np.ones((1, 1)), self.task, advance)
             found.append(Result.of("colour histogram", metrics, self.task))
         else:
-            progress(len(self.task.queries))
+            advance(len(self.task.queries))
         return [*found, Result.of("random order", by_chance(self.task), self.task)]
 
-    def sweep(self, progress: Callable[[int], None] = lambda count: None) -> list[Result]:
+    def sweep(self, advance: Advance = ignore) -> list[Result]:
         """A grid of level weights, each level alone among them, with centring and without.
 
         Best mAP first; a space without a centre has no results with centring.
         """
         task, grid = self.swept, weight_grid(len(self.space.levels))
-        found = self._measured(self.matrices, grid, task, self.is_centred, progress)
+        found = self._measured(self.matrices, grid, task, self.is_centred, advance)
         if self.is_centred:
             raw = self._levels(indexes.load(self.conn, self.space, centring=False))
-            found += self._measured(raw, grid, task, False, progress)
+            found += self._measured(raw, grid, task, False, advance)
         return sorted(found, key=lambda result: -result.over_queries["mAP"])
 
-    def _measured(self, matrices, weightings, task, centred, progress) -> list[Result]:
-        measured = measure(matrices, np.array(weightings), task, progress)
+    def _measured(self, matrices, weightings, task, centred, advance) -> list[Result]:
+        measured = measure(matrices, np.array(weightings), task, advance)
         return [
             self._result(weights, metrics, task, centred)
             for weights, metrics in zip(weightings, measured)

@@ -14,7 +14,7 @@ from PIL import ExifTags, Image
 
 from datasette_imgsim.db.connect import open_writer
 from datasette_imgsim.db.images import known_images
-from datasette_imgsim.ingest import pipeline
+from datasette_imgsim.ingest import plan
 
 
 @pytest.fixture
@@ -259,7 +259,7 @@ def test_prune_keeps_what_is_back_or_renamed_when_it_comes_to_delete(folder):
         gone = known_images(conn, None)
         draw(images / "a.jpg")
         change(folder, "update images set path = 'images/new.jpg' where id = 2")
-        assert pipeline.prune(conn, gone, [], [images], folder) == 1
+        assert plan.prune(conn, gone, [], [images], folder) == 1
     assert paths(folder) == {"images/a.jpg": 1, "images/new.jpg": 2}
     assert rows(database, "select image_id from imgsim_thumbnails order by 1") == [1, 2]
 

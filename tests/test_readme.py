@@ -10,7 +10,7 @@ import pytest
 import sqlite_utils
 from conftest import imgsim
 
-from datasette_imgsim.cli import imgsim as group
+from datasette_imgsim.cli.commands import imgsim as group
 from datasette_imgsim.search.functions import ARITIES
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -11,10 +11,10 @@ from PIL import Image
 from serving import GALLERY, IS_1, ROW_KEYS, cookies, serve
 from test_models import random_weights
 
-from datasette_imgsim.web import compat
-from datasette_imgsim.ingest import pipeline
+from datasette_imgsim.ingest import query
 from datasette_imgsim.limits import LIMITS
 from datasette_imgsim.models import registry
+from datasette_imgsim.web import compat
 from datasette_imgsim.web.pages import upload
 
 pytestmark = pytest.mark.datasette
@@ -170,8 +170,8 @@ class Busy:
 
     def __init__(self, monkeypatch):
         self.running, self.most, self.go_on = 0, 0, threading.Event()
-        self.embed = pipeline.embed_picture
-        monkeypatch.setattr(pipeline, "embed_picture", self)
+        self.embed = query.embed_picture
+        monkeypatch.setattr(query, "embed_picture", self)
 
     def __call__(self, *args):
         self.running += 1

@@ -11,11 +11,11 @@ import numpy as np
 from ..errors import ImgsimError, listed
 from . import schema
 from .connect import Writer, batches, utc_now
+from .dtypes import DTYPES
 from .tables import column_names
 
 ROWS_A_TRANSACTION, BYTES_A_TRANSACTION = 500, 16_000_000
 SMALLEST_CENTRED_SPACE = 3
-DTYPES = {"float16": "<f2", "float32": "<f4"}
 
 
 @dataclass(frozen=True)

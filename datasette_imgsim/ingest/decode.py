@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import functools
 import io
 import math
@@ -13,9 +12,10 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..errors import ImgsimError
+from .facts import Facts, read_facts
 
 FORMATS = ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF"]
 MAX_PIXELS = 250_000_000
@@ -25,16 +25,6 @@ WHITE = (255, 255, 255)
 # Scaled-down decoding of JPEG must leave more pixels than are needed, or detail is lost twice.
 DRAFT_MARGIN = 1.5
 THUMBNAIL_QUALITY = 80
-TRANSPOSE = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-SIDEWAYS = {5, 6, 7, 8}
 
 
 class NotAPicture(ImgsimError):
@@ -43,19 +33,6 @@ class NotAPicture(ImgsimError):
 
 class TooLarge(ImgsimError):
     """The picture has more pixels than are allowed."""
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What the images table says of a picture. width and height are of the upright picture."""
-
-    width: int
-    height: int
-    format: str
-    taken_at: str | None
-    camera: str | None
-    latitude: float | None
-    longitude: float | None
 
 
 @dataclass(frozen=True)
@@ -81,7 +58,7 @@ def decode(
     """
     try:
         with open_image(file, max_pixels) as image, _turn(image):
-            facts = _facts(image)
+            facts = read_facts(image)
             image.draft(None, _draft_size(image.size, size, thumbnail_size))
             rgb = upright_rgb(image)
             pixels = np.array(RESIZE[resize](rgb, size))
@@ -178,7 +155,10 @@ def _refuse_fatal_heif(file: BinaryIO) -> None:
 def upright_rgb(image: Image.Image) -> Image.Image:
     """The loaded picture turned as EXIF says, as RGB: alpha over white, 16 bits to 8."""
     image.load()
-    turn = TRANSPOSE.get(_exif(image).get(ExifTags.Base.Orientation))
+    try:
+        ImageOps.exif_transpose(image, in_place=True)
+    except Exception:  # damaged metadata must not cost the picture
+        pass
     if image.mode.startswith("I") or image.mode == "F":
         image = _eight_bits(image)
     if image.has_transparency_data:
@@ -187,7 +167,7 @@ def upright_rgb(image: Image.Image) -> Image.Image:
         image = Image.alpha_composite(white, image)
     if image.mode != "RGB":
         image = image.convert("RGB")
-    return image.transpose(turn) if turn is not None else image
+    return image
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
@@ -251,73 +231,3 @@ def small_jpeg(image: Image.Image, side: int, quality: int) -> bytes:
     # Without `comment`, Pillow would carry over that of the original.
     image.save(buffer, "JPEG", quality=quality, comment=b"")
     return buffer.getvalue()
-
-
-# EXIF
-
-
-def _exif(image: Image.Image) -> Image.Exif:
-    try:
-        return image.getexif()
-    except Exception:  # damaged metadata must not cost the picture
-        return Image.Exif()
-
-
-def _facts(image: Image.Image) -> Facts:
-    exif = _exif(image)
-    width, height = image.size
-    # Pillow gives the size of a TIFF as it is to be seen, that of the others as it is stored.
-    if image.format != "TIFF" and exif.get(ExifTags.Base.Orientation) in SIDEWAYS:
-        width, height = height, width
-    kind = "JPEG" if image.format == "MPO" else image.format
-    return Facts(width, height, kind, _taken_at(exif), _camera(exif), *_place(exif))
-
-
-def _taken_at(exif: Image.Exif) -> str | None:
-    detail = _directory(exif, ExifTags.IFD.Exif)
-    text = detail.get(ExifTags.Base.DateTimeOriginal) or exif.get(ExifTags.Base.DateTime)
-    try:
-        return datetime.datetime.strptime(_text(text)[:19], "%Y:%m:%d %H:%M:%S").isoformat()
-    except ValueError:
-        return None
-
-
-def _camera(exif: Image.Exif) -> str | None:
-    make, model = _text(exif.get(ExifTags.Base.Make)), _text(exif.get(ExifTags.Base.Model))
-    if model.startswith(make):
-        make = ""
-    return f"{make} {model}".strip() or None
-
-
-def _place(exif: Image.Exif) -> tuple[float | None, float | None]:
-    """(latitude, longitude) in degrees, north and east positive."""
-    gps = _directory(exif, ExifTags.IFD.GPSInfo)
-    latitude = _degrees(gps.get(ExifTags.GPS.GPSLatitude), gps.get(ExifTags.GPS.GPSLatitudeRef), 90)
-    longitude = _degrees(
-        gps.get(ExifTags.GPS.GPSLongitude), gps.get(ExifTags.GPS.GPSLongitudeRef), 180
-    )
-    return (latitude, longitude) if None not in (latitude, longitude) else (None, None)
-
-
-def _degrees(parts, reference, limit: int) -> float | None:
-    try:
-        degrees, minutes, seconds = (float(part) for part in parts)
-    except (TypeError, ValueError, ZeroDivisionError):
-        return None
-    value = degrees + minutes / 60 + seconds / 3600
-    if not 0 <= value <= limit:  # also when it is not a number
-        return None
-    return -value if _text(reference) in ("S", "W") else value
-
-
-def _directory(exif: Image.Exif, ifd: int) -> dict:
-    try:
-        return exif.get_ifd(ifd)
-    except Exception:  # damaged metadata must not cost the picture
-        return {}
-
-
-def _text(value) -> str:
-    if isinstance(value, bytes):
-        value = value.decode("latin-1")
-    return value.replace("\0", "").strip() if isinstance(value, str) else ""

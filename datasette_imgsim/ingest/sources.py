@@ -18,7 +18,7 @@ SKIPPED_FOLDERS = {"__MACOSX"}
 
 
 @dataclass(frozen=True)
-class Source:
+class Item:
     """One picture: where it is, the name it has in the database, and how it looked when listed."""
 
     file: str
@@ -34,7 +34,7 @@ class Source:
         return open(self.file, "rb") if self.data is None else io.BytesIO(self.data)
 
 
-def find(paths: Iterable[str | Path], base: str | Path) -> Iterator[Source]:
+def find(paths: Iterable[str | Path], base: str | Path) -> Iterator[Item]:
     """Every picture file under `paths`, each once, named relative to the folder `base`.
 
     Hidden files and folders are skipped. Links to folders are followed, but no folder is entered
@@ -78,36 +78,36 @@ def _walk(top: str) -> Iterator[str]:
         folders.extend(reversed(below))
 
 
-def _source(file: str, base: str) -> Source:
+def _source(file: str, base: str) -> Item:
     name = stored_name(file, base)
     try:
         name.encode()
     except UnicodeEncodeError:
         escaped = os.fsencode(name).decode("utf-8", "backslashreplace")
-        return Source(
+        return Item(
             file, escaped, None, None, "the file's name is not valid UTF-8: rename the file"
         )
     return of_file(file, name)
 
 
-def of_file(file: str, name: int | str) -> Source:
-    """The source called `name`, which is a file."""
+def of_file(file: str, name: int | str) -> Item:
+    """The item called `name`, which is a file."""
     try:
         found = os.stat(file)
     except OSError as ex:
-        return Source(file, name, None, None, os_reason(ex))
+        return Item(file, name, None, None, os_reason(ex))
     except ValueError:
-        return Source(file, name, None, None, "no path: it contains a NUL character")
+        return Item(file, name, None, None, "no path: it contains a NUL character")
     if stat.S_ISDIR(found.st_mode):
         reason = (
             "a folder and no picture file"
             if can_be_listed(file)
             else "no permission to list this folder"
         )
-        return Source(file, name, None, None, reason)
+        return Item(file, name, None, None, reason)
     # Opening a pipe would wait for ever.
     error = None if stat.S_ISREG(found.st_mode) else "a pipe, socket or device and no picture file"
-    return Source(file, name, found.st_size, found.st_mtime_ns, error)
+    return Item(file, name, found.st_size, found.st_mtime_ns, error)
 
 
 def stored_name(file: str, base: str) -> str:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..db.connect import batches
-from ..db.spaces import DTYPES, SMALLEST_CENTRED_SPACE, Space, read_centre
+from ..db.dtypes import DTYPES
+from ..db.spaces import SMALLEST_CENTRED_SPACE, Space, read_centre
 from ..errors import ImgsimError
 
 # Text cannot even be read where it is not UTF-8.

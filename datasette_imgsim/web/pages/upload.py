@@ -117,11 +117,10 @@ async def _embedded(request, source: Source, space):
 
 
 def _embed(space, base, data: bytes):
-    from ...ingest import decode
-    from ...ingest.pipeline import embed_picture
+    from ...ingest import decode, query
 
     try:
-        return embed_picture(space, base, data, MAX_PIXELS)
+        return query.embed_picture(space, base, data, MAX_PIXELS)
     except decode.TooLarge as ex:
         raise Refused(413, f"The image is too large: {ex}") from ex
     except decode.NotAPicture as ex:

@@ -1,4 +1,4 @@
-"""Whose pictures a run embeds: files in the table `images`, or a column of somebody's own table."""
+"""Where pictures come from: files, or a column of somebody's own table."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from ..db.spaces import Space
 from ..db.tables import SourceTable, check_column, quoted
 from ..errors import ImgsimError
 from . import sources
-from .sources import Source
+from .sources import Item
 
 
-class Collection(Protocol):
-    """The rows of a source table, each of which is an image."""
+class Pictures(Protocol):
+    """What a run embeds: the rows of a source table, each of which is an image."""
 
     table: str
 
-    def find(self, conn: sqlite3.Connection) -> list[Source]:
-        """What there is to embed; the name of a source identifies its image."""
+    def find(self, conn: sqlite3.Connection) -> list[Item]:
+        """What there is to embed; the name of an item identifies its image."""
 
     def known(self, conn: sqlite3.Connection, space: Space | None) -> list[KnownImage]:
-        """The images the database knows of; `path` is the name of their source."""
+        """The images the database knows of; `path` is the name of their item."""
 
     def is_gone(self, image: KnownImage) -> bool:
         """Whether an image that was not found has lost its picture, so that it may be renamed."""
 
     def is_settled(self, failure: str) -> bool:
-        """Whether a failure whose source was not found can be forgotten."""
+        """Whether a failure whose item was not found can be forgotten."""
 
-    def loaded(self, conn: sqlite3.Connection, source: Source) -> Source:
-        """The source with its bytes, where these are in the database."""
+    def loaded(self, conn: sqlite3.Connection, item: Item) -> Item:
+        """The item with its bytes, where these are in the database."""
 
-    def save(self, conn: Writer, source: Source, sha256: str, facts: dict) -> int | str:
+    def save(self, conn: Writer, item: Item, sha256: str, facts: dict) -> int | str:
         """Stores what is known of an image; gives its id."""
 
     def facts(self, conn: sqlite3.Connection, id) -> dict:
@@ -55,7 +55,7 @@ class Files:
         """`base` is the folder of the database file."""
         self.paths, self.base = paths, base
 
-    def find(self, conn=None) -> list[Source]:
+    def find(self, conn=None) -> list[Item]:
         return list(sources.find(self.paths, self.base))
 
     def known(self, conn, space) -> list[KnownImage]:
@@ -67,12 +67,12 @@ class Files:
     def is_settled(self, failure) -> bool:
         return sources.can_be_listed(sources.path_of(failure, self.base))
 
-    def loaded(self, conn, source) -> Source:
-        return source
+    def loaded(self, conn, item) -> Item:
+        return item
 
-    def save(self, conn, source, sha256, facts) -> int:
-        stamp = {"sha256": sha256, "bytes": source.bytes, "mtime_ns": source.mtime_ns}
-        return save_image(conn, {"path": source.name} | stamp | facts)
+    def save(self, conn, item, sha256, facts) -> int:
+        stamp = {"sha256": sha256, "bytes": item.bytes, "mtime_ns": item.mtime_ns}
+        return save_image(conn, {"path": item.name} | stamp | facts)
 
     def facts(self, conn, id) -> dict:
         return read_facts(conn, id)
@@ -98,7 +98,7 @@ class Column:
             f"else {self.column} is not null end"
         )
 
-    def find(self, conn) -> list[Source]:
+    def find(self, conn) -> list[Item]:
         # Text is read as bytes: SQLite does not check that it is UTF-8, and Python would stop.
         rows = conn.execute(
             f"""
@@ -112,7 +112,7 @@ class Column:
         )
         return [self._source(*row) for row in rows]
 
-    def _source(self, key_kind: str, key, kind: str, value) -> Source:
+    def _source(self, key_kind: str, key, kind: str, value) -> Item:
         if key_kind == "text":
             try:
                 key = key.decode()
@@ -120,7 +120,7 @@ class Column:
                 escaped = key.decode(errors="backslashreplace")
                 return _failed(escaped, "the row's key is not valid UTF-8: give it another")
         if kind == "blob":
-            return Source("", key, value, None)
+            return Item("", key, value, None)
         if kind != "text":
             return _failed(key, f"the number {value}: neither a picture nor a path")
         try:
@@ -142,20 +142,20 @@ class Column:
     def is_settled(self, failure) -> bool:
         return True
 
-    def loaded(self, conn, source) -> Source:
-        if source.file or source.error:
-            return source
+    def loaded(self, conn, item) -> Item:
+        if item.file or item.error:
+            return item
         row = conn.execute(
             f"select cast({self.column} as blob) from {self.rows} where {self.key} = ?",
-            [source.name],
+            [item.name],
         ).fetchone()
         if row is None or row[0] is None:
-            return replace(source, error="the row was changed while this ran: run it again")
-        return replace(source, data=row[0])
+            return replace(item, error="the row was changed while this ran: run it again")
+        return replace(item, data=row[0])
 
-    def save(self, conn, source, sha256, facts) -> int | str:
-        save_content(conn, self.table, source.name, sha256, source.bytes, source.mtime_ns)
-        return source.name
+    def save(self, conn, item, sha256, facts) -> int | str:
+        save_content(conn, self.table, item.name, sha256, item.bytes, item.mtime_ns)
+        return item.name
 
     def facts(self, conn, id) -> dict:
         return {}
@@ -180,8 +180,8 @@ class Column:
         return [id for (id,) in rows]
 
 
-def _failed(name, error: str) -> Source:
-    return Source("", name, None, None, error)
+def _failed(name, error: str) -> Item:
+    return Item("", name, None, None, error)
 
 
 def _table(conn: sqlite3.Connection, table: str) -> str:

@@ -1,0 +1,318 @@
+"""The commands: parse, call the Collection, print."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from ..db.dtypes import DTYPES
+from ..errors import ImgsimError
+from ..models.pooling import POOLINGS
+from . import report
+from .report import images as count_of_images
+from .report import printable
+from .terminal import Terminal
+
+database_argument = click.argument(
+    "database", metavar="DB", type=click.Path(dir_okay=False, path_type=Path)
+)
+space_option = click.option("--space", "space_name", metavar="NAME", help="Which space to use")
+
+
+@contextmanager
+def sentences(exit_code: int = 1):
+    """Ends the command with the text of an ImgsimError."""
+    try:
+        yield
+    except ImgsimError as ex:
+        error = click.ClickException(printable(str(ex)))
+        error.exit_code = exit_code
+        raise error from ex
+
+
+def reports_errors(function):
+    """A command whose errors are sentences."""
+
+    @functools.wraps(function)
+    def inner(*args, **kwargs):
+        with sentences():
+            return function(*args, **kwargs)
+
+    return inner
+
+
+@click.group()
+def imgsim():
+    """Find similar pictures: embed them with a truncated VGG and rank them by likeness."""
+
+
+@imgsim.command()
+@database_argument
+@click.argument("images", nargs=-1, type=click.Path(exists=True, path_type=Path))
+@click.option("--table", metavar="T", help="Embed the pictures of a table of DB, not files")
+@click.option("--column", metavar="C", help="Its column of BLOBs, or of paths relative to DB")
+@click.option("--model", help="Which network; 'models' lists them  [default: vgg16-oxford]")
+@click.option("--levels", help="Where to cut it: one or more of its levels, such as pool4,pool5")
+@click.option(
+    "--pooling", type=click.Choice(list(POOLINGS)), help="How a level's map becomes a vector"
+)
+@click.option(
+    "--weights",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Take the weights from a .safetensors, .pth or .pt file",
+)
+@click.option(
+    "--preprocess",
+    type=click.Choice(["torchvision", "oxford"]),
+    help="What the weights expect: RGB with ImageNet statistics, or Oxford's BGR minus mean",
+)
+@click.option(
+    "--resize",
+    type=click.Choice(["squash", "crop", "pad"]),
+    help="How a picture becomes a square  [default: squash]",
+)
+@click.option("--size", type=click.IntRange(1, 4096), help="Side of that square in pixels")
+@click.option(
+    "--space", "space_name", metavar="NAME", help="Go on in this space, or name a new one"
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(list(DTYPES)),
+    help="How the numbers are stored  [default: float16]",
+)
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda or mps")
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "float32", "bfloat16", "int8"]),
+    default="auto",
+    show_default=True,
+    help="How the network computes; auto is bfloat16 or int8 where the processor is quick at it",
+)
+@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)
+@click.option(
+    "--workers", type=click.IntRange(1), help="Threads that decode  [default: one a processor]"
+)
+@click.option("--thumbnail-size", type=click.IntRange(16, 2048), default=256, show_default=True)
+@click.option(
+    "--max-pixels",
+    type=click.IntRange(1),
+    default=250_000_000,
+    show_default=True,
+    help="Refuse larger pictures",
+)
+@click.option("--gps", is_flag=True, help="Store where pictures were taken; off, for privacy")
+@click.option("--prune", is_flag=True, help="Remove images below IMAGES whose file is gone")
+@click.option("--retry-failed", is_flag=True, help="Try again files that failed and are unchanged")
+@click.option("--quiet", is_flag=True, help="No progress bar and no summary")
+@reports_errors
+def embed(database, images, table, column, space_name, quiet, **options):
+    """Embed picture files and folders into the SQLite database DB.
+
+    Folders are searched recursively; the database is made where there is none. Run it again after
+    pictures were added, changed, renamed or removed: it does only what is new. Without model
+    options it goes on in the default space.
+
+    With --table and --column, the pictures are those of a table that is there already.
+
+    Exit code: 0 when something was embedded or there was nothing to do, 1 when nothing could be
+    embedded, 2 for wrong usage, 130 after Ctrl-C.
+    """
+    from ..collection import Collection
+
+    _check_what(images, table, column, options["prune"] or options["gps"])
+    collection = Collection(database, space_name, Terminal(database, quiet))
+    with sentences(exit_code=2):
+        collection.check_options(**options)
+    if table:
+        summary = collection.embed_table(table, column, **options)
+    else:
+        summary = collection.embed(*images, **options)
+    if not quiet:
+        click.echo(printable(report.embed_report(summary, database)))
+        if summary.default_space != summary.space:
+            text = report.another_default(summary.default_space, summary.space, database)
+            click.echo(printable(text))
+    if summary.failed:
+        click.echo(
+            f"{count_of_images(summary.failed)} could not be embedded; the reasons are in the "
+            "table imgsim_failures.",
+            err=True,
+        )
+    if summary.without_key:
+        click.echo(
+            f"{count_of_images(summary.without_key)} passed over: the row's key is null.", err=True
+        )
+    sys.exit(130 if summary.interrupted else 1 if summary.nothing_worked else 0)
+
+
+def _check_what(images: tuple, table: str | None, column: str | None, of_files: bool) -> None:
+    """Raises UsageError unless it is clear which pictures are meant."""
+    if bool(images) == bool(table):
+        raise click.UsageError(
+            "Say which pictures: files and folders, or --table T --column C for those of a table"
+        )
+    if bool(table) != bool(column):
+        raise click.UsageError("--table and --column go together")
+    if table and of_files:
+        raise click.UsageError("--prune and --gps are for files, not for the rows of a table")
+
+
+@imgsim.command()
+@database_argument
+@click.argument("query")
+@click.option("-k", type=click.IntRange(1), default=10, show_default=True, help="How many")
+@space_option
+@click.option("--level-weights", help="Such as pool5=1,pool3=.5")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array")
+@reports_errors
+def similar(database, query, k, space_name, level_weights, as_json):
+    """Show the images most like QUERY: a picture file, or the id of an image.
+
+    A file that exists is taken as a file, whether or not it is in the database.
+    """
+    from ..collection import Collection
+    from ..search.ranking import parse_level_weights
+
+    weights = parse_level_weights(level_weights) if level_weights else None
+    matches = Collection(database, space_name).similar(query, k, weights)
+    if as_json:
+        click.echo(json.dumps([vars(match) for match in matches], indent=2, ensure_ascii=False))
+    else:
+        click.echo(report.matches_table(matches))
+
+
+@imgsim.command("eval")
+@database_argument
+@click.option("--label", metavar="COLUMN", help="The column that says what a picture shows")
+@click.option("--label-from-folder", is_flag=True, help="The folder of a picture says it")
+@space_option
+@click.option("--sweep", is_flag=True, help="Try other level weights, with centring and without")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object")
+@reports_errors
+def evaluate_space(database, label, label_from_folder, space_name, sweep, as_json):
+    """Measure how well a space finds pictures with the same label.
+
+    Each image asks for the others of its label (leave one out); an image without a label is left
+    out. Beside it: what colours alone would find, and a random order. 0 is worst, 1 is best.
+    --sweep asks 2,000 images at most, chosen at random.
+
+    \b
+    mAP       mean average precision: 1 where all others of the label come first
+    P@1, P@5  how many of the first 1 and 5 have the label
+    R@10      how many of those with the label are among the first 10
+    nDCG@10   the first 10, where earlier counts more
+    """
+    from ..collection import Collection
+
+    if (label is not None) == label_from_folder:
+        raise click.UsageError("Say where labels are: --label COLUMN or --label-from-folder")
+    terminal = Terminal(database, quiet=as_json)
+    with Collection(database, space_name, terminal).evaluation(label) as evaluation:
+        with terminal.progress(evaluation.work(sweep), " rankings") as advance:
+            results = evaluation.results(advance)
+            swept = evaluation.sweep(advance) if sweep else []
+        if as_json:
+            click.echo(json.dumps(report.evaluation_json(evaluation, results, swept), indent=2,
+                                  ensure_ascii=False))  # fmt: skip
+        else:
+            click.echo(report.evaluation_report(evaluation, results, swept))
+
+
+@imgsim.command("map")
+@database_argument
+@space_option
+@click.option("--refit", is_flag=True, help="Lay all images out anew, starting from the old map")
+@click.option(
+    "--png",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="Also draw the whole map into this file",
+)
+@click.option(
+    "--size",
+    type=click.IntRange(64, 10_000),
+    default=4000,
+    show_default=True,
+    help="Side of that picture in pixels",
+)
+@reports_errors
+def map_space(database, space_name, refit, png, size):
+    """Lay the images of a space out as a map, like ones side by side.
+
+    Run it again after images were added: it places them among those they are like and moves
+    nothing else. --refit gives all of them the places they would have now; the map keeps its shape.
+
+    Exit code: 0 when the map is made or was up to date, 1 when it could not be made, 130 after
+    Ctrl-C, which leaves the map as it was.
+    """
+    from ..collection import Collection
+
+    collection = Collection(database, space_name, Terminal(database, quiet=False))
+    try:
+        summary = collection.map(refit)
+    except KeyboardInterrupt:
+        click.echo(printable(f"Stopped; the map in {database} is as it was."), err=True)
+        sys.exit(130)
+    click.echo(printable(report.map_report(summary, database, space_name)))
+    if summary.damaged:
+        click.echo(f"{count_of_images(summary.damaged)} left out: the vector is damaged.", err=True)
+    if png:
+        shown = collection.draw_map(png, size)
+        click.echo(printable(f"{png} shows {shown:,} of {count_of_images(summary.total)}."))
+
+
+@imgsim.command()
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@reports_errors
+def models(names):
+    """List the networks that can be used, their levels and licences; or say it of NAME.
+
+    NAME may also be a network of timm, such as timm:resnet50.
+    """
+    from ..models import registry
+
+    for model in [registry.get(name) for name in names] or registry.models().values():
+        is_default = model.description.name == registry.DEFAULT
+        missing = registry.missing_package(model) or model.unavailable()
+        click.echo(report.model_report(model, is_default, missing))
+    if not names:
+        click.echo(
+            "timm:NAME: nearly any network of timm (https://huggingface.co/timm); 'models "
+            "timm:resnet50' says the same of one"
+        )
+
+
+@imgsim.command()
+@database_argument
+@click.option("--default", metavar="NAME", help="Make this the default space of its table")
+@reports_errors
+def spaces(database, default):
+    """List the spaces of a database; choose the default one."""
+    from ..collection import Collection
+
+    collection = Collection(database, interface=Terminal(database, quiet=False))
+    if default is not None:
+        collection.set_default(default)
+    counts = collection.counts()
+    for name, space in collection.spaces().items():
+        click.echo(report.space_report(space, counts[name]))
+
+
+@imgsim.command()
+@database_argument
+@click.argument("space")
+@reports_errors
+def drop(database, space):
+    """Remove SPACE and its vectors; images and other spaces stay."""
+    from ..collection import Collection
+
+    count = Collection(database, interface=Terminal(database, quiet=False)).drop(space)
+    text = (
+        f"Removed the space {space!r} with {count:,} vectors; 'sqlite-utils vacuum {database}' "
+        "gives the disk space back."
+    )
+    click.echo(printable(text))

@@ -1,0 +1,170 @@
+"""What the commands print."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..atlas.layout import Summary as MapSummary
+    from ..collection import Match
+    from ..db.spaces import Space
+    from ..evaluate import Evaluation, Result
+    from ..ingest.run import Summary
+    from ..models.base import Model
+
+SWEPT_SHOWN = 12
+"""Of a sweep, so many level weights are printed."""
+
+
+def printable(text: str) -> str:
+    """Names of files need not be UTF-8, and what is printed must be."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def duration(seconds: float) -> str:
+    minutes = max(1, round(seconds / 60))
+    if minutes < 100:
+        return "1 minute" if minutes == 1 else f"{minutes} minutes"
+    return f"{round(minutes / 60)} hours"
+
+
+def embed_report(summary: Summary, database: Path) -> str:
+    parts = [f"{summary.embedded:,} embedded", f"{summary.unchanged:,} unchanged"]
+    for count, what in (
+        (summary.renamed, "renamed"),
+        (summary.copied, "copied"),
+        (summary.pruned, "pruned"),
+        (summary.failed, "failed"),
+    ):
+        parts.append(f"{count:,} {what}")
+    if summary.failed_before:
+        parts.append(f"{summary.failed_before:,} failed before (--retry-failed tries them again)")
+    text = ", ".join(parts)
+    if summary.embedded:
+        text += f"; {summary.embedded / summary.seconds:.1f} images/s"
+    if database.exists():
+        text += f"; {database} is {database.stat().st_size / 1e6:.1f} MB"
+    else:
+        text = "No pictures found; nothing was written"
+    if summary.interrupted:
+        text = f"Stopped; the same command goes on from here. So far: {text}"
+    return text + "."
+
+
+def another_default(default: str, name: str, database: Path) -> str:
+    words = ["datasette", "imgsim", "spaces", str(database), "--default", name]
+    return (
+        f"The default space is still {default!r}; '{shlex.join(words)}' makes this one the default."
+    )
+
+
+def images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count:,} images"
+
+
+def sizes(name: str, sizes: dict) -> str:
+    left_out, damaged = sizes["without_label"], sizes["damaged"]
+    return (
+        f"{name}: {images(sizes['images'])} of {sizes['classes']:,} labels, "
+        f"{sizes['queries']:,} queries"
+        + (f"; {images(left_out)} without a label left out" if left_out else "")
+        + (f"; {images(damaged)} left out: the vector is damaged" if damaged else "")
+    )
+
+
+def metrics_table(title: str, results: list, means: str) -> str:
+    metrics = list(getattr(results[0], means))
+    width = max(len(title), *(len(result.name) for result in results))
+    lines = [f"\n{title:{width}}" + "".join(f"  {metric:>7}" for metric in metrics)]
+    for result in results:
+        values = getattr(result, means)
+        lines.append(f"{result.name:{width}}" + "".join(f"  {values[m]:7.3f}" for m in metrics))
+    return "\n".join(lines)
+
+
+def map_report(summary: MapSummary, database: Path, space_name: str | None) -> str:
+    if summary.laid_out:
+        return f"{images(summary.laid_out)} laid out."
+    if summary.placed:
+        text = f"{images(summary.placed)} placed, "
+    else:
+        text = "No new images: the map is as it was, "
+    text += f"{summary.interpolated:,} of {summary.total:,} interpolated"
+    if not summary.interpolated:
+        return f"{text}."
+    option = ["--space", space_name] if space_name else []
+    command = shlex.join(["datasette", "imgsim", "map", str(database), *option, "--refit"])
+    return f"{text}; '{command}' lays all of them out anew."
+
+
+def model_report(model: Model, is_default: bool, missing: str | None) -> str:
+    """`missing` says why the weights cannot be used here, if they cannot."""
+    about = model.description
+    default = " (the default)" if is_default else ""
+    version = f", version {about.version}" if about.version else ""
+    levels = ", ".join(f"{level} {channels}" for level, channels in about.channels.items())
+    return (
+        f"{about.name}{default}: {about.about}{version}\n"
+        f"    levels and dimensions: {levels}\n"
+        f"    by default: {','.join(about.default_levels)}, {about.default_pooling}, "
+        f"{about.size} x {about.size} pixels\n"
+        f"    licence of the weights: {about.licence or 'unknown'}\n"
+        f"    weights: {missing or 'here'}"
+    )
+
+
+def matches_table(matches: list[Match]) -> str:
+    from ..search.calibration import shortened  # imports numpy, which --version need not
+
+    has_percentiles = bool(matches) and matches[0].percentile is not None
+    lines = []
+    if has_percentiles:
+        lines.append(f"{'score':>7}  {'closer than':16}  {'id':>6}  path")
+    for match in matches:
+        share = f"{shortened(match.percentile):>5} % of pairs  " if has_percentiles else ""
+        line = f"{match.score:7.3f}  {share}{match.id:>6}  {match.path or ''}"
+        lines.append(line.rstrip())
+    return "\n".join(lines)
+
+
+def evaluation_json(evaluation: Evaluation, measured: list[Result], swept: list[Result]) -> dict:
+    """`swept` is empty where no sweep was asked for."""
+    result = {
+        "space": evaluation.space.name,
+        **evaluation.sizes,
+        "results": [*map(vars, measured)],
+    }
+    if swept:
+        result["sweep_queries"] = len(evaluation.swept.queries)
+        result["sweep"] = [*map(vars, swept)]
+    return result
+
+
+def evaluation_report(evaluation: Evaluation, measured: list[Result], swept: list[Result]) -> str:
+    parts = [
+        sizes(evaluation.space.name, evaluation.sizes),
+        metrics_table("mean over queries", measured, "over_queries"),
+        metrics_table("mean over labels", measured, "over_classes"),
+    ]
+    asked, all_queries = evaluation.swept.queries, evaluation.task.queries
+    if swept and len(asked) < len(all_queries):
+        parts.append(f"\nBelow: {len(asked):,} of the queries, chosen at random")
+    for is_centred, how in ((True, "with centring"), (False, "without centring")):
+        some = [result for result in swept if result.centred is is_centred]
+        if some:
+            title = f"level weights, {how}"
+            parts.append(metrics_table(title, some[:SWEPT_SHOWN], "over_queries"))
+        if len(some) > SWEPT_SHOWN:
+            parts.append(f"  … and {len(some) - SWEPT_SHOWN} more, which --json shows")
+    return "\n".join(parts)
+
+
+def space_report(space: Space, count: int) -> str:
+    default = " (the default)" if space.is_default else ""
+    return (
+        f"{space.name}{default}: {count:,} images of {space.source_table!r}; {space.model}, "
+        f"{','.join(space.levels)}, {space.pooling}, {space.preprocess['size']} px "
+        f"{space.preprocess['resize']}; {space.dimensions:,} x {space.dtype}"
+    )

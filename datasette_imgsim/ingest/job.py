@@ -1,0 +1,186 @@
+"""Embeds files, or the pictures of a table, into the space that is asked for."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from ..db.connect import Writer, errors_named, open_any, open_writer
+from ..db.images import forget_in_batches, forget_orphans
+from ..db.spaces import Space, all_spaces, choose_space, count_vectors, renew_centre
+from ..errors import ImgsimError
+from ..models import registry
+from ..models.network import Network, keep_memory
+from ..progress import Progress, silent
+from . import settings
+from .forecast import Forecast, forecast
+from .pictures import Column, Files, Pictures
+from .plan import plan, prune
+from .run import Run, RunOptions, Summary
+from .settings import Settings
+from .sources import Item
+
+
+class Interface(Protocol):
+    """How a job tells its user what happens."""
+
+    progress: Progress
+
+    def waiting(self) -> None:
+        """Says that another program has the database locked; called once at most."""
+
+    def is_watched(self) -> bool:
+        """Whether a person is there to be told of a forecast, which takes a second to make."""
+
+    def forecast(self, forecast: Forecast) -> None:
+        """Says how long a long run will take; called once at most."""
+
+
+class Silent:
+    """Tells nothing."""
+
+    progress = staticmethod(silent)
+
+    def waiting(self) -> None:
+        pass
+
+    def is_watched(self) -> bool:
+        return False
+
+    def forecast(self, forecast: Forecast) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is asked for: a database, a space, and how to compute."""
+
+    database: Path
+    settings: Settings | None = None
+    """Of the space; None goes on in one that is there."""
+    space_name: str | None = None
+    options: RunOptions = RunOptions()
+    interface: Interface = Silent()
+
+    @property
+    def base(self) -> Path:
+        """The folder of the database file, which stored paths are relative to."""
+        return self.database.absolute().parent
+
+    def embed_files(self, paths: list[Path]) -> Summary:
+        """Embeds files and folders into the table `images`. Raises ImgsimError."""
+        if not self.base.is_dir():
+            raise ImgsimError(
+                f"The folder {self.base} does not exist: make it first, or name another"
+            )
+        files = Files(paths, self.base)
+        items = files.find()
+        is_new = not os.path.exists(self.database)
+        if is_new and not items:
+            return Summary()
+        network = self._network(needed=is_new)
+        with self._writer() as conn:
+            run = self._run(conn, files, items, network)
+            if self.options.prune and not run.summary.interrupted:
+                gone = itertools.chain(*run.gone.values())
+                run.summary.pruned = prune(conn, gone, items, paths, self.base)
+            _tidy(conn, run)
+        return run.summary
+
+    def embed_table(self, table: str, column: str) -> Summary:
+        """Embeds the pictures that a column of a table holds. Raises ImgsimError."""
+        network = self._network(needed=False)
+        with closing(open_any(self.database)) as conn, errors_named(self.database):
+            rows = Column(conn, table, column, self.base)  # raises before anything is written
+        with self._writer(images=False) as conn:
+            run = self._run(conn, rows, rows.find(conn), network)
+            run.summary.without_key = rows.without_key(conn)
+            forget_in_batches(conn, rows.table, rows.emptied(conn))
+            _tidy(conn, run)
+        return run.summary
+
+    def _network(self, needed: bool) -> Network | None:
+        """The network of new settings, by default that of the default model where it is needed.
+
+        Whatever is wrong with it must show before anything is written.
+        """
+        keep_memory()
+        if not (self.settings or needed):
+            return None
+        chosen = self.settings or settings.from_options()
+        return chosen.network(self.options.device, self.options.precision)
+
+    @contextmanager
+    def _writer(self, images: bool = True) -> Iterator[Writer]:
+        waiting = self.interface.waiting
+        with (
+            closing(open_writer(self.database, waiting, create=True, images=images)) as conn,
+            errors_named(self.database),
+        ):
+            yield conn
+
+    def _run(
+        self, conn: Writer, pictures: Pictures, items: list[Item], network: Network | None
+    ) -> Run:
+        """Does the run: in a space that is there, or with `network` in one that fits it."""
+        options, table = self.options, pictures.table
+        space = None if network else _present_space(conn, table, self.space_name)
+        if space is None:
+            network = network or self._network(needed=True)
+            chosen = self.settings or settings.from_options()
+            space = settings.find_or_create(
+                conn, chosen, network, table, self.base, self.space_name
+            )
+
+        def load() -> Network:
+            if network is not None:
+                return network
+            return settings.network_of(space, self.base, options.device, options.precision)
+
+        planned = plan(conn, pictures, space, items, options.retry_failed)
+        tell = self._forecast(conn, space, len(planned.pending))
+        run = Run(conn, pictures, space, load, planned, options, tell)
+        with self.interface.progress(len(planned.pending)) as advance:
+            run.go(advance)
+        run.summary.space = space.name
+        return run
+
+    def _forecast(self, conn: Writer, space: Space, total: int) -> Callable | None:
+        """What tells the user how long it will take, once the first batch is done."""
+        if not self.interface.is_watched():
+            return None
+
+        def tell(network: Network, pixels: np.ndarray, reading: float, embedding: float) -> None:
+            # A user who continues a space has already chosen the network.
+            can_choose = space.model != registry.SMALL and not count_vectors(conn).get(space.id)
+            faster = self._small_network if can_choose else None
+            found = forecast(network, space.model, pixels, reading, embedding, total, faster)
+            if found:
+                self.interface.forecast(found)
+
+        return tell
+
+    def _small_network(self) -> Network:
+        """The small network on the same device. Raises ImgsimError."""
+        chosen = settings.from_options(model=registry.SMALL)
+        return chosen.network(self.options.device, self.options.precision)
+
+
+def _tidy(conn: Writer, run: Run) -> None:
+    forget_orphans(conn, run.pictures.table)
+    renew_centre(conn, choose_space(conn, run.space.name))
+
+
+def _present_space(conn: sqlite3.Connection, table: str, name: str | None) -> Space | None:
+    present = all_spaces(conn, table)
+    if name is None:
+        return present[0] if present else None
+    return next((space for space in present if space.name == name), None)

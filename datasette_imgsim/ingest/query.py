@@ -1,0 +1,56 @@
+"""Embeds one picture that is not in the database, to search with it."""
+
+from __future__ import annotations
+
+import io
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..db.spaces import Space
+from ..models.network import Network
+from . import decode, settings
+from .facts import Facts
+
+
+@dataclass(frozen=True)
+class EmbeddedPicture:
+    """A picture that is not in the database: its vector (dimensions,) and a thumbnail."""
+
+    vector: np.ndarray
+    thumbnail: bytes
+    facts: Facts
+
+
+_network: tuple[tuple, Network] | None = None
+"""The network that is loaded, with what identifies it."""
+_loading = threading.Lock()
+
+
+def embed_picture(space: Space, base: Path, data: bytes, max_pixels: int) -> EmbeddedPicture:
+    """Embeds a picture as the images of a space were. `base` is the folder of the database file.
+
+    Raises ImgsimError.
+    """
+    picture = decode.decode(
+        io.BytesIO(data),
+        space.preprocess["size"],
+        space.preprocess["resize"],
+        max_pixels=max_pixels,
+    )
+    units, _ = _network_of(space, base).vectors(picture.pixels[None])
+    # Stored vectors were rounded to the space's dtype: so is this one, or twins would differ.
+    return EmbeddedPicture(space.decode(space.encode(units[0])), picture.thumbnail, picture.facts)
+
+
+def _network_of(space: Space, base: Path) -> Network:
+    """The network of a space; one stays loaded in the process."""
+    global _network
+    key = (space.weights_sha256, space.model, *space.levels, space.pooling, str(space.preprocess))
+    with _loading:
+        if _network is None or _network[0] != key:
+            _network = None  # two would need twice the memory
+            _network = key, settings.network_of(space, base)
+        return _network[1]
