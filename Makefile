@@ -26,7 +26,7 @@ lint: .venv/ready
 	$(BIN)/ruff format --check .
 
 readme: .venv/ready
-	$(BIN)/cog -r README.md docs/models.md
+	$(BIN)/cog -r README.md docs/*.md
 
 .venv/ready: setup.py
 	$(PYTHON) -m venv .venv

@@ -1,8 +1,10 @@
+import re
 from pathlib import Path
 
 from setuptools import find_namespace_packages, setup
 
 VERSION = "0.1a0"
+URL = "https://github.com/datasette-imgsim/datasette-imgsim"
 
 EMBED = [
     "torch",
@@ -23,10 +25,22 @@ TEST = [
     "ruff",
 ]
 
+
+def long_description():
+    """README.md with absolute links and pictures, since a package index has no other files."""
+
+    def absolute(link):
+        kind = "raw" if link[1].endswith((".jpg", ".png", ".svg")) else "blob"
+        return f"]({URL}/{kind}/main/{link[1]})"
+
+    text = Path(__file__).with_name("README.md").read_text(encoding="utf-8")
+    return re.sub(r"\]\((?![a-z]+:|#)([^)]+)\)", absolute, text)
+
+
 setup(
     name="datasette-imgsim",
     description="Find similar pictures in Datasette, without any training",
-    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description=long_description(),
     long_description_content_type="text/markdown",
     author="the datasette-imgsim developers",
     license="Apache-2.0 AND CC-BY-4.0",
