@@ -360,7 +360,7 @@ async def test_few_numbers_are_categories(mapped):
     (held,) = loaded.cache_for(ds.databases["photos"]).held.values()
     categories = map_page.drawn(held.atlas).legends["part"].legend
     assert {categories.of(entry["label"]) for entry in legend["entries"]} == {
-        entry["colour"] for entry in legend["entries"]
+        entry["color"] for entry in legend["entries"]
     }
 
 

@@ -170,15 +170,15 @@ async function showLegend() {
   }, signal);
 }
 
-function legendOf({ kind, entries, low, high, colours }) {
+function legendOf({ kind, entries, low, high, colors }) {
   if (kind === "number") {
     const bar = make("span", { className: "imgsim-scale" });
-    bar.style.background = `linear-gradient(to right, ${colours.join(", ")})`;
+    bar.style.background = `linear-gradient(to right, ${colors.join(", ")})`;
     return [make("span", {}, String(low)), bar, make("span", {}, String(high))];
   }
-  return entries.map(({ label, colour, count }) => {
+  return entries.map(({ label, color, count }) => {
     const swatch = make("span", { className: "imgsim-swatch" });
-    swatch.style.background = colour;
+    swatch.style.background = color;
     const many = make("span", { className: "imgsim-quiet" }, count.toLocaleString("en"));
     return make("span", { className: "imgsim-entry" }, swatch, label || "(empty)", " ", many);
   });
