@@ -114,7 +114,7 @@ def _score(database: str, table: str, id) -> Markup:
 async def css_urls(datasette, database, table, view_name) -> list[str]:
     if view_name not in ("table", "row") or table not in await sources(datasette, database):
         return []
-    return [compat.static(datasette, "imgsim.css")]
+    return [compat.static(datasette, "table-cells.css")]
 
 
 def js_urls(datasette, database, table) -> list[dict]:
