@@ -122,7 +122,7 @@ def js_urls(datasette, database, table) -> list[dict]:
     likeness = filters.current.get()
     if likeness is None or (likeness.database, likeness.table) != (database, table):
         return []
-    return [{"url": compat.static(datasette, "imgsim-table.js"), "module": True}]
+    return [{"url": compat.static(datasette, "table-order.js"), "module": True}]
 
 
 async def table_actions(datasette, actor, database, table) -> list[dict]:
