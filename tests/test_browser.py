@@ -234,7 +234,7 @@ def test_presets_set_the_sliders(levelled, page):
     values = page.evaluate(f"{all_inputs}.map(input => input.value)")
     assert values == ["100", "0", "0"]
     assert page.get_attribute(".imgsim-preset >> nth=0", "aria-current") == "true"
-    page.click("text=as usual")
+    page.click(".imgsim-preset >> text=default")
     page.wait_for_url(f"**{GALLERY}/similar/3?_size=5")
     assert page.get_attribute(".imgsim-preset >> nth=0", "aria-current") is None
 

@@ -359,7 +359,7 @@ async def test_few_numbers_are_categories(mapped):
     await ds.client.get(f"{GALLERY}/tiles/0/0/0.jpg?color=part")
     categories = state_of(ds.databases["photos"]).legends.newest("part")
     assert {categories.of(entry["label"]) for entry in legend["entries"]} == {
-        entry["colour"] for entry in legend["entries"]
+        entry["color"] for entry in legend["entries"]
     }
 
 

@@ -73,13 +73,13 @@ async def test_the_source_table_shows_thumbnails_that_lead_to_similar_images(pho
     html = (await ds.client.get("/photos/images")).text
     assert html.count('class="imgsim-cell"') == 24
     assert f'<a class="imgsim-cell" href="{SIMILAR}"><img src="{GALLERY}/thumbnail/3.jpg"' in html
-    assert "imgsim.css" in html
+    assert "table-cells.css" in html
 
 
 @pytest.mark.asyncio
 async def test_the_row_page_shows_the_thumbnail(photos):
     html = (await serve(photos / "photos.db").client.get("/photos/images/3")).text
-    assert html.count('class="imgsim-cell"') == 1 and "imgsim.css" in html
+    assert html.count('class="imgsim-cell"') == 1 and "table-cells.css" in html
 
 
 @pytest.mark.asyncio

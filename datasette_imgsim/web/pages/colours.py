@@ -49,11 +49,11 @@ class Categories:
 
     def legend(self) -> dict:
         entries = [
-            {"label": value.removeprefix(self.shared), "colour": self.of(value), "count": count}
+            {"label": value.removeprefix(self.shared), "color": self.of(value), "count": count}
             for value, count in self.counts.items()
         ]
         if self.others:
-            entries.append({"label": "all others", "colour": OTHER, "count": self.others})
+            entries.append({"label": "all others", "color": OTHER, "count": self.others})
         return {"kind": "text", "entries": entries}
 
 
@@ -75,7 +75,7 @@ class Scale:
 
     def legend(self) -> dict:
         low, high = self.ends
-        return {"kind": "number", "low": low, "high": high, "colours": SCALE}
+        return {"kind": "number", "low": low, "high": high, "colors": SCALE}
 
 
 Legend: TypeAlias = "Categories | Scale"

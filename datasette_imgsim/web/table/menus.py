@@ -11,7 +11,7 @@ from .cells import source_tables
 async def css_urls(datasette, database, table, view_name) -> list[str]:
     if view_name not in ("table", "row") or table not in await source_tables(datasette, database):
         return []
-    return [compat.static(datasette, "imgsim.css")]
+    return [compat.static(datasette, "table-cells.css")]
 
 
 def js_urls(datasette, database, table) -> list[dict]:
@@ -19,7 +19,7 @@ def js_urls(datasette, database, table) -> list[dict]:
     likeness = filters.current.get()
     if likeness is None or (likeness.database, likeness.table) != (database, table):
         return []
-    return [{"url": compat.static(datasette, "imgsim-table.js"), "module": True}]
+    return [{"url": compat.static(datasette, "table-order.js"), "module": True}]
 
 
 async def table_actions(datasette, actor, database, table) -> list[dict]:

@@ -1,0 +1,11 @@
+// Elements of our pages.
+
+/** The first element of the class imgsim-NAME. */
+export const find = (name) => document.querySelector(`.imgsim-${name}`);
+
+/** A new element with these properties and children. */
+export function make(tag, properties = {}, ...children) {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+}
