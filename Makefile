@@ -31,12 +31,14 @@ readme: .venv/dev
 	$(BIN)/cog -r README.md docs/models.md
 
 # The build of torch for the processor alone is some GB smaller than the one on PyPI, but has an
-# index of its own. Where that cannot be reached, the one on PyPI does as well.
+# index of its own. Where that cannot be had, the one on PyPI does as well. Both packages must come
+# from the same index, or they do not fit: so pip's own settings are left out here.
 .venv/torch:
 	$(PYTHON) -m venv .venv
 	$(PIP) install --upgrade pip
-	@if $(PIP) install --timeout 5 --retries 0 --index-url $(TORCH_CPU) torch torchvision 2>/dev/null \
-		&& $(BIN)/python -c "import torchvision"; \
+	@if { PIP_CONFIG_FILE=/dev/null $(PIP) --isolated install --timeout 5 --retries 0 \
+			--index-url $(TORCH_CPU) torch torchvision \
+		&& $(BIN)/python -c "import torchvision"; } 2>/dev/null; \
 	then echo "Installed the torch for the processor alone, from $(TORCH_CPU)"; \
 	else echo "$(TORCH_CPU) cannot be had: installing the torch of PyPI, which can take some GB"; \
 		$(PIP) uninstall --yes torch torchvision 2>/dev/null; \
