@@ -61,12 +61,13 @@ readme: .venv/dev
 	$(PIP) install --target .datasette-1 datasette==$(DATASETTE_1)
 	@touch $@
 
-# For the tests of the pages: the system's own Chromium, else Debian's, else Playwright's.
+# For the tests of the pages: CHROMIUM, else the system's own, else Debian's, else Playwright's.
 chromium: .venv/dev
 	@test -n "$(CHROMIUM)" || command -v chromium || command -v chromium-browser \
 		|| command -v google-chrome \
-		|| { test "$$(id -u)" = 0 && command -v apt-get \
-			&& echo "Installing Debian's Chromium (CHROMIUM=/path/to/one: make test uses that)" \
+		|| { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
+			&& echo "No Chromium here: apt-get installs it now for the whole system." \
+				"To avoid that: make test CHROMIUM=/path/to/one" \
 			&& apt-get -qq update && apt-get -qq install -y chromium >/dev/null; } \
 		|| $(BIN)/playwright install chromium \
 		|| echo "No Chromium can be had: the tests that need it are skipped (with CI set, they fail)"
