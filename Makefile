@@ -2,7 +2,9 @@
 PYTHON ?= python3
 PORT ?= 8001
 DATASETTE_1 = 1.0a41
+TORCH_CPU = https://download.pytorch.org/whl/cpu
 BIN = .venv/bin
+PIP = $(BIN)/python -m pip --quiet
 
 .PHONY: demo test lint chromium readme
 
@@ -17,33 +19,55 @@ demo: .venv/ready
 	$(BIN)/datasette demo/demo.db --port $(PORT) \
 		--setting default_page_size 50 --metadata demo/metadata.json
 
-test: .venv/ready .datasette-1/ready chromium
+test: .venv/dev .datasette-1/ready chromium
 	$(BIN)/python -m pytest
 	PYTHONPATH=.datasette-1 $(BIN)/python -m pytest -m datasette
 
-lint: .venv/ready
+lint: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-readme: .venv/ready
+readme: .venv/dev
 	$(BIN)/cog -r README.md docs/*.md
 
-.venv/ready: setup.py
+# The build of torch for the processor alone is some GB smaller than the one on PyPI, but has an
+# index of its own. Where that cannot be had, the one on PyPI does as well. Both packages must come
+# from the same index, or they do not fit: so pip's own settings are left out here.
+.venv/torch:
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -e '.[test]' 'datasette<1.0'
-	touch $@
+	$(PIP) install --upgrade pip
+	@if { PIP_CONFIG_FILE=/dev/null $(PIP) --isolated install --timeout 5 --retries 0 \
+			--index-url $(TORCH_CPU) torch torchvision \
+		&& $(BIN)/python -c "import torchvision"; } 2>/dev/null; \
+	then echo "Installed the torch for the processor alone, from $(TORCH_CPU)"; \
+	else echo "$(TORCH_CPU) cannot be had: installing the torch of PyPI, which can take some GB"; \
+		$(PIP) uninstall --yes torch torchvision 2>/dev/null; \
+	fi
+	@touch $@
+
+# What a user has.
+.venv/ready: .venv/torch setup.py
+	$(PIP) install --editable '.[embed]'
+	@touch $@
+
+# With what tests and lint need.
+.venv/dev: .venv/ready pyproject.toml
+	$(PIP) install --group dev 'datasette<1.0'
+	@touch $@
 
 # The newest Datasette of the 1.0 series, put before the other one by PYTHONPATH.
-.datasette-1/ready: .venv/ready
+.datasette-1/ready: .venv/dev
 	rm -rf .datasette-1
-	$(BIN)/python -m pip install --quiet --target .datasette-1 datasette==$(DATASETTE_1)
-	touch $@
+	$(PIP) install --target .datasette-1 datasette==$(DATASETTE_1)
+	@touch $@
 
-# For the tests of the pages: the system's own Chromium, else Debian's, else Playwright's.
-chromium: .venv/ready
-	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null \
-		|| command -v google-chrome >/dev/null \
-		|| { [ "$$(id -u)" = 0 ] && apt-get -qq update && apt-get -qq install -y chromium >/dev/null; } \
+# For the tests of the pages: CHROMIUM, else the system's own, else Debian's, else Playwright's.
+chromium: .venv/dev
+	@test -n "$(CHROMIUM)" || command -v chromium || command -v chromium-browser \
+		|| command -v google-chrome \
+		|| { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
+			&& echo "No Chromium here: apt-get installs it now for the whole system." \
+				"To avoid that: make test CHROMIUM=/path/to/one" \
+			&& apt-get -qq update && apt-get -qq install -y chromium >/dev/null; } \
 		|| $(BIN)/playwright install chromium \
-		|| echo "Chromium cannot be had here: the tests that need it are skipped"
+		|| echo "No Chromium can be had: the tests that need it are skipped (with CI set, they fail)"

@@ -6,6 +6,7 @@ from setuptools import find_namespace_packages, setup
 VERSION = "0.1a0"
 URL = "https://github.com/datasette-imgsim/datasette-imgsim"
 
+# What `datasette imgsim embed` and `map` need; a server that only shows and searches does without.
 EMBED = [
     "torch",
     "torchvision",
@@ -15,14 +16,6 @@ EMBED = [
     "openTSNE",
     "pi-heif",
     "tqdm",
-]
-TEST = [
-    "cogapp",
-    "datasette-render-images",
-    "playwright",
-    "pytest",
-    "pytest-asyncio",
-    "ruff",
 ]
 
 
@@ -43,7 +36,13 @@ setup(
     long_description=long_description(),
     long_description_content_type="text/markdown",
     author="the datasette-imgsim developers",
-    license="Apache-2.0 AND CC-BY-4.0",
+    url=URL,
+    project_urls={
+        "Issues": f"{URL}/issues",
+        "CI": f"{URL}/actions",
+        "Changelog": f"{URL}/blob/main/CHANGELOG.md",
+    },
+    license_expression="Apache-2.0 AND CC-BY-4.0",
     license_files=["LICENSE", "NOTICE"],
     classifiers=[
         "Framework :: Datasette",
@@ -52,11 +51,12 @@ setup(
         "Programming Language :: Python :: 3.11",
         "Programming Language :: Python :: 3.12",
         "Programming Language :: Python :: 3.13",
+        "Typing :: Typed",
     ],
     version=VERSION,
     packages=find_namespace_packages(include=["datasette_imgsim", "datasette_imgsim.*"]),
     package_data={
-        "datasette_imgsim": ["static/*", "templates/*"],
+        "datasette_imgsim": ["py.typed", "static/**", "templates/**"],
         "datasette_imgsim.models": ["*.safetensors", "*.md"],
     },
     entry_points={
@@ -64,13 +64,15 @@ setup(
         "sqlite_utils": ["imgsim = datasette_imgsim.sqlite_utils_plugin"],
     },
     install_requires=[
+        "cachetools>=5.3",
         "click",
         "datasette>=0.65",
         "datasette-leaflet>=0.2.2",
         "numpy>=2",
         "pillow>=11.3",
+        "pluggy",
         "sqlite-utils>=4.0",
     ],
-    extras_require={"embed": EMBED, "test": EMBED + TEST},
+    extras_require={"embed": EMBED},
     python_requires=">=3.10",
 )
