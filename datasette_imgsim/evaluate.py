@@ -256,8 +256,8 @@ class Evaluation:
         self.matrices = self._levels(found)
 
     def _levels(self, vectors: Index) -> list[np.ndarray]:
-        rows = [vectors.row(id) for id in self.ids]
-        if None in rows:
+        rows = [row for id in self.ids if (row := vectors.row(id)) is not None]
+        if len(rows) < len(self.ids):
             raise ImgsimError("Images were removed while this ran: run it again")
         found = [np.empty((len(rows), size), np.float32) for size in self.space.levels.values()]
         for start in range(0, len(rows), LIMITS.vectors_at_once):

@@ -369,7 +369,7 @@ def test_warming_a_database_without_vectors_is_quiet(tmp_path, make, recwarn):
     path = tmp_path / "other.db"
     make(path)
     cache = indexes.Indexes(lambda: sqlite3.connect(path, check_same_thread=False))
-    cache._warm()
+    cache._warm(cache.connect)
     assert not loads_begun(cache) and not recwarn.list
 
 

@@ -106,11 +106,9 @@ def lay_out(
         return np.array(FEW[len(firsts)], float)[copies]
     vectors = vectors[firsts]
     points = principal(vectors)
-    start, known = points[:, :2].astype(float), np.zeros(len(points), bool)
-    exaggerated = EXAGGERATED
-    if before is not None:
-        before = before[firsts]
-        known = np.isfinite(before).all(axis=1)
+    start, exaggerated = points[:, :2].astype(float), EXAGGERATED
+    before = np.full((len(points), 2), np.nan) if before is None else before[firsts]
+    known = np.isfinite(before).all(axis=1)
     if known.any() and np.ptp(before[known], axis=0).all():
         start = before.copy()
         start[~known] = place(vectors[~known], vectors[known], before[known], progress)
@@ -124,7 +122,8 @@ def lay_out(
 def distinct(vectors: np.ndarray) -> tuple[list[int], list[int]]:
     """Rows of the first of each kind of equal vectors, and the place of each row's kind there."""
     kinds: dict[bytes, int] = {}
-    firsts, copies = [], []
+    firsts: list[int] = []
+    copies: list[int] = []
     for row, vector in enumerate(vectors):
         kind = kinds.setdefault(hashlib.blake2b(vector, digest_size=16).digest(), len(kinds))
         if kind == len(firsts):

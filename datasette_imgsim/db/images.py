@@ -27,6 +27,10 @@ class KnownImage:
     """Whether it has a vector in the space that is worked on."""
 
 
+def _known(id, path, sha256, size, mtime_ns, embedded) -> KnownImage:
+    return KnownImage(id, path, sha256, size, mtime_ns, bool(embedded))
+
+
 def known_images(conn: sqlite3.Connection, space: Space | None) -> list[KnownImage]:
     # "+" takes away the affinity of i.id, for which SQLite would not use the index.
     rows = conn.execute(
@@ -36,7 +40,7 @@ def known_images(conn: sqlite3.Connection, space: Space | None) -> list[KnownIma
         """,
         [space.id if space else None],
     )
-    return [KnownImage(*row[:5], bool(row[5])) for row in rows]
+    return [_known(*row) for row in rows]
 
 
 def known_rows(conn: sqlite3.Connection, space: Space | None, table: str) -> list[KnownImage]:
@@ -52,7 +56,7 @@ def known_rows(conn: sqlite3.Connection, space: Space | None, table: str) -> lis
         """,
         [table, space.id if space else None],
     )
-    return [KnownImage(*row[:5], bool(row[5])) for row in rows]
+    return [_known(*row) for row in rows]
 
 
 def save_content(conn: sqlite3.Connection, table: str, id, sha256: str, size, mtime_ns) -> None:
@@ -123,7 +127,9 @@ def save_vectors(conn: sqlite3.Connection, space: Space, rows: Iterable[tuple]) 
     )
 
 
-def copy_vector(conn: sqlite3.Connection, space: Space, source: int, target: int) -> None:
+def copy_vector(
+    conn: sqlite3.Connection, space: Space, source: int | str, target: int | str
+) -> None:
     """Gives an image the vector and thumbnail of another with the same content."""
     conn.execute(
         """

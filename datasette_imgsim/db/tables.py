@@ -91,9 +91,11 @@ class SourceTable:
         )
         return {id for (id,) in rows}
 
-    def described(self, conn: sqlite3.Connection, ids: Iterable) -> dict:
+    def described(
+        self, conn: sqlite3.Connection, ids: Iterable
+    ) -> dict[int | str, tuple[str, bool]]:
         """{id: (what people call the image, whether it has a thumbnail)} of those that are rows."""
-        found = {}
+        found: dict[int | str, tuple[str, bool]] = {}
         for some in batches(list(ids), IDS_A_QUERY):
             # The + takes the key's affinity away, without which the index could not be used.
             rows = conn.execute(

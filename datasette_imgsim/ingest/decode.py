@@ -184,7 +184,8 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 def _draft_size(stored: tuple[int, int], size: int, thumbnail_size: int) -> tuple[int, int]:
     """The fewest pixels from which both the input and the thumbnail can be made well."""
     shrink = thumbnail_size / max(stored)
-    return tuple(math.ceil(DRAFT_MARGIN * max(size, side * shrink)) for side in stored)
+    width, height = (math.ceil(DRAFT_MARGIN * max(size, side * shrink)) for side in stored)
+    return width, height
 
 
 # Input size
@@ -220,7 +221,8 @@ def _resized(image: Image.Image, size: tuple[int, int], box=None) -> Image.Image
 
 def _fitting(size: tuple[int, int], side: int) -> tuple[int, int]:
     scale = side / max(size)
-    return tuple(max(1, round(length * scale)) for length in size)
+    width, height = (max(1, round(length * scale)) for length in size)
+    return width, height
 
 
 def small_jpeg(image: Image.Image, side: int, quality: int) -> bytes:

@@ -38,7 +38,7 @@ def read_facts(image: Image.Image) -> Facts:
     # Pillow gives the size of a TIFF as it is to be seen, that of the others as it is stored.
     if image.format != "TIFF" and exif.get(ExifTags.Base.Orientation) in SIDEWAYS:
         width, height = height, width
-    kind = "JPEG" if image.format == "MPO" else image.format
+    kind = "JPEG" if image.format == "MPO" else str(image.format)
     return Facts(width, height, kind, _taken_at(exif), _camera(exif), *_place(exif))
 
 

@@ -32,7 +32,9 @@ from .sources import Item
 class Interface(Protocol):
     """How a job tells its user what happens."""
 
-    progress: Progress
+    @property
+    def progress(self) -> Progress:
+        """Shows how far the work is."""
 
     def waiting(self) -> None:
         """Says that another program has the database locked; called once at most."""
@@ -47,7 +49,9 @@ class Interface(Protocol):
 class Silent:
     """Tells nothing."""
 
-    progress = staticmethod(silent)
+    @property
+    def progress(self) -> Progress:
+        return silent
 
     def waiting(self) -> None:
         pass
@@ -134,8 +138,8 @@ class Job:
         options, table = self.options, pictures.table
         space = None if network else _present_space(conn, table, self.space_name)
         if space is None:
-            network = network or self._network(needed=True)
             chosen = self.settings or settings.from_options()
+            network = network or chosen.network(options.device, options.precision)
             space = settings.find_or_create(
                 conn, chosen, network, table, self.base, self.space_name
             )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -71,7 +70,7 @@ class Files:
         return item
 
     def save(self, conn, item, sha256, facts) -> int:
-        stamp = {"sha256": sha256, "bytes": item.bytes, "mtime_ns": item.mtime_ns}
+        stamp = {"sha256": sha256, "bytes": item.size, "mtime_ns": item.mtime_ns}
         return save_image(conn, {"path": item.name} | stamp | facts)
 
     def facts(self, conn, id) -> dict:
@@ -154,7 +153,7 @@ class Column:
         return replace(item, data=row[0])
 
     def save(self, conn, item, sha256, facts) -> int | str:
-        save_content(conn, self.table, item.name, sha256, item.bytes, item.mtime_ns)
+        save_content(conn, self.table, item.name, sha256, item.size, item.mtime_ns)
         return item.name
 
     def facts(self, conn, id) -> dict:
@@ -167,7 +166,7 @@ class Column:
         ).fetchone()
         return count
 
-    def emptied(self, conn: sqlite3.Connection) -> Iterable:
+    def emptied(self, conn: sqlite3.Connection) -> list:
         """The ids of images whose picture was taken out of their row."""
         rows = conn.execute(
             f"""

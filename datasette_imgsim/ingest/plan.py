@@ -43,7 +43,8 @@ def plan(
     A picture in the database has no mtime: its bytes must be looked at.
     """
     names = {item.name for item in found}
-    rows, gone = {}, []
+    rows: dict[int | str, KnownImage] = {}
+    gone = []
     for image in pictures.known(conn, space):
         if image.path not in names and pictures.is_gone(image):
             gone.append(image)
@@ -54,9 +55,9 @@ def plan(
     recovered = [name for name in failures.keys() - found_texts if pictures.is_settled(name)]
     pending, unchanged, failed_before = [], 0, 0
     for item in found:
-        image, stamp = rows.get(item.name), (item.bytes, item.mtime_ns)
+        row, stamp = rows.get(item.name), (item.size, item.mtime_ns)
         name = str(item.name)
-        same = image and image.embedded and (image.bytes, image.mtime_ns) == stamp
+        same = row is not None and row.embedded and (row.bytes, row.mtime_ns) == stamp
         if same and item.mtime_ns is not None:
             unchanged += 1
             if name in failures:
@@ -82,9 +83,9 @@ def prune(
         return sources.path_of(name, base).startswith(tuple(tops))
 
     def is_still_gone(image: KnownImage) -> bool:
-        return sources.is_gone(sources.path_of(image.path, base))
+        return sources.is_gone(sources.path_of(str(image.path), base))
 
-    below = [image for image in gone if is_below(image.path)]
+    below = [image for image in gone if is_below(str(image.path))]
     failed = [
         name
         for name in read_failures(conn, SOURCE_TABLE).keys() - names

@@ -12,11 +12,11 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 
@@ -91,15 +91,29 @@ class Summary:
 
 @dataclass(frozen=True)
 class Read:
-    """A file that was read: its hash, and the picture where it had to be decoded.
-
-    One that failed has a hash if it could be read that far.
-    """
+    """An item that was read, of whose content there is a vector already."""
 
     item: Item
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Decoded(Read):
+    """An item that had to be decoded."""
+
+    picture: Picture
+
+
+@dataclass(frozen=True)
+class Failed:
+    """An item that cannot be embedded; it has a hash if it could be read that far."""
+
+    item: Item
+    error: str
     sha256: str | None = None
-    picture: Picture | None = None
-    error: str | None = None
+
+
+Outcome: TypeAlias = "Read | Failed"
 
 
 class Run:
@@ -120,7 +134,8 @@ class Run:
         `forecast` is called once, with it, the first batch (N, size, size, 3) and the seconds that
         reading and embedding that batch took.
         """
-        self.forecast, self.first_read_at = forecast, None
+        self.forecast = forecast
+        self.first_read_at = 0.0
         self.conn, self.pictures, self.space = conn, pictures, space
         self.network = functools.cache(network)
         self.plan, self.options = plan, options
@@ -154,23 +169,24 @@ class Run:
         self.summary.seconds = time.monotonic() - started
         return self.summary
 
-    def _batches(self, reads: Iterator[Read]) -> Iterator[list[Read]]:
+    def _batches(self, reads: Iterator[Outcome]) -> Iterator[list[Outcome]]:
         """Files in order, as many at a time as hold one batch of pictures for the network."""
         # A run of copies or failures must not wait for pictures for ever.
         most = self.space.rows_a_transaction
-        batch, pictures = [], 0
+        batch: list[Outcome] = []
+        pictures = 0
         for read in reads:
             # The time to load packages, before the first file, must not count.
             self.first_read_at = self.first_read_at or time.monotonic()
             batch.append(read)
-            pictures += read.picture is not None
+            pictures += isinstance(read, Decoded)
             if pictures == self.options.batch_size or len(batch) == most:
                 yield batch
                 batch, pictures = [], 0
         if batch:
             yield batch
 
-    def _ahead(self) -> Iterator[Read]:
+    def _ahead(self) -> Generator[Outcome, None, None]:
         """Decodes in threads, a bounded number of files ahead of the one that is given."""
         workers = self.options.workers or os.cpu_count() or 1
         todo = (self.pictures.loaded(self.conn, item) for item in self.plan.pending)
@@ -187,9 +203,9 @@ class Run:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _read(self, item: Item) -> Read:
+    def _read(self, item: Item) -> Outcome:
         if item.error:
-            return Read(item, error=item.error)
+            return Failed(item, item.error)
         sha256 = None
         try:
             with item.open() as file:
@@ -204,17 +220,17 @@ class Run:
                     self.options.thumbnail_size,
                     self.options.max_pixels,
                 )
-                return Read(item, sha256, picture)
+                return Decoded(item, sha256, picture)
         except ImgsimError as ex:
-            return Read(item, sha256, error=str(ex))
+            return Failed(item, str(ex), sha256)
         except OSError as ex:
-            return Read(item, sha256, error=sources.os_reason(ex))
+            return Failed(item, sources.os_reason(ex), sha256)
 
     def _only_touched(self, item: Item, sha256: str) -> bool:
         row = self.plan.rows.get(item.name)
         return row is not None and row.embedded and row.sha256 == sha256
 
-    def _is_replaced(self, failed: Read) -> bool:
+    def _is_replaced(self, failed: Failed) -> bool:
         """Whether a row certainly holds another picture than the one that was embedded.
 
         Of a file one cannot say: it may be on its way, or come back.
@@ -222,24 +238,24 @@ class Run:
         row, item = self.plan.rows.get(failed.item.name), failed.item
         return row is not None and item.data is not None and row.sha256 != failed.sha256
 
-    def _store(self, batch: list[Read]) -> None:
+    def _store(self, batch: list[Outcome]) -> None:
         """Embeds a batch, outside the transaction, and writes it in one."""
-        fresh = {}
+        fresh: dict[str, Decoded] = {}
         for read in batch:
-            if read.picture is not None and read.sha256 not in self.holders:
+            if isinstance(read, Decoded) and read.sha256 not in self.holders:
                 fresh.setdefault(read.sha256, read)
         vectors = self._embed(fresh)
         lost = fresh.keys() - vectors
         batch = [_not_finite(read) if read.sha256 in lost else read for read in batch]
-        failed = [read for read in batch if read.error]
-        good = [read for read in batch if not read.error]
+        failed = [read for read in batch if isinstance(read, Failed)]
+        good = [read for read in batch if isinstance(read, Read)]
         table = self.pictures.table
         changed = [read for read in good if not self._only_touched(read.item, read.sha256)]
         with self.conn.transaction():
             save_failures(
                 self.conn,
                 table,
-                [(str(r.item.name), r.error, r.item.bytes, r.item.mtime_ns) for r in failed],
+                [(str(r.item.name), r.error, r.item.size, r.item.mtime_ns) for r in failed],
             )
             replaced = [read.item.name for read in failed if self._is_replaced(read)]
             forget_images(self.conn, table, replaced)
@@ -252,7 +268,7 @@ class Run:
                 raise_generation(self.conn, self.space)
         self.summary.failed += len(failed)
 
-    def _embed(self, reads: dict[str, Read]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    def _embed(self, reads: dict[str, Decoded]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """sha256 -> (vector, norms), for those that have finite numbers."""
         if not reads:
             return {}
@@ -275,7 +291,7 @@ class Run:
         finite = np.isfinite(units).all(axis=1) & np.isfinite(norms).all(axis=1)
         return {sha256: (units[n], norms[n]) for n, sha256 in enumerate(reads) if finite[n]}
 
-    def _store_vectors(self, reads: list[Read], vectors: dict) -> None:
+    def _store_vectors(self, reads: list[Decoded], vectors: dict) -> None:
         """Rows, vectors and thumbnails of pictures that no other image has."""
         ids = []
         for read in reads:
@@ -297,7 +313,7 @@ class Run:
         """A file whose content has a vector already: touched, renamed or copied."""
         if self._only_touched(read.item, read.sha256):
             row = self.plan.rows[read.item.name]
-            if (row.bytes, row.mtime_ns) != (read.item.bytes, read.item.mtime_ns):
+            if (row.bytes, row.mtime_ns) != (read.item.size, read.item.mtime_ns):
                 self._save_row(read, {})
             self.summary.unchanged += 1
             return
@@ -315,7 +331,7 @@ class Run:
         gone = self.gone.get(read.sha256)
         if not gone or read.item.name in self.plan.rows:
             return False
-        return rename_image(self.conn, gone.pop(), read.item.name)
+        return rename_image(self.conn, gone.pop(), str(read.item.name))
 
     def _save_row(self, read: Read, facts: dict) -> int | str:
         return self.pictures.save(self.conn, read.item, read.sha256, facts)
@@ -327,10 +343,10 @@ class Run:
         return {name: value for name, value in facts.items() if name not in PLACE}
 
 
-def _not_finite(read: Read) -> Read:
+def _not_finite(read: Outcome) -> Failed:
     # Without size and mtime the failure does not hold for the next run, or for another network.
-    item = replace(read.item, bytes=None, mtime_ns=None)
-    return Read(item, read.sha256, error="the network gives no finite numbers for it")
+    item = replace(read.item, size=None, mtime_ns=None)
+    return Failed(item, "the network gives no finite numbers for it", read.sha256)
 
 
 def _digest(file: BinaryIO) -> str:

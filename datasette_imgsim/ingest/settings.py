@@ -77,7 +77,9 @@ def from_options(
     """Settings of the command line; what is None is the model's default. Raises ImgsimError."""
     chosen = registry.get(model or registry.DEFAULT)
     description = chosen.description
-    asked = [level.strip() for level in levels.split(",")] if levels else description.default_levels
+    asked = (
+        [level.strip() for level in levels.split(",")] if levels else [*description.default_levels]
+    )
     return Settings(
         description.name,
         tuple(in_network_order(chosen, asked)),

@@ -25,7 +25,8 @@ class Item:
     """Empty where the picture is in the database."""
     name: int | str
     """The stored path of a file, or the key of a row."""
-    bytes: int | None
+    size: int | None
+    """In bytes."""
     mtime_ns: int | None
     error: str | None = None
     data: bytes | None = None
@@ -54,7 +55,8 @@ def find(paths: Iterable[str | Path], base: str | Path) -> Iterator[Item]:
 def _walk(top: str) -> Iterator[str]:
     """Files with a picture's suffix; real folders before links, so that names stay short."""
     entered: set[tuple[int, int]] = set()
-    folders, links = [top], []
+    folders = [top]
+    links: list[str] = []
     while folders or links:
         folder = folders.pop() if folders else links.pop()
         try:
@@ -67,7 +69,7 @@ def _walk(top: str) -> Iterator[str]:
             # The folder itself is named as a failure: its pictures cannot even be listed.
             yield folder
             continue
-        below = []
+        below: list[str] = []
         for entry in entries:
             if entry.name.startswith(".") or entry.name in SKIPPED_FOLDERS:
                 continue

@@ -7,7 +7,7 @@ Weights have 8 signed bits and a scale a channel, maps 8 bits from 0 and one sca
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,12 +33,12 @@ class Int8:
 
     precision = "int8"
 
-    def __init__(self, cut: torch.nn.Module, levels: list[str], scaling: Scaling):
+    def __init__(self, cut: Any, levels: list[str], scaling: Scaling):
         """Raises RuntimeError or AttributeError where this torch lacks the operator."""
         import torch
 
-        self.levels, (self.is_reversed, *scale) = levels, scaling
-        factor, shift = (torch.from_numpy(part) for part in scale)
+        self.levels, (self.is_reversed, factor_, shift_) = levels, scaling
+        factor, shift = torch.from_numpy(factor_), torch.from_numpy(shift_)
         # The pixel whose input is 0: a border of it is what a border of 0 is to the cut.
         self.border = (-shift / factor).round().byte()
         self.steps: list[tuple[Callable, str | None, float]] = []
@@ -46,7 +46,7 @@ class Int8:
         for place, layer in enumerate(cut.features):
             level = cut.ends.get(place)
             if isinstance(layer, torch.nn.Conv2d):
-                conv = layer
+                conv: Any = layer
             elif isinstance(layer, torch.nn.ReLU):
                 made = HEADROOM * cut.maxima[level] / 255
                 if self.steps:
@@ -59,7 +59,7 @@ class Int8:
                 self.steps.append((_halved, level, scale))
 
     @staticmethod
-    def _first(conv: torch.nn.Conv2d, factor: torch.Tensor, shift: torch.Tensor, made: float):
+    def _first(conv: Any, factor: torch.Tensor, shift: torch.Tensor, made: float):
         """The convolution that reads the pixels as they are, with their border around them."""
         weight = conv.weight * factor[:, None, None]
         bias = conv.bias + (conv.weight * shift[:, None, None]).sum((1, 2, 3))
@@ -85,7 +85,7 @@ class Int8:
 
 
 def _quantised(
-    weight: torch.Tensor, bias: torch.Tensor, padding: int, bits: int, scale: float, made: float
+    weight: Any, bias: Any, padding: int, bits: int, scale: float, made: float
 ) -> Callable:
     """A convolution and its ReLU, from maps of one scale to maps of another."""
     import torch
@@ -116,9 +116,7 @@ def _halved(maps: torch.Tensor) -> torch.Tensor:
     return torch.maximum(maps[:, :, 0:width:2], maps[:, :, 1:width:2]).permute(0, 3, 1, 2)
 
 
-def attempt_int8(
-    cut: torch.nn.Module, levels: list[str], size: int, scaling: Scaling
-) -> Int8 | None:
+def attempt_int8(cut: Any, levels: list[str], size: int, scaling: Scaling) -> Int8 | None:
     """The cut in int8, or None where the levels of a picture are not about those of float32."""
     import torch
 

@@ -6,17 +6,17 @@ import ctypes
 import functools
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from ..errors import ImgsimError
 from .base import Cut, Model, NumpyCut
 from .fusing import fold_batch_norms, fuse_activations
-from .int8 import Int8, attempt_int8
+from .int8 import attempt_int8
 from .pooling import pooled
 
 if TYPE_CHECKING:
@@ -31,6 +31,15 @@ NORMALISE = {
 }
 SMALLEST_NORM = 1e-12
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # malloc.h
+
+
+class Runner(Protocol):
+    """A cut model on one device, in one precision."""
+
+    precision: str
+
+    def pooled(self, pictures: np.ndarray, pooling: str) -> list[np.ndarray]:
+        """(N, size, size, 3) uint8 RGB -> (N, D) float32 of each level."""
 
 
 class Network:
@@ -54,6 +63,7 @@ class Network:
         cut = model.cut(self.levels, weights, size)
         self.weights_sha256 = digest(cut.state_dict())
         with self._size_named():
+            self.runner: Runner
             if _is_module(cut):
                 is_own = weights is None and normalise == model.description.normalise
                 self.runner = self._on_torch(model, cut, is_own, normalise, device, precision)
@@ -67,12 +77,12 @@ class Network:
     def _on_torch(
         self,
         model: Model,
-        cut: torch.nn.Module,
+        cut: Any,
         is_own: bool,
         normalise: str | dict,
         device: str,
         precision: str,
-    ) -> _Torch | Int8:
+    ) -> Runner:
         """The runner of a module, in int8 only where that gives about what float32 gives.
 
         `is_own` says that weights and scaling are the model's own: its `maxima` hold for them.
@@ -208,7 +218,8 @@ def _at_precision(module: torch.nn.Module, device: str, precision: str) -> torch
     dtype = getattr(torch, precision)
     first = next((m for m in module.modules() if isinstance(m, torch.nn.Conv2d)), None)
     exact = {} if first is None else {k: v.clone() for k, v in first.state_dict().items()}
-    module = module.to(device, dtype, memory_format=torch.channels_last)
+    module.to(device=device, dtype=dtype)
+    module.to(memory_format=torch.channels_last)
     if first is None:
         module.register_forward_pre_hook(lambda module, inputs: inputs[0].to(dtype))
     else:
@@ -241,7 +252,7 @@ def in_network_order(model: Model, levels: list[str]) -> list[str]:
     return [level for level in known if level in levels]
 
 
-def digest(state: dict) -> str:
+def digest(state: Mapping) -> str:
     """SHA-256 over the names, shapes and float32 values of the tensors or arrays used."""
     sha = hashlib.sha256()
     for name in sorted(state):
@@ -294,7 +305,7 @@ def capabilities() -> dict:
     import torch
 
     try:
-        return torch.cpu.get_capabilities()
+        return dict(torch.cpu.get_capabilities())
     except AttributeError:  # torch before 2.11
         return {
             "avx512_bf16": torch.cpu._is_avx512_bf16_supported(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +21,8 @@ def avg(maps: Maps) -> Maps:
 def max(maps: Maps) -> Maps:
     """Largest cell: (N, C, H, W) -> (N, C). MAC of Tolias et al. 2016, arXiv 1511.05879."""
     # torch's own `max` takes one axis only.
-    return maps.amax((2, 3)) if hasattr(maps, "amax") else maps.max((2, 3))
+    either: Any = maps
+    return either.amax((2, 3)) if hasattr(maps, "amax") else either.max((2, 3))
 
 
 def gem(maps: Maps) -> Maps:

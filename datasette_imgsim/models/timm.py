@@ -7,7 +7,7 @@ import functools
 import importlib.util
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ImgsimError
 from .base import Description, Model, ModelUnavailable
@@ -44,7 +44,7 @@ class Timm(Model):
         self.name = name
 
     @functools.cached_property
-    def description(self) -> Description:
+    def description(self) -> Description:  # type: ignore[override]
         config = self._config()
         size = max(config.input_size[1:])
         levels = _levels_of(config.architecture, size)
@@ -99,7 +99,7 @@ class Timm(Model):
         import timm
         import torch
 
-        options = {"num_classes": 0}
+        options: dict[str, Any] = {"num_classes": 0}
         config = self._config()
         # Transformers with a table of positions are built for a size.
         if config.fixed_input_size and (size, size) != tuple(config.input_size[1:]):
@@ -140,7 +140,7 @@ class Timm(Model):
         name = _tagged(config)
         repository = f"timm/{name}" if config.hf_hub_id == "timm/" else config.hf_hub_id or ""
         folder = hub / f"models--{repository.replace('/', '--')}" / "snapshots"
-        file = torch_checkpoints() / os.path.basename(config.url or "none")
+        file = torch_checkpoints() / os.path.basename(str(config.url))
         return None if [*folder.glob("*/*")] or file.is_file() else not_here(f"{PREFIX}{name}")
 
     def _without_weights(self) -> str:
@@ -190,7 +190,7 @@ def _levels_of(architecture: str, size: int) -> dict[str, int]:
 
     try:
         with torch.device("meta"), torch.inference_mode():
-            network = timm.create_model(architecture, pretrained=False, num_classes=0).eval()
+            network: Any = timm.create_model(architecture, pretrained=False, num_classes=0).eval()
             pixels = torch.empty(1, 3, size, size)
             stages = [*range(len(network.forward_intermediates(pixels, intermediates_only=True)))]
             features = network.forward_features(pixels)
@@ -206,7 +206,7 @@ def _levels_of(architecture: str, size: int) -> dict[str, int]:
     return {name: level.shape[1] for name, level in zip(names, maps)}
 
 
-def _cut(network: torch.nn.Module, stages: list[int], last: str | None) -> torch.nn.Module:
+def _cut(network: Any, stages: list[int], last: str | None) -> torch.nn.Module:
     """`network` up to what is asked for: stages by number, then its HEAD or EMBEDDING."""
     import torch
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .base import Description, Model, ModelUnavailable
 from .weights import load, not_downloaded, not_here, read, torch_checkpoints
@@ -72,7 +72,7 @@ class Oxford(VGG):
     """VGG16 by Simonyan and Zisserman, whose convolutions the package carries."""
 
     def cut(self, levels: list[str], weights: Path | None, size: int) -> torch.nn.Module:
-        module = super().cut(levels, weights, size)
+        module: Any = super().cut(levels, weights, size)
         if weights is None:  # others have other maxima
             module.maxima = OXFORD_MAXIMA
         return module
@@ -159,7 +159,7 @@ def build(layers: tuple, batch_norm: bool, levels: list[str]) -> torch.nn.Module
                 self.head_ends = _ends(self.classifier, HEAD)
 
         def forward(self, pixels: torch.Tensor) -> list[torch.Tensor]:
-            found = {}
+            found: dict[str, torch.Tensor] = {}
             maps = _walk(self.features, pixels, self.ends, found)
             if head:
                 flat = torch.nn.functional.adaptive_avg_pool2d(maps, (7, 7)).flatten(1)

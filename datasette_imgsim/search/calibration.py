@@ -51,7 +51,7 @@ class Calibration:
     def stored(cls, text: str | None, generation: int, weights: np.ndarray) -> Calibration | None:
         """What `renew` wrote, where it is sound and of this generation and these level weights."""
         try:
-            found = json.loads(text)
+            found = json.loads(text or "")
             scores, percentiles, of = (
                 np.array(found[name], float) for name in ("scores", "percentiles", "weights")
             )
@@ -62,11 +62,9 @@ class Calibration:
                 and np.isfinite(percentiles).all()
             )
             is_ours = found["generation"] == generation and of.shape == weights.shape
-            return (
-                cls(scores, percentiles)
-                if is_sound and is_ours and np.allclose(of, weights)
-                else None
-            )
+            if is_sound and is_ours and np.allclose(of, weights):
+                return cls(scores, percentiles)
+            return None
         except (ValueError, TypeError, KeyError):
             return None
 

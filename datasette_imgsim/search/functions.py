@@ -236,8 +236,8 @@ class Functions:
         space = choose_space(self.conn, parsed.get("space"), configured=self.configured)
         table = SourceTable.read(self.conn, space.source_table)
         weights = ranking.weights(space, parsed.get("level_weights"))
-        examples = [parsed.get(name) or [] for name in ("plus", "minus")]
-        return View(space, table, weights, bool(parsed.get("ranked")), *examples)
+        plus, minus = (parsed.get(name) or [] for name in ("plus", "minus"))
+        return View(space, table, weights, bool(parsed.get("ranked")), plus, minus)
 
     def _index(self, space: Space) -> Index:
         found = self.indexes.get(space.id, lambda: None)()

@@ -8,6 +8,7 @@ import threading
 from array import array
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from typing import TypeAlias
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from .vectors import VECTOR_SQL, centred, decoded, sample, sound_centre
 SAMPLE, BYTES_OF_SAMPLE = 4_000, 64_000_000
 """From how many vectors a reduction is made, at most."""
 TRIES_WITHOUT_LOCK = 3
+Connect: TypeAlias = Callable[[], sqlite3.Connection]
 
 
 class Loading(ImgsimError):
@@ -93,17 +95,19 @@ def _read(conn: sqlite3.Connection, space: Space, progress: Progress, centring: 
                 reduction.of(vectors, out=reduced[piece])
             advance(len(keys))
     common = (space, table, centre, ids, damaged)
-    if reduction is None or reduced is None:
-        return InMemory(*common, matrix=matrix[: len(ids)])
-    reduced = reduced[: len(ids)]
-    if matrix is None:
-        return ReductionOnly(*common, reduction=reduction, reduced=reduced)
-    return WithReduction(*common, matrix=matrix[: len(ids)], reduction=reduction, reduced=reduced)
+    matrix = None if matrix is None else matrix[: len(ids)]
+    if reduction is not None and reduced is not None:
+        reduced = reduced[: len(ids)]
+        if matrix is None:
+            return ReductionOnly(*common, reduction=reduction, reduced=reduced)
+        return WithReduction(*common, matrix=matrix, reduction=reduction, reduced=reduced)
+    assert matrix is not None  # a space without a reduction is small
+    return InMemory(*common, matrix=matrix)
 
 
 def _pieces(
     conn: sqlite3.Connection, space: Space, table: SourceTable, count: int
-) -> Iterator[tuple[list, list]]:
+) -> Iterator[tuple[tuple, tuple]]:
     """(ids, blobs) of images that still are in their table, in order of id, piece by piece.
 
     At most `count`: what comes in addition belongs to a later generation.
@@ -129,7 +133,7 @@ def _pieces(
 class Indexes:
     """The spaces of one database that are in memory. Safe to call from any thread."""
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection] | None):
+    def __init__(self, connect: Connect | None):
         """`connect` opens a private connection, which has no time limit, for a loading thread.
 
         Without it, spaces are loaded on the caller's connection while the caller waits.
@@ -145,10 +149,9 @@ class Indexes:
         """
         if self.connect is None:
             return self._load_now(conn, space)
+        load = functools.partial(self._load, self.connect, space)
         try:
-            return self.cache.get(
-                space.identity, space.generation, functools.partial(self._load, space), wait
-            )
+            return self.cache.get(space.identity, space.generation, load, wait)
         except NotLoaded as ex:
             kind = CannotLoad if ex.load.error else Loading
             raise kind(f"The space {space.name!r} {ex}") from ex.load.error
@@ -161,11 +164,12 @@ class Indexes:
     def warm(self, configured: str | None = None) -> None:
         """Starts loading each table's default space, or the configured one, in the background."""
         if self.connect is not None:
-            threading.Thread(target=self._warm, args=(configured,), daemon=True).start()
+            arguments = (self.connect, configured)
+            threading.Thread(target=self._warm, args=arguments, daemon=True).start()
 
-    def _warm(self, configured: str | None = None) -> None:
+    def _warm(self, connect: Connect, configured: str | None = None) -> None:
         try:
-            with closing(self.connect()) as conn:
+            with closing(connect()) as conn:
                 if "imgsim_spaces" not in schema.tables(conn):
                     return
                 schema.check_version(conn)
@@ -180,8 +184,8 @@ class Indexes:
         except (Loading, CannotLoad):
             pass
 
-    def _load(self, space: Space, progress: Progress) -> tuple[int, Index]:
-        with closing(self.connect()) as conn:
+    def _load(self, connect: Connect, space: Space, progress: Progress) -> tuple[int, Index]:
+        with closing(connect()) as conn:
             index = load(conn, space, progress)
             # Those of dropped spaces are let go.
             self.cache.keep({each.identity for each in all_spaces(conn)})
