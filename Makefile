@@ -26,6 +26,7 @@ test: .venv/dev .datasette-1/ready chromium
 lint: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 readme: .venv/dev
 	$(BIN)/cog -r README.md docs/*.md

@@ -23,7 +23,7 @@ from .db.spaces import (
 )
 from .db.tables import column_names
 from .errors import ImgsimError, listed
-from .evaluate import Evaluation, labels_of
+from .evaluate import Evaluation, read_labels
 from .ingest import decode, settings
 from .ingest.job import Interface, Job, Silent
 from .ingest.query import embed_picture
@@ -126,7 +126,7 @@ class Collection:
         """
         with self._reader() as conn:
             space = choose_space(conn, self.space)
-            yield Evaluation(conn, space, labels_of(conn, space, label))
+            yield Evaluation(conn, space, read_labels(conn, space, label))
 
     def spaces(self) -> dict[str, Space]:
         """The spaces of the database by name; defaults first, then in order of creation."""

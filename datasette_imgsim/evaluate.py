@@ -140,7 +140,7 @@ def measure(
     `weightings` (weightings, levels) says how to mix these. `advance` is told of the rankings
     done, of which there is one for each weighting and query.
     """
-    found = np.empty((len(weightings), len(task.queries), len(METRICS)))
+    metrics_of = np.empty((len(weightings), len(task.queries), len(METRICS)))
     weightings = np.asarray(weightings, np.float32)
     step = max(1, SCORES_AT_ONCE // len(task.classes))
     with ThreadPoolExecutor(os.cpu_count()) as threads:
@@ -151,9 +151,9 @@ def measure(
                 _leave_one_out, cosines, rows, repeat(weightings), repeat(task.classes)
             )
             for number, metrics in enumerate(ranked, start):
-                found[:, number] = metrics
+                metrics_of[:, number] = metrics
                 advance(len(weightings))
-    return found
+    return metrics_of
 
 
 def _leave_one_out(
@@ -174,12 +174,12 @@ def histograms(thumbnails: Iterator[bytes | None], count: int) -> np.ndarray:
     doi 10.1007/BF00130487, compare such histograms by their intersection). Pictures without a
     thumbnail, or with a damaged one, stay 0.
     """
-    found = np.zeros((count, BINS**3), np.float32)
+    rows = np.zeros((count, BINS**3), np.float32)
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         for start in range(0, count, THUMBNAILS_AT_ONCE):
             some = list(islice(thumbnails, THUMBNAILS_AT_ONCE))
-            found[start : start + len(some)] = list(threads.map(_histogram, some))
-    return found
+            rows[start : start + len(some)] = list(threads.map(_histogram, some))
+    return rows
 
 
 def _histogram(jpeg: bytes | None) -> np.ndarray:
@@ -225,7 +225,7 @@ def _named(values: np.ndarray) -> dict[str, float]:
     return {name: round(float(value), 6) for name, value in zip(METRICS, values)}
 
 
-def labels_of(conn: sqlite3.Connection, space: Space, column: str | None) -> dict:
+def read_labels(conn: sqlite3.Connection, space: Space, column: str | None) -> dict:
     """The label of each image, by id: a column of the source table, or the folder of its path.
 
     Images with no label (null), or whose path is no text, are left out. Raises ImgsimError.
@@ -234,10 +234,10 @@ def labels_of(conn: sqlite3.Connection, space: Space, column: str | None) -> dic
     wanted = "path" if column is None else column
     hint = ". Name the column of the labels with --label" if column is None else ""
     check_column(conn, table, wanted, hint)
-    found = SourceTable.read(conn, table).values(conn, wanted)
+    values = SourceTable.read(conn, table).values(conn, wanted)
     if column is None:
-        return {id: posixpath.dirname(path) for id, path in found if isinstance(path, str)}
-    return dict(found)
+        return {id: posixpath.dirname(path) for id, path in values if isinstance(path, str)}
+    return dict(values)
 
 
 class Evaluation:
@@ -246,26 +246,26 @@ class Evaluation:
     def __init__(self, conn: sqlite3.Connection, space: Space, labels: dict):
         """Loads the vectors. Raises ImgsimError where there is nothing to measure."""
         self.conn, self.space = conn, space
-        found = indexes.load(conn, space)
-        self.ids = [id for id in found.ids if id in labels]
-        self.without_label, self.damaged = len(found) - len(self.ids), len(found.damaged)
-        self.is_centred = found.centre is not None
+        index = indexes.load(conn, space)
+        self.ids = [id for id in index.ids if id in labels]
+        self.without_label, self.damaged = len(index) - len(self.ids), len(index.damaged)
+        self.is_centred = index.centre is not None
         if not self.ids:
             raise ImgsimError("No image has a label: there is nothing to measure")
         self.task = Task.of([labels[id] for id in self.ids])
-        self.matrices = self._levels(found)
+        self.matrices = self._levels(index)
 
     def _levels(self, vectors: Index) -> list[np.ndarray]:
         rows = [row for id in self.ids if (row := vectors.row(id)) is not None]
         if len(rows) < len(self.ids):
             raise ImgsimError("Images were removed while this ran: run it again")
-        found = [np.empty((len(rows), size), np.float32) for size in self.space.levels.values()]
+        matrices = [np.empty((len(rows), size), np.float32) for size in self.space.levels.values()]
         for start in range(0, len(rows), LIMITS.vectors_at_once):
             some = slice(start, start + LIMITS.vectors_at_once)
             whole = vectors.vectors(self.conn, rows[some])
-            for matrix, part in zip(found, self.space.slices.values()):
+            for matrix, part in zip(matrices, self.space.slices.values()):
                 matrix[some] = whole[:, part]
-        return found
+        return matrices
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -298,15 +298,15 @@ class Evaluation:
 
     def results(self, advance: Advance = ignore) -> list[Result]:
         """Each level, the default level weights, and what colours and chance alone would give."""
-        found = self._measured(self.matrices, self._ways(), self.task, self.is_centred, advance)
-        found[-1] = replace(found[-1], name=f"{found[-1].name} (default)")
+        results = self._measured(self.matrices, self._ways(), self.task, self.is_centred, advance)
+        results[-1] = replace(results[-1], name=f"{results[-1].name} (default)")
         thumbnails = histograms(self._thumbnails(), len(self.ids))
         if thumbnails.any():
             (metrics,) = measure([thumbnails], np.ones((1, 1)), self.task, advance)
-            found.append(Result.of("colour histogram", metrics, self.task))
+            results.append(Result.of("colour histogram", metrics, self.task))
         else:
             advance(len(self.task.queries))
-        return [*found, Result.of("random order", by_chance(self.task), self.task)]
+        return [*results, Result.of("random order", by_chance(self.task), self.task)]
 
     def sweep(self, advance: Advance = ignore) -> list[Result]:
         """A grid of level weights, each level alone among them, with centring and without.
@@ -314,11 +314,11 @@ class Evaluation:
         Best mAP first; a space without a centre has no results with centring.
         """
         task, grid = self.swept, weight_grid(len(self.space.levels))
-        found = self._measured(self.matrices, grid, task, self.is_centred, advance)
+        results = self._measured(self.matrices, grid, task, self.is_centred, advance)
         if self.is_centred:
             raw = self._levels(indexes.load(self.conn, self.space, centring=False))
-            found += self._measured(raw, grid, task, False, advance)
-        return sorted(found, key=lambda result: -result.over_queries["mAP"])
+            results += self._measured(raw, grid, task, False, advance)
+        return sorted(results, key=lambda result: -result.over_queries["mAP"])
 
     def _measured(self, matrices, weightings, task, centred, advance) -> list[Result]:
         measured = measure(matrices, np.array(weightings), task, advance)

@@ -21,7 +21,7 @@ SHALLOWEST, DEEPEST = 2, 16
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownImages:
     """The images that one part of the map shows at one zoom; arrays of the same length.
 
     rows: which image, as a place in the atlas · counts: how many images it stands for, itself
@@ -71,15 +71,15 @@ class Cells:
         numbers = self.codes >> np.uint64(2 * (self.deepest - zoom))
         return np.flatnonzero(np.concatenate([[True], numbers[1:] != numbers[:-1]])[: len(numbers)])
 
-    def of_tile(self, zoom: int, x: int, y: int) -> Shown:
+    def of_tile(self, zoom: int, x: int, y: int) -> ShownImages:
         """What the tile in column x and line y shows."""
         return self._of_square(zoom, zoom, x, y)
 
-    def of_zoom(self, zoom: int) -> Shown:
+    def of_zoom(self, zoom: int) -> ShownImages:
         """What the whole map shows, tile by tile."""
         return self._of_square(zoom, 0, 0, 0)
 
-    def within(self, zoom: int, bounds: tuple[float, float, float, float]) -> Shown:
+    def within(self, zoom: int, bounds: tuple[float, float, float, float]) -> ShownImages:
         """What the cells show that a rectangle x0, y0, x1, y1 touches."""
         x0, y0, x1, y1 = np.clip(bounds, 0, SIDE).tolist()
         # Squares no smaller than the rectangle: it touches four of them at most.
@@ -94,9 +94,9 @@ class Cells:
         cell = SIDE / (CELLS_A_TILE << zoom)
         x, y = shown["columns"] * cell, shown["lines"] * cell
         touched = (x + cell > x0) & (x < x1) & (y + cell > y0) & (y < y1)
-        return Shown(**{name: values[touched] for name, values in shown.items()})
+        return ShownImages(**{name: values[touched] for name, values in shown.items()})
 
-    def of_most(self, count: int) -> Shown:
+    def of_most(self, count: int) -> ShownImages:
         """What the deepest zoom shows that shows at most so many images; zoom 0, if none does."""
         zooms = [zoom for zoom, firsts in enumerate(self.firsts) if len(firsts) <= count]
         return self.of_zoom(max(zooms, default=0))
@@ -111,7 +111,7 @@ class Cells:
                 return zoom
         return self.deepest
 
-    def _of_square(self, zoom: int, coarse: int, x: int, y: int) -> Shown:
+    def _of_square(self, zoom: int, coarse: int, x: int, y: int) -> ShownImages:
         """What a zoom shows in the square that is the tile x, y of a `coarse` zoom."""
         shift = 2 * (self.deepest - coarse + CELL_BITS)
         number = int(interleaved(np.array([x], np.uint64), np.array([y], np.uint64))[0])
@@ -121,7 +121,7 @@ class Cells:
         part = slice(*np.searchsorted(self.firsts[zoom], [start, stop]))
         chosen = self.chosen[zoom][part]
         numbers = self.codes[chosen] >> np.uint64(2 * (self.deepest - zoom))
-        return Shown(
+        return ShownImages(
             self.order[chosen],
             np.diff(np.append(self.firsts[zoom][part], stop)),
             separated(numbers),

@@ -55,19 +55,19 @@ def update(conn: Writer, space: Space, refit: bool, progress: Progress = silent)
     Points of images that are gone are removed. Raises ImgsimError.
     """
     forget_orphans(conn, space.source_table)
-    found = indexes.load(conn, space)
-    if not found.ids:
+    index = indexes.load(conn, space)
+    if not index.ids:
         raise ImgsimError(f"The space {space.name!r} holds no vectors: embed pictures first")
     ids, positions, fitted = read_atlas(conn, space)
-    rows = np.array([-1 if (row := found.row(id)) is None else row for id in ids], int)
+    rows = np.array([-1 if (row := index.row(id)) is None else row for id in ids], int)
     usable = rows >= 0
-    vectors = ranked(found)
-    damaged = len(found.damaged)
+    vectors = ranked(index)
+    damaged = len(index.damaged)
     if refit or not (fitted & usable).any():
         before = np.full((len(vectors), 2), np.nan)
         before[rows[usable]] = positions[usable]
         laid = lay_out(vectors, before, progress)
-        points = [(id, x, y, "fitted") for id, (x, y) in zip(found.ids, laid.tolist())]
+        points = [(id, x, y, "fitted") for id, (x, y) in zip(index.ids, laid.tolist())]
         save_atlas(conn, space, points, replace=True)
         return Summary(len(points), 0, 0, len(points), damaged)
     new = np.setdiff1d(np.arange(len(vectors)), rows)
@@ -75,19 +75,19 @@ def update(conn: Writer, space: Space, refit: bool, progress: Progress = silent)
         known = fitted & usable
         placed = place(vectors[new], vectors[rows[known]], positions[known], progress)
         points = [
-            (found.ids[row], x, y, "interpolated") for row, (x, y) in zip(new, placed.tolist())
+            (index.ids[row], x, y, "interpolated") for row, (x, y) in zip(new, placed.tolist())
         ]
         save_atlas(conn, space, points, replace=False)
     interpolated = int((~fitted).sum()) + len(new)
     return Summary(0, len(new), interpolated, len(ids) + len(new), damaged)
 
 
-def ranked(found: Index) -> np.ndarray:
+def ranked(index: Index) -> np.ndarray:
     """(n, dimensions) float32 of a space: the inner product of two rows is their score.
 
     Of a space that is too large for the memory, what its reduction keeps.
     """
-    return found.scaled(np.sqrt(ranking.weights(found.space)))
+    return index.scaled(np.sqrt(ranking.weights(index.space)))
 
 
 # Laying out
@@ -161,12 +161,14 @@ def neighbours(points: np.ndarray, k: int, progress: Progress) -> tuple[np.ndarr
     with progress(len(points), " images", "Finding neighbours") as advance:
         for start in range(0, len(points), ROWS_AT_ONCE):
             some = slice(start, min(start + ROWS_AT_ONCE, len(points)))
-            lengths, found = tree.kneighbors(points[some])
-            other = found != np.arange(some.start, some.stop)[:, None]
+            lengths, nearest = tree.kneighbors(points[some])
+            other = nearest != np.arange(some.start, some.stop)[:, None]
             # Among many that are nearly the same, a point need not find itself.
             other[other.all(axis=1), -1] = False
-            rows[some], distances[some] = (part[other].reshape(-1, k) for part in (found, lengths))
-            advance(len(found))
+            rows[some], distances[some] = (
+                part[other].reshape(-1, k) for part in (nearest, lengths)
+            )
+            advance(len(nearest))
     return rows, distances
 
 
@@ -183,10 +185,10 @@ def tsne(points: np.ndarray, start: np.ndarray, exaggerated: int, progress: Prog
         raise ImgsimError("This needs openTSNE: pip install 'datasette-imgsim[embed]'") from None
 
     perplexity = min(PERPLEXITY, (len(points) - 1) / 3)
-    found = neighbours(points, round(3 * perplexity), progress)
+    nearest = neighbours(points, round(3 * perplexity), progress)
     n_jobs = 1 if len(points) < THREADED else -1
     affinities = affinity.PerplexityBasedNN(
-        knn_index=nearest_neighbors.PrecomputedNeighbors(*found),
+        knn_index=nearest_neighbors.PrecomputedNeighbors(*nearest),
         perplexity=perplexity,
         n_jobs=n_jobs,
     )
@@ -242,7 +244,7 @@ def place(
     where they lie in different parts of the map. Found as Weiszfeld (1937) does, with distances
     softened by half a unit. A copy of an image comes to the image's place.
     """
-    found = np.empty((len(vectors), 2))
+    placed = np.empty((len(vectors), 2))
     k = min(NEIGHBOURS, len(fitted))
     step = max(1, BYTES_AT_ONCE // (4 * len(fitted)))
     with progress(len(vectors), " images", "Placing") as advance:
@@ -250,11 +252,11 @@ def place(
             some = slice(start, start + step)
             scores = vectors[some] @ fitted.T
             best = np.argpartition(-scores, k - 1)[:, :k]
-            found[some] = _weighted_median(
+            placed[some] = _weighted_median(
                 positions[best], np.take_along_axis(scores, best, axis=1).astype(float)
             )
             advance(len(best))
-    return found
+    return placed
 
 
 def _weighted_median(places: np.ndarray, scores: np.ndarray) -> np.ndarray:
@@ -266,8 +268,8 @@ def _weighted_median(places: np.ndarray, scores: np.ndarray) -> np.ndarray:
     def mean(weights):
         return np.vecdot(places.mT, (weights / weights.sum(axis=1, keepdims=True))[:, None])
 
-    found = mean(weights)
+    median = mean(weights)
     for _ in range(STEPS):
-        distances = np.linalg.norm(places - found[:, None], axis=2)
-        found = mean(weights / np.hypot(distances, SOFTENING))
-    return found
+        distances = np.linalg.norm(places - median[:, None], axis=2)
+        median = mean(weights / np.hypot(distances, SOFTENING))
+    return median

@@ -52,7 +52,7 @@ def apart(positions: np.ndarray, cells: int) -> np.ndarray:
     offsets = np.stack(np.meshgrid(reach, reach), axis=-1).reshape(-1, 2)
     offsets = offsets[np.argsort(np.square(offsets).sum(axis=1), kind="stable")]
     free = np.ones((cells, cells), bool)
-    found = np.empty((len(positions), 2), int)
+    cells_taken = np.empty((len(positions), 2), int)
     taken: dict[bytes, int] = {}  # up to which offset there is nothing free around a cell
     from_middle = np.square(wanted - np.mean(wanted, axis=0)).sum(axis=1)
     for place in np.argsort(from_middle, kind="stable"):
@@ -65,6 +65,6 @@ def apart(positions: np.ndarray, cells: int) -> np.ndarray:
                 # The offsets are sorted from the cell's middle, not from the position itself.
                 best = some[np.square(some - wanted[place]).sum(axis=1).argmin()]
                 free[tuple(best)] = False
-                found[place], taken[nearest.tobytes()] = best, start
+                cells_taken[place], taken[nearest.tobytes()] = best, start
                 break
-    return found
+    return cells_taken

@@ -277,7 +277,7 @@ def models(names):
 
     for model in [registry.get(name) for name in names] or registry.models().values():
         is_default = model.description.name == registry.DEFAULT
-        missing = registry.missing_package(model) or model.unavailable()
+        missing = model.missing_package() or model.unavailable()
         click.echo(report.model_report(model, is_default, missing))
     if not names:
         click.echo(

@@ -141,7 +141,7 @@ def open_writer(
 
 
 def _prepare(conn: Writer, path: str | Path, create: bool, images: bool) -> None:
-    """Makes or upgrades our tables, unless something speaks against it. Raises ImgsimError."""
+    """Makes or upgrades our tables. Raises ImgsimError where that must not be."""
     names = schema.tables(conn)
     if not create and "imgsim_spaces" not in names:
         raise _holds_nothing(path)

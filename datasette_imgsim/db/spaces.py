@@ -43,11 +43,11 @@ class Space:
     @property
     def slices(self) -> dict[str, slice]:
         """Where each level's numbers lie within a vector, in network order."""
-        found, start = {}, 0
+        slices, start = {}, 0
         for level, dimensions in self.levels.items():
-            found[level] = slice(start, start + dimensions)
+            slices[level] = slice(start, start + dimensions)
             start += dimensions
-        return found
+        return slices
 
     @property
     def identity(self) -> tuple:
@@ -122,20 +122,20 @@ def choose_space(
 
     Without `table`: of `images`, else of the only table that has a space. Raises ImgsimError.
     """
-    found = all_spaces(conn, table)
-    if not found:
+    spaces = all_spaces(conn, table)
+    if not spaces:
         where = f"the table {table!r}" if table else "this database"
         raise ImgsimError(
             f"There are no vectors for {where} yet: run 'datasette imgsim embed DATABASE FOLDER'"
         )
-    by_name = {space.name: space for space in found}
+    by_name = {space.name: space for space in spaces}
     if name is not None:
         if name not in by_name:
             raise ImgsimError(f"No space {name!r}: there is {listed(by_name)}")
         return by_name[name]
     if configured in by_name:
         return by_name[configured]
-    defaults = {space.source_table: space for space in found if space.is_default}
+    defaults = {space.source_table: space for space in spaces if space.is_default}
     if schema.SOURCE_TABLE in defaults:
         return defaults[schema.SOURCE_TABLE]
     if len(defaults) == 1:

@@ -95,7 +95,7 @@ class SourceTable:
         self, conn: sqlite3.Connection, ids: Iterable
     ) -> dict[int | str, tuple[str, bool]]:
         """{id: (what people call the image, whether it has a thumbnail)} of those that are rows."""
-        found: dict[int | str, tuple[str, bool]] = {}
+        described: dict[int | str, tuple[str, bool]] = {}
         for some in batches(list(ids), IDS_A_QUERY):
             # The + takes the key's affinity away, without which the index could not be used.
             rows = conn.execute(
@@ -108,11 +108,11 @@ class SourceTable:
                 """,
                 [self.name, *some],
             )
-            found.update(
+            described.update(
                 (id, (self.display_name(id, label), bool(has_thumbnail)))
                 for id, label, has_thumbnail in rows
             )
-        return found
+        return described
 
     def display_name(self, id, label) -> str:
         """What people call an image: its file name, where there is one."""
@@ -149,11 +149,11 @@ def source_table_names(conn: sqlite3.Connection) -> list[str]:
         group by source_table order by min(id)
         """
     )
-    found = [name for (name,) in rows]
+    names = [name for (name,) in rows]
     # Ours has no space while no picture could be embedded; one that is not ours has no images.
-    if schema.SOURCE_TABLE not in found and schema.is_ours(conn):
-        found.insert(0, schema.SOURCE_TABLE)
-    return found
+    if schema.SOURCE_TABLE not in names and schema.is_ours(conn):
+        names.insert(0, schema.SOURCE_TABLE)
+    return names
 
 
 def _label_column(conn: sqlite3.Connection, table: str) -> str | None:

@@ -147,7 +147,7 @@ class Job:
         def load() -> Network:
             if network is not None:
                 return network
-            return settings.network_of(space, self.base, options.device, options.precision)
+            return settings.load_network(space, self.base, options.device, options.precision)
 
         planned = plan(conn, pictures, space, items, options.retry_failed)
         tell = self._forecast(conn, space, len(planned.pending))
@@ -166,9 +166,9 @@ class Job:
             # A user who continues a space has already chosen the network.
             can_choose = space.model != registry.SMALL and not count_vectors(conn).get(space.id)
             faster = self._small_network if can_choose else None
-            found = forecast(network, space.model, pixels, reading, embedding, total, faster)
-            if found:
-                self.interface.forecast(found)
+            estimate = forecast(network, space.model, pixels, reading, embedding, total, faster)
+            if estimate:
+                self.interface.forecast(estimate)
 
         return tell
 

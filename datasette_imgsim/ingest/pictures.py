@@ -61,10 +61,10 @@ class Files:
         return known_images(conn, space)
 
     def is_gone(self, image) -> bool:
-        return sources.is_gone(sources.path_of(image.path, self.base))
+        return sources.is_gone(sources.absolute_path(image.path, self.base))
 
     def is_settled(self, failure) -> bool:
-        return sources.can_be_listed(sources.path_of(failure, self.base))
+        return sources.can_be_listed(sources.absolute_path(failure, self.base))
 
     def loaded(self, conn, item) -> Item:
         return item
@@ -130,7 +130,7 @@ class Column:
             )
         if "://" in path:
             return _failed(key, f"{path} is an address: store the picture or a path")
-        return sources.of_file(os.path.abspath(sources.path_of(path, self.base)), key)
+        return sources.file_item(os.path.abspath(sources.absolute_path(path, self.base)), key)
 
     def known(self, conn, space) -> list[KnownImage]:
         return known_rows(conn, space, self.table)

@@ -35,14 +35,14 @@ def plan(
     conn: sqlite3.Connection,
     pictures: Pictures,
     space: Space | None,
-    found: list[Item],
+    items: list[Item],
     retry_failed: bool = False,
 ) -> Plan:
     """Compares the items with the tables: unchanged is same name, size, mtime and a vector.
 
     A picture in the database has no mtime: its bytes must be looked at.
     """
-    names = {item.name for item in found}
+    names = {item.name for item in items}
     rows: dict[int | str, KnownImage] = {}
     gone = []
     for image in pictures.known(conn, space):
@@ -54,7 +54,7 @@ def plan(
     found_texts = {str(name) for name in names}
     recovered = [name for name in failures.keys() - found_texts if pictures.is_settled(name)]
     pending, unchanged, failed_before = [], 0, 0
-    for item in found:
+    for item in items:
         row, stamp = rows.get(item.name), (item.size, item.mtime_ns)
         name = str(item.name)
         same = row is not None and row.embedded and (row.bytes, row.mtime_ns) == stamp
@@ -70,26 +70,26 @@ def plan(
 
 
 def prune(
-    conn: Writer, gone: Iterable[KnownImage], found: list[Item], folders: list[Path], base: Path
+    conn: Writer, gone: Iterable[KnownImage], items: list[Item], folders: list[Path], base: Path
 ) -> int:
     """Removes images whose file is gone, where it was below one of `folders` that exist.
 
     `gone` are those that had no file when the run began; how many were removed.
     """
-    names = {item.name for item in found}
+    names = {item.name for item in items}
     tops = [os.path.join(os.path.abspath(folder), "") for folder in folders if folder.is_dir()]
 
     def is_below(name: str) -> bool:
-        return sources.path_of(name, base).startswith(tuple(tops))
+        return sources.absolute_path(name, base).startswith(tuple(tops))
 
     def is_still_gone(image: KnownImage) -> bool:
-        return sources.is_gone(sources.path_of(str(image.path), base))
+        return sources.is_gone(sources.absolute_path(str(image.path), base))
 
     below = [image for image in gone if is_below(str(image.path))]
     failed = [
         name
         for name in read_failures(conn, SOURCE_TABLE).keys() - names
-        if is_below(name) and sources.is_gone(sources.path_of(name, base))
+        if is_below(name) and sources.is_gone(sources.absolute_path(name, base))
     ]
     count = remove_images(conn, below, is_still_gone)
     with conn.transaction():

@@ -52,5 +52,5 @@ def _network_of(space: Space, base: Path) -> Network:
     with _loading:
         if _network is None or _network[0] != key:
             _network = None  # two would need twice the memory
-            _network = key, settings.network_of(space, base)
+            _network = key, settings.load_network(space, base)
         return _network[1]

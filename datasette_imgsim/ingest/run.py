@@ -296,7 +296,7 @@ class Run:
         ids = []
         for read in reads:
             self._rename(read)
-            ids.append(self._save_row(read, self._told(vars(read.picture.facts))))
+            ids.append(self._save_row(read, self._storable(vars(read.picture.facts))))
         save_vectors(
             self.conn, self.space, [(id, *vectors[read.sha256]) for id, read in zip(ids, reads)]
         )
@@ -319,7 +319,7 @@ class Run:
             return
         holder, renamed = self.holders[read.sha256], self._rename(read)
         id = self._save_row(
-            read, {} if renamed else self._told(self.pictures.facts(self.conn, holder))
+            read, {} if renamed else self._storable(self.pictures.facts(self.conn, holder))
         )
         if id != holder:
             copy_vector(self.conn, self.space, holder, id)
@@ -336,7 +336,7 @@ class Run:
     def _save_row(self, read: Read, facts: dict) -> int | str:
         return self.pictures.save(self.conn, read.item, read.sha256, facts)
 
-    def _told(self, facts: dict) -> dict:
+    def _storable(self, facts: dict) -> dict:
         """What may be stored of a picture: where it was taken only if that was asked for."""
         if self.options.gps:
             return facts
@@ -358,7 +358,7 @@ def _digest(file: BinaryIO) -> str:
 
 @contextmanager
 def _ctrl_c(stop: threading.Event) -> Iterator[None]:
-    """Ctrl-C sets `stop`; a second one ends the program as usual."""
+    """Ctrl-C sets `stop`; a second one ends the program at once."""
     before = signal.getsignal(signal.SIGINT)
     # A program that was started to ignore Ctrl-C, in the background, goes on ignoring it.
     if before == signal.SIG_IGN or threading.current_thread() is not threading.main_thread():

@@ -14,7 +14,7 @@ from ..errors import ImgsimError
 from ..models import registry
 from ..models.base import ModelUnavailable
 from ..models.network import Network, in_network_order
-from .sources import path_of, stored_name
+from .sources import absolute_path, stored_name
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Settings:
     def network(self, device: str = "auto", precision: str = "auto") -> Network:
         """Loads the network. Raises ImgsimError."""
         model = registry.get(self.model)
-        missing = registry.missing_package(model)
+        missing = model.missing_package()
         if missing:
             raise ModelUnavailable(missing)
         return Network(
@@ -58,8 +58,8 @@ class Settings:
     def space_name(self) -> str:
         """The name of a new space: the model's, with what is not its default."""
         description = registry.get(self.model).description
-        usual = (description.default_levels, description.default_pooling)
-        if (self.levels, self.pooling) == usual:
+        default = (description.default_levels, description.default_pooling)
+        if (self.levels, self.pooling) == default:
             return self.model
         return f"{self.model} {'+'.join(self.levels)} {self.pooling}"
 
@@ -103,11 +103,13 @@ def from_space(space: Space, base: Path) -> Settings:
         space.pooling,
         space.preprocess,
         space.dtype,
-        Path(path_of(file, base)) if file else None,
+        Path(absolute_path(file, base)) if file else None,
     )
 
 
-def network_of(space: Space, base: Path, device: str = "auto", precision: str = "auto") -> Network:
+def load_network(
+    space: Space, base: Path, device: str = "auto", precision: str = "auto"
+) -> Network:
     """The network whose vectors can be compared with those of a space. Raises ImgsimError."""
     settings = from_space(space, base)
     network = settings.network(device, precision)
@@ -155,10 +157,10 @@ def find_or_create(
                 f"The space {name!r} was made with other options: leave the model's options out "
                 "to go on in it, or give another --space"
             )
-        found = present[name] if name in present else equal[0] if equal and name is None else None
-        if found is not None:
-            _remember_weights(conn, found, settings, base)
-            return found
+        space = present[name] if name in present else equal[0] if equal and name is None else None
+        if space is not None:
+            _remember_weights(conn, space, settings, base)
+            return space
         return create_space(
             conn,
             name=name or _unused(settings.space_name, present),
@@ -192,30 +194,30 @@ def _unused(name: str, taken) -> str:
 
 
 def _level_weights(settings: Settings) -> dict[str, float]:
-    usual = registry.get(settings.model).description.level_weights
-    found = {level: usual.get(level, 1) for level in settings.levels}
+    default = registry.get(settings.model).description.level_weights
+    weights = {level: default.get(level, 1) for level in settings.levels}
     # Of levels that count nothing beside others, each counts where they are all there is.
-    return found if any(found.values()) else dict.fromkeys(found, 1)
+    return weights if any(weights.values()) else dict.fromkeys(weights, 1)
 
 
 def _versions(settings: Settings, base: Path) -> dict:
     model = registry.get(settings.model)
-    found = {}
+    versions = {}
     for name in ("datasette-imgsim", "pillow", *model.packages):
         with suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
     if settings.weights:
-        found["weights_file"] = stored_name(os.path.abspath(settings.weights), str(base))
+        versions["weights_file"] = stored_name(os.path.abspath(settings.weights), str(base))
     elif model.description.version:
-        found["weights"] = model.description.version
-    return found
+        versions["weights"] = model.description.version
+    return versions
 
 
 def unavailable(space: Space, base: Path) -> str | None:
     """Why pictures cannot be embedded into a space on this machine, or None; quick."""
     try:
         settings, model = from_space(space, base), registry.get(space.model)
-        missing = registry.missing_package(model)
+        missing = model.missing_package()
     except ImgsimError as ex:
         return str(ex)
     if missing:

@@ -89,18 +89,18 @@ def _source(file: str, base: str) -> Item:
         return Item(
             file, escaped, None, None, "the file's name is not valid UTF-8: rename the file"
         )
-    return of_file(file, name)
+    return file_item(file, name)
 
 
-def of_file(file: str, name: int | str) -> Item:
+def file_item(file: str, name: int | str) -> Item:
     """The item called `name`, which is a file."""
     try:
-        found = os.stat(file)
+        status = os.stat(file)
     except OSError as ex:
         return Item(file, name, None, None, os_reason(ex))
     except ValueError:
         return Item(file, name, None, None, "no path: it contains a NUL character")
-    if stat.S_ISDIR(found.st_mode):
+    if stat.S_ISDIR(status.st_mode):
         reason = (
             "a folder and no picture file"
             if can_be_listed(file)
@@ -108,8 +108,8 @@ def of_file(file: str, name: int | str) -> Item:
         )
         return Item(file, name, None, None, reason)
     # Opening a pipe would wait for ever.
-    error = None if stat.S_ISREG(found.st_mode) else "a pipe, socket or device and no picture file"
-    return Item(file, name, found.st_size, found.st_mtime_ns, error)
+    error = None if stat.S_ISREG(status.st_mode) else "a pipe, socket or device and no picture file"
+    return Item(file, name, status.st_size, status.st_mtime_ns, error)
 
 
 def stored_name(file: str, base: str) -> str:
@@ -123,7 +123,7 @@ def stored_name(file: str, base: str) -> str:
         return file.replace(os.sep, "/")
 
 
-def path_of(name: str, base: str | Path) -> str:
+def absolute_path(name: str, base: str | Path) -> str:
     """The file that `stored_name` gave this name."""
     return os.path.normpath(os.path.join(base, name))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,6 +73,13 @@ class Model(ABC):
         just the tensors used and which does to tensors what `NumpyCut` does to arrays; or a
         `NumpyCut`. Raises ImgsimError.
         """
+
+    def missing_package(self) -> str | None:
+        """The sentence that says what to install before the model can be used, or None; quick."""
+        for package in self.packages:
+            if importlib.util.find_spec(package) is None:
+                return f"This needs {package}: pip install 'datasette-imgsim[embed]'"
+        return None
 
     def unavailable(self) -> str | None:
         """Why the model's own weights are not on this machine, or None; must be quick."""

@@ -109,10 +109,10 @@ def _change(module: torch.nn.Module, size: int, precision: str, changes: list[Ch
         for parent, name, part in changes:
             setattr(parent, name, part)
         try:
-            found = module(pixels)
+            changed = module(pixels)
             is_same = all(
                 (one - other).norm() <= TOLERANCE[precision] * other.norm()
-                for one, other in zip(found, expected)
+                for one, other in zip(changed, expected)
             )
         except (RuntimeError, AttributeError):  # of a torch or a processor without the operator
             is_same = False

@@ -70,12 +70,12 @@ class Int8:
         import torch
 
         with torch.inference_mode():
-            maps, found = self._bordered(torch.from_numpy(pictures)), {}
+            maps, by_level = self._bordered(torch.from_numpy(pictures)), {}
             for step, level, scale in self.steps:
                 maps = step(maps)
                 if level in self.levels:
-                    found[level] = pooled(maps.float() * scale, pooling).numpy()
-        return [found[level] for level in self.levels]
+                    by_level[level] = pooled(maps.float() * scale, pooling).numpy()
+        return [by_level[level] for level in self.levels]
 
     def _bordered(self, pictures: torch.Tensor) -> torch.Tensor:
         count, height, width, _ = pictures.shape
@@ -127,12 +127,12 @@ def attempt_int8(cut: Any, levels: list[str], size: int, scaling: Scaling) -> In
         expected = [pooled(level, "avg").numpy() for level in maps]
         try:
             runner = Int8(cut, levels, scaling)
-            found = runner.pooled(picture, "avg")
+            computed = runner.pooled(picture, "avg")
         except (RuntimeError, AttributeError):  # of a torch or a processor without the operator
             return None
     is_near = all(
         np.linalg.norm(one - other) <= TOLERANCE * np.linalg.norm(other)
-        for one, other in zip(found, expected)
+        for one, other in zip(computed, expected)
     )
     return runner if is_near else None
 

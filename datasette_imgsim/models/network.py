@@ -70,9 +70,9 @@ class Network:
             else:
                 self.runner = _Numpy(cut, normalise, device, precision)
             # How many numbers each level gives is seen from one black picture.
-            found = self.runner.pooled(np.zeros((1, size, size, 3), np.uint8), pooling)
+            vectors = self.runner.pooled(np.zeros((1, size, size, 3), np.uint8), pooling)
         self.precision = self.runner.precision
-        self.dimensions = {level: values.shape[1] for level, values in zip(self.levels, found)}
+        self.dimensions = {level: values.shape[1] for level, values in zip(self.levels, vectors)}
 
     def _on_torch(
         self,

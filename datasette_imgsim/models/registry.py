@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 
 from .. import hookspecs
 from ..errors import ImgsimError
@@ -19,18 +18,18 @@ GONE = ("vgg-mini",)
 
 def models() -> dict[str, Model]:
     """Every model that has a name of its own: ours, then those that other packages register."""
-    found: dict[str, Model] = {}
+    by_name: dict[str, Model] = {}
 
     def register(model: Model) -> None:
-        found[model.description.name] = model
+        by_name[model.description.name] = model
 
-    register(vgg.oxford())
+    register(vgg.oxford_vgg16())
     register(timm.EfficientNetLite())
     for name in vgg.LAYERS:
-        register(vgg.of_torchvision(name))
-        register(vgg.of_torchvision(f"{name}_bn"))
+        register(vgg.torchvision_vgg(name))
+        register(vgg.torchvision_vgg(f"{name}_bn"))
     _plugins().hook.register_imgsim_models(register=register)
-    return found
+    return by_name
 
 
 @functools.cache
@@ -52,15 +51,7 @@ def get(name: str) -> Model:
         )
     if name.startswith(timm.PREFIX):
         return timm.Timm(name.removeprefix(timm.PREFIX))
-    found = models()
-    if name not in found:
-        raise ImgsimError(f"No model {name!r}: there is {', '.join(found)}, {timm.PREFIX}NAME")
-    return found[name]
-
-
-def missing_package(model: Model) -> str | None:
-    """The sentence that says what to install before a model can be used, or None."""
-    for package in model.packages:
-        if importlib.util.find_spec(package) is None:
-            return f"This needs {package}: pip install 'datasette-imgsim[embed]'"
-    return None
+    known = models()
+    if name not in known:
+        raise ImgsimError(f"No model {name!r}: there is {', '.join(known)}, {timm.PREFIX}NAME")
+    return known[name]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import functools
-import importlib.util
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,7 +46,7 @@ class Timm(Model):
     def description(self) -> Description:  # type: ignore[override]
         config = self._config()
         size = max(config.input_size[1:])
-        levels = _levels_of(config.architecture, size)
+        levels = _levels(config.architecture, size)
         return Description(
             name=f"{PREFIX}{_tagged(config)}",
             about="a network of timm",
@@ -62,19 +61,20 @@ class Timm(Model):
 
     def _config(self) -> timm.models.PretrainedCfg:
         """What timm says of the network. Raises ImgsimError."""
-        if importlib.util.find_spec("timm") is None:
-            raise ModelUnavailable("This needs timm: pip install 'datasette-imgsim[embed]'")
+        missing = self.missing_package()
+        if missing:
+            raise ModelUnavailable(missing)
         import timm
 
         try:
-            found = timm.get_pretrained_cfg(self.name)
+            config = timm.get_pretrained_cfg(self.name)
         except RuntimeError as ex:
             raise ImgsimError(f"timm has no such weights ({ex})") from ex
-        if found is None:
+        if config is None:
             alike = difflib.get_close_matches(self.name, timm.list_models(), cutoff=0.4)
             hint = f": there is {', '.join(alike)}" if alike else ""
             raise ImgsimError(f"timm has no network {self.name!r}{hint}")
-        return found
+        return config
 
     def cut(self, levels: list[str], weights: Path | None, size: int) -> torch.nn.Module:
         known = [*self.description.channels]
@@ -180,7 +180,7 @@ def _tagged(config: timm.models.PretrainedCfg) -> str:
 
 
 @functools.cache
-def _levels_of(architecture: str, size: int) -> dict[str, int]:
+def _levels(architecture: str, size: int) -> dict[str, int]:
     """Each level's name and its channels, seen from a network without values.
 
     Raises ImgsimError for the few networks that are not built as the others are.

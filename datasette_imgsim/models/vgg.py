@@ -106,7 +106,7 @@ class Torchvision(VGG):
         return [*torch_checkpoints().glob(f"{self.description.name}-*.pth")]
 
 
-def oxford() -> Oxford:
+def oxford_vgg16() -> Oxford:
     layers = LAYERS["vgg16"]
     description = Description(
         name="vgg16-oxford",
@@ -122,7 +122,7 @@ def oxford() -> Oxford:
     return Oxford(layers, description)
 
 
-def of_torchvision(name: str) -> Torchvision:
+def torchvision_vgg(name: str) -> Torchvision:
     """`name` is vgg11, vgg13, vgg16 or vgg19, with or without _bn."""
     plain = name.removesuffix("_bn")
     channels = {k: c for k, (_, c) in convolution_levels(LAYERS[plain]).items()}
@@ -159,12 +159,12 @@ def build(layers: tuple, batch_norm: bool, levels: list[str]) -> torch.nn.Module
                 self.head_ends = _ends(self.classifier, HEAD)
 
         def forward(self, pixels: torch.Tensor) -> list[torch.Tensor]:
-            found: dict[str, torch.Tensor] = {}
-            maps = _walk(self.features, pixels, self.ends, found)
+            maps_of: dict[str, torch.Tensor] = {}
+            maps = _walk(self.features, pixels, self.ends, maps_of)
             if head:
                 flat = torch.nn.functional.adaptive_avg_pool2d(maps, (7, 7)).flatten(1)
-                _walk(self.classifier, flat, self.head_ends, found)
-            return [found[level] for level in levels]
+                _walk(self.classifier, flat, self.head_ends, maps_of)
+            return [maps_of[level] for level in levels]
 
     # Nothing is allocated or drawn at random: `load` puts the weights in place.
     with torch.device("meta"):
@@ -186,10 +186,10 @@ def _fully_connected(inputs: int) -> list[torch.nn.Module]:
     return [torch.nn.Linear(inputs, 4096), torch.nn.ReLU()]
 
 
-def _walk(modules, values: torch.Tensor, ends: dict[int, str], found: dict) -> torch.Tensor:
+def _walk(modules, values: torch.Tensor, ends: dict[int, str], maps_of: dict) -> torch.Tensor:
     """Runs the modules and keeps what comes out at the end of each level, as (N, C, H, W)."""
     for place, module in enumerate(modules):
         values = module(values)
         if place in ends:
-            found[ends[place]] = values if values.dim() == 4 else values[:, :, None, None]
+            maps_of[ends[place]] = values if values.dim() == 4 else values[:, :, None, None]
     return values

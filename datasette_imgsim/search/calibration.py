@@ -51,9 +51,9 @@ class Calibration:
     def stored(cls, text: str | None, generation: int, weights: np.ndarray) -> Calibration | None:
         """What `renew` wrote, where it is sound and of this generation and these level weights."""
         try:
-            found = json.loads(text or "")
+            parsed = json.loads(text or "")
             scores, percentiles, of = (
-                np.array(found[name], float) for name in ("scores", "percentiles", "weights")
+                np.array(parsed[name], float) for name in ("scores", "percentiles", "weights")
             )
             is_sound = (
                 scores.shape == percentiles.shape == (len(scores),)
@@ -61,7 +61,7 @@ class Calibration:
                 and np.isfinite(scores).all()
                 and np.isfinite(percentiles).all()
             )
-            is_ours = found["generation"] == generation and of.shape == weights.shape
+            is_ours = parsed["generation"] == generation and of.shape == weights.shape
             if is_sound and is_ours and np.allclose(of, weights):
                 return cls(scores, percentiles)
             return None
@@ -70,9 +70,9 @@ class Calibration:
 
     def percentile(self, score: float) -> float:
         """0..100: the share of random pairs that score less."""
-        return float(self.of(np.array([score]))[0])
+        return float(self.percentiles_of(np.array([score]))[0])
 
-    def of(self, scores: np.ndarray) -> np.ndarray:
+    def percentiles_of(self, scores: np.ndarray) -> np.ndarray:
         """The percentiles of several scores, rounded down."""
         between = np.interp(scores, self.scores, self.percentiles)
         # Where many pairs have one and the same score, only those before them are less.
@@ -109,7 +109,7 @@ def shortened(percentile: float) -> str:
     return f"{math.floor(percentile * 10**digits) / 10**digits:.{digits}f}"
 
 
-def calibration_of(
+def get_calibration(
     conn: sqlite3.Connection, vectors: Index, weights: np.ndarray
 ) -> Calibration | None:
     """The calibration of a space for these level weights; None while it has too few images.
@@ -162,14 +162,14 @@ def pairs(count: int, wanted: int) -> tuple[np.ndarray, np.ndarray]:
 def cosines(space: Space, matrix: np.ndarray, wanted: int) -> np.ndarray:
     """(pairs, levels) float32: the cosine of each level for pairs of rows of a centred matrix."""
     left, right = pairs(len(matrix), wanted)
-    found = np.empty((len(left), len(space.levels)), np.float32)
+    cosines_of_pairs = np.empty((len(left), len(space.levels)), np.float32)
     step = max(1, BYTES_AT_ONCE // (8 * space.dimensions))
     for start in range(0, len(left), step):
         some = slice(start, start + step)
         a, b = matrix[left[some]], matrix[right[some]]
         for number, part in enumerate(space.slices.values()):
-            found[some, number] = np.vecdot(a[:, part], b[:, part])
-    return found
+            cosines_of_pairs[some, number] = np.vecdot(a[:, part], b[:, part])
+    return cosines_of_pairs
 
 
 def renew(conn: Writer, space: Space) -> None:
@@ -180,19 +180,19 @@ def renew(conn: Writer, space: Space) -> None:
     try:
         centre = sound_centre(conn, space)
     except Damaged:
-        return  # whoever loads the space is told
+        return  # whoever loads the space sees this error
     matrix = sample(conn, space, centre, LIMITS.calibration_images, BYTES_OF_IMAGES)
     if len(matrix) < SMALLEST_CENTRED_SPACE:
         return
     most = at_most(LIMITS.calibration_pairs, BYTES_OF_PAIRS, 2 * space.dimensions)
     scores = cosines(space, matrix, most) @ weights
-    found = Calibration.of_scores(scores)
-    calibration = {
+    measured = Calibration.of_scores(scores)
+    stored = {
         "generation": space.generation,
         "pairs": len(scores),
         "weights": weights.tolist(),
-        "percentiles": found.percentiles.round(5).tolist(),
-        "scores": found.scores.round(6).tolist(),
+        "percentiles": measured.percentiles.round(5).tolist(),
+        "scores": measured.scores.round(6).tolist(),
     }
     with conn.transaction():
-        save_calibration(conn, space, json.dumps(calibration))
+        save_calibration(conn, space, json.dumps(stored))

@@ -19,7 +19,7 @@ from ..db.tables import SourceTable
 from ..errors import ImgsimError, listed
 from ..limits import LIMITS
 from . import ranking, results
-from .calibration import Calibration, calibration_of
+from .calibration import Calibration, get_calibration
 from .index import Index
 from .indexes import Indexes, is_interrupt
 from .ranking import Query
@@ -104,7 +104,7 @@ class Functions:
         return json.dumps([vars(hit) for hit in results.best(self.conn, vectors, query, k)])
 
     def _calibration(self, view: View) -> Calibration | None:
-        return calibration_of(self.conn, self._index(view.space), view.weights)
+        return get_calibration(self.conn, self._index(view.space), view.weights)
 
     def imgsim_percentile(self, score, options="{}"):
         if isinstance(score, str):
@@ -114,8 +114,8 @@ class Functions:
                 pass
         if not isinstance(score, (int, float)) or not math.isfinite(score):
             raise ImgsimError(f"A score is a number from -1 to 1, not {score!r:.60}")
-        found = self._calibration(self._view(options))
-        return found and found.percentile(score)
+        calibration = self._calibration(self._view(options))
+        return calibration and calibration.percentile(score)
 
     def imgsim_score(self, a, b, options="{}"):
         """The score of two images, or None.
@@ -204,13 +204,13 @@ class Functions:
             join imgsim_vectors v on v.image_id = +{table.key_sql}
             where v.space_id = ? and {table.key_sql} = ?
         """
-        found = self.conn.execute(sql, [view.space.id, id]).fetchone()
-        if found is None:  # perhaps '7' names 7
-            found = self.conn.execute(sql, [view.space.id, table.find(self.conn, id)]).fetchone()
-        if found is None:
+        row = self.conn.execute(sql, [view.space.id, id]).fetchone()
+        if row is None:  # perhaps '7' names 7
+            row = self.conn.execute(sql, [view.space.id, table.find(self.conn, id)]).fetchone()
+        if row is None:
             return None
-        vectors, (usable,) = decoded(view.space, found[:1])
-        return (vectors[0], found[1]) if usable else None
+        vectors, (usable,) = decoded(view.space, row[:1])
+        return (vectors[0], row[1]) if usable else None
 
     def _raw(self, view: View, id) -> np.ndarray | None:
         """The numbers as the network gave them: each level's unit vector times its norm."""
@@ -240,11 +240,11 @@ class Functions:
         return View(space, table, weights, bool(parsed.get("ranked")), plus, minus)
 
     def _index(self, space: Space) -> Index:
-        found = self.indexes.get(space.id, lambda: None)()
-        if found is None:
-            found = self.spaces.get(self.conn, space)
-            self.indexes[space.id] = weakref.ref(found)
-        return found
+        index = self.indexes.get(space.id, lambda: None)()
+        if index is None:
+            index = self.spaces.get(self.conn, space)
+            self.indexes[space.id] = weakref.ref(index)
+        return index
 
 
 def _replace(remembered: dict, id, made) -> None:

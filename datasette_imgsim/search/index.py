@@ -156,7 +156,7 @@ class ReductionOnly(Index):
         blobs = stored_blobs(conn, self.space, [self.ids[row] for row in rows])
         raw, usable = decoded(self.space, blobs)
         stored, places = centred(self.space, self.centre, raw), np.flatnonzero(usable)
-        off = np.abs(self.reduction.of(stored) - reduced[places]).max(axis=1, initial=0)
+        off = np.abs(self.reduction.reduce(stored) - reduced[places]).max(axis=1, initial=0)
         same = off < LARGEST_ROUNDING
         if same.all() and len(same) == len(reduced):
             return stored
@@ -178,7 +178,7 @@ def _reduced_candidates(
     """The rows whose reductions are best, more than `count` since a reduction may be wrong."""
     more = at_most(LIMITS.rescored, BYTES_RESCORED, index.space.dimensions)
     many = count * ALLOWANCE + more
-    return _best_rows(index.reduced, index.reduction.of(query), many, all_ties=False)
+    return _best_rows(index.reduced, index.reduction.reduce(query), many, all_ties=False)
 
 
 def _best_rows(

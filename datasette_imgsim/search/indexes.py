@@ -92,7 +92,7 @@ def _read(conn: sqlite3.Connection, space: Space, progress: Progress, centring: 
             if matrix is not None:
                 matrix[piece] = vectors
             if reduction is not None and reduced is not None:
-                reduction.of(vectors, out=reduced[piece])
+                reduction.reduce(vectors, out=reduced[piece])
             advance(len(keys))
     common = (space, table, centre, ids, damaged)
     matrix = None if matrix is None else matrix[: len(ids)]

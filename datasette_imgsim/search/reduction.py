@@ -29,7 +29,7 @@ class Reduction:
             self.dimensions += numbers
             self.numbers += axes.shape[1]
 
-    def of(self, vectors: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    def reduce(self, vectors: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """(..., dimensions) -> (..., numbers) float32, into `out` if given."""
         if out is None:
             out = np.empty((*vectors.shape[:-1], self.numbers), np.float32)
@@ -39,10 +39,10 @@ class Reduction:
 
     def reconstruct(self, reduced: np.ndarray) -> np.ndarray:
         """(..., numbers) -> (..., dimensions): what a reduced vector still tells of the whole."""
-        found = np.empty((*reduced.shape[:-1], self.dimensions), np.float32)
+        vectors = np.empty((*reduced.shape[:-1], self.dimensions), np.float32)
         for whole, few, axes in self.parts:
-            found[..., whole] = reduced[..., few] @ axes.T
-        return found
+            vectors[..., whole] = reduced[..., few] @ axes.T
+        return vectors
 
 
 def _principal(sample: np.ndarray, count: int) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..limits import LIMITS
 from . import ranking
-from .calibration import calibration_of
+from .calibration import get_calibration
 from .index import Index
 from .ranking import Query
 
@@ -60,9 +60,9 @@ def reaching(
 
 
 def _hits(conn: sqlite3.Connection, index: Index, query: Query, scored: list[tuple]) -> list[Hit]:
-    calibration = calibration_of(conn, index, query.weights)
+    calibration = get_calibration(conn, index, query.weights)
     if calibration is None:
         return [Hit(id, score, None) for id, score in scored]
     # At once, since no time limit stops what is done for each of a million.
-    percentiles = calibration.of(np.array([score for _, score in scored])).tolist()
+    percentiles = calibration.percentiles_of(np.array([score for _, score in scored])).tolist()
     return [Hit(id, score, percentile) for (id, score), percentile in zip(scored, percentiles)]

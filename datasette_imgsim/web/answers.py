@@ -14,7 +14,7 @@ from ..search.indexes import Loading
 from . import compat
 from .options import Options
 from .refused import Refused
-from .source import Source, source_of
+from .source import Source, requested_source
 
 MAX_AGE = 600
 """Seconds for which a browser may keep a picture."""
@@ -32,7 +32,7 @@ def json_answer(datasette, body: dict, status: int = 200, headers: dict | None =
 
 
 def common_context(source: Source, options: Options) -> dict:
-    """What the templates of all pages are told."""
+    """What the templates of all pages need."""
     return {
         "database": source.db.name,
         "table": source.table.name,
@@ -92,7 +92,7 @@ def _answering(view, wants_json):
     async def answer(datasette, request):
         source = None
         try:
-            source = await source_of(datasette, request)
+            source = await requested_source(datasette, request)
             return await view(datasette, request, source)
         except Forbidden:
             if not wants_json(request):

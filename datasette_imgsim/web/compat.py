@@ -53,7 +53,7 @@ async def _visible(datasette, actor, permissions) -> bool:
 
 
 def denied(tables: list[tuple[str, str]]):
-    """What Datasette 1.0 wants to hear to deny (database, table) pairs, whoever allows them."""
+    """A PermissionSQL of Datasette 1.0 that denies (database, table) pairs, whoever allows them."""
     from datasette.permissions import PermissionSQL
 
     return PermissionSQL(

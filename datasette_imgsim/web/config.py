@@ -34,11 +34,11 @@ class Config:
 NAMES = [field.name for field in fields(Config)]
 
 
-def of(datasette, database: str) -> Config:
+def read_config(datasette, database: str) -> Config:
     """The configuration that holds for a database."""
-    found = {**_settings(datasette), **_settings(datasette, database)}
+    settings = {**_settings(datasette), **_settings(datasette, database)}
     # Datasette 1.0 opens connections before `check` can refuse an unknown name.
-    return Config(**{name: value for name, value in found.items() if name in NAMES})
+    return Config(**{name: value for name, value in settings.items() if name in NAMES})
 
 
 def check(datasette) -> None:

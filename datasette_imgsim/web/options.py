@@ -70,7 +70,7 @@ class Options:
         return int(self.next)
 
 
-def options_of(request, largest: int = MAX_PAGE_SIZE) -> Options:
+def parse_options(request, largest: int = MAX_PAGE_SIZE) -> Options:
     size = request.args.get("_size") or str(PAGE_SIZE)
     if size == "max":
         size = str(largest)
@@ -88,7 +88,7 @@ def options_of(request, largest: int = MAX_PAGE_SIZE) -> Options:
     )
 
 
-def bounds_of(text: str, name: str = "bbox") -> tuple[float, float, float, float]:
+def parse_bounds(text: str, name: str = "bbox") -> tuple[float, float, float, float]:
     """'x0,y0,x1,y1' as numbers, which mean x0 <= x < x1 and y0 <= y < y1. Raises Refused."""
     try:
         x0, y0, x1, y1 = map(float, text.split(","))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from ..db.spaces import Space, choose_space
 from ..db.tables import quoted
 from ..errors import ImgsimError
-from ..search.calibration import calibration_of, in_words, shortened
+from ..search.calibration import get_calibration, in_words, shortened
 from ..search.index import Index
 from ..search.indexes import CannotLoad
 from ..search.ranking import Query
@@ -80,7 +80,7 @@ class Results:
     """The score up to which chance reaches, where this page or a later one comes down to it."""
 
 
-def vectors_of(conn, source: Source, space: Space, wait: float = 0.5) -> Index:
+def get_index(conn, source: Source, space: Space, wait: float = 0.5) -> Index:
     """The vectors of a space. Raises Loading, or Refused where they cannot be loaded."""
     try:
         return source.state.indexes.get(conn, space, wait)
@@ -94,17 +94,17 @@ def ranked(conn, source: Source, options: Options, vectors: Index, query: Query)
     if vectors.most_hits is not None and end > vectors.most_hits:
         raise Refused(400, f"Of so many images only the best {vectors.most_hits:,} are ranked")
     hits = best(conn, vectors, query, end + 1)
-    calibration = calibration_of(conn, vectors, query.weights)
+    calibration = get_calibration(conn, vectors, query.weights)
     chance = calibration and calibration.chance
     if chance is not None and hits[:start] and hits[:start][-1].score <= chance:
         chance = None  # an earlier page has drawn the line
     shown = hits[start:end]
-    found = [
+    page = [
         replace(tile, score=hit.score, percentile=hit.percentile)
         for tile, hit in zip(tiles(conn, source, options, [hit.id for hit in shown]), shown)
         if tile
     ]
-    return Results(found, str(end) if len(hits) > end else None, chance)
+    return Results(page, str(end) if len(hits) > end else None, chance)
 
 
 def similar_sql(conn, source: Source, space: Space, id, k: int, options: dict) -> str:

@@ -13,7 +13,7 @@ from ..db.tables import SourceTable, source_table_names
 from ..errors import ImgsimError
 from . import compat, config
 from .refused import Refused
-from .state import State, state_of
+from .state import State, get_state
 from .urls import TableUrls
 
 
@@ -30,7 +30,7 @@ class Source:
 
     @property
     def state(self) -> State:
-        return state_of(self.db)
+        return get_state(self.db)
 
     @property
     def folder(self) -> Path:
@@ -61,7 +61,7 @@ class Source:
         return name
 
 
-async def source_of(datasette, request) -> Source:
+async def requested_source(datasette, request) -> Source:
     """The source table named in the URL, once the actor's permission has been checked."""
     route = tilde_decode(request.url_vars["database"])
     name = tilde_decode(request.url_vars["table"])
@@ -78,7 +78,7 @@ async def source_of(datasette, request) -> Source:
             "'datasette imgsim embed DATABASE FOLDER' adds some",
         )
     urls = TableUrls(datasette, db.name, name)
-    return Source(datasette, db, table, urls, config.of(datasette, db.name))
+    return Source(datasette, db, table, urls, config.read_config(datasette, db.name))
 
 
 def _read(conn: sqlite3.Connection, name: str) -> SourceTable | None:

@@ -53,7 +53,7 @@ _lock = threading.Lock()
 _states: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
-def state_of(db) -> State:
+def get_state(db) -> State:
     """The one state of a Datasette database; it lives and dies with the Database object."""
     with _lock:
         if db not in _states:
@@ -83,11 +83,13 @@ def warm(datasette) -> None:
     """Starts loading the spaces used by default, so that the first query need not wait."""
     for name, db in datasette.databases.items():
         if name != "_internal":
-            state_of(db).indexes.warm(config.of(datasette, name).space)
+            get_state(db).indexes.warm(config.read_config(datasette, name).space)
 
 
 def register_functions(conn: sqlite3.Connection, database: str, datasette) -> None:
     """Adds the SQL functions to a connection of Datasette."""
     db = datasette.databases.get(database)
     if db is not None and database != "_internal":
-        functions.register(conn, state_of(db).indexes, config.of(datasette, database).space)
+        functions.register(
+            conn, get_state(db).indexes, config.read_config(datasette, database).space
+        )

@@ -24,7 +24,7 @@ class NoMap(Refused):
         self.space, self.command = space, command
 
 
-async def atlas_of(source: Source, options: Options) -> Atlas:
+async def get_atlas(source: Source, options: Options) -> Atlas:
     """The map of the chosen space. Raises NoMap."""
     atlases = source.state.atlases
     space = await source.db.execute_fn(lambda conn: chosen_space(conn, source, options))

@@ -40,7 +40,7 @@ class Categories:
     shared: str = ""
     """What all values begin with and nobody needs to read."""
 
-    def of(self, value) -> str | None:
+    def color(self, value) -> str | None:
         return None if value is None else self._colours.get(value, OTHER)
 
     @functools.cached_property
@@ -49,7 +49,7 @@ class Categories:
 
     def legend(self) -> dict:
         entries = [
-            {"label": value.removeprefix(self.shared), "color": self.of(value), "count": count}
+            {"label": value.removeprefix(self.shared), "color": self.color(value), "count": count}
             for value, count in self.counts.items()
         ]
         if self.others:
@@ -67,7 +67,7 @@ class Scale:
     ends: tuple
     """What a person calls `low` and `high`."""
 
-    def of(self, value) -> str | None:
+    def color(self, value) -> str | None:
         if not isinstance(value, (int, float)) or not math.isfinite(value):
             return None
         share = (value - self.low) / (self.high - self.low)
@@ -108,7 +108,7 @@ def check_column(conn, table: SourceTable, column: str) -> None:
         )
 
 
-def colours_of(conn, table: SourceTable, column: str) -> Categories | Scale:
+def choose_colours(conn, table: SourceTable, column: str) -> Categories | Scale:
     """Numbers, and dates as ISO 8601 text, make a scale if the palette has too few colours.
 
     Of paths, the folder counts. Raises Refused.
@@ -152,7 +152,7 @@ def _days(conn, *numbers: float) -> tuple[str, ...]:
 
 def _quantile(conn, sql: str, rows: str, count: int, share: float) -> float:
     place = int(share * (count - 1))
-    (found,) = conn.execute(
+    (value,) = conn.execute(
         f"select {sql} from {rows} where {sql} is not null order by {sql} limit 1 offset {place}"
     ).fetchone()
-    return max(-LARGEST, min(LARGEST, found))
+    return max(-LARGEST, min(LARGEST, value))

@@ -14,15 +14,15 @@ from .. import compat
 from ..answers import common_context, html_answer, is_json, json_answer, next_link, page
 from ..options import (
     Options,
-    bounds_of,
     bounds_params,
     chosen_space,
     chosen_weights,
-    options_of,
+    parse_bounds,
+    parse_options,
     within_bounds,
 )
 from ..refused import Refused
-from ..results import Tile, tiles, vectors_of
+from ..results import Tile, get_index, tiles
 from ..source import Source
 
 FAILURES_SHOWN = 100
@@ -49,7 +49,7 @@ class Contents:
 
 @page
 async def gallery(datasette, request, source):
-    options = options_of(request)
+    options = parse_options(request)
     contents = await source.db.execute_fn(lambda conn: _contents(conn, source, options))
     if is_json(request):
         return json_answer(datasette, _json(source, request, options, contents))
@@ -100,7 +100,7 @@ def _rows(
     where, params = ["1"], {"limit": options.size + 1}
     if options.bbox and space:
         where.append(within_bounds(key))
-        params |= bounds_params(space, bounds_of(options.bbox))
+        params |= bounds_params(space, parse_bounds(options.bbox))
     if options.next is not None:
         where.append(f"{key} > :after")
         params["after"] = _after(conn, source, options.next)
@@ -110,8 +110,8 @@ def _rows(
         params,
     )
     ids = [id for (id,) in rows]
-    found = tiles(conn, source, options, ids[: options.size])
-    return [tile for tile in found if tile], (
+    shown = tiles(conn, source, options, ids[: options.size])
+    return [tile for tile in shown if tile], (
         str(ids[options.size - 1]) if len(ids) > options.size else None
     )
 
@@ -139,7 +139,7 @@ def _note(conn, source: Source, space: Space | None) -> tuple[str | None, bool]:
     if space is None:
         return None, False
     try:
-        vectors_of(conn, source, space, wait=0)
+        get_index(conn, source, space, wait=0)
     except Loading as ex:
         return str(ex), True
     except Refused as ex:
@@ -187,7 +187,6 @@ def _json(source: Source, request, options: Options, contents: Contents) -> dict
     return {
         "ok": True,
         "space": contents.space.name if contents.space else None,
-        "query": {},
         "rows": [tile.json() for tile in contents.tiles],
         **next_link(source, request, f"{source.urls.gallery}.json", options, contents.next),
         "loading": contents.note if contents.loading else None,

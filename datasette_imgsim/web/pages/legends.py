@@ -15,7 +15,7 @@ from .colours import Legend
 _reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="imgsim-legend")
 
 
-async def legend_of(source: Source, column: str) -> Legend:
+async def get_legend(source: Source, column: str) -> Legend:
     """The colours of a column, found anew when the database has changed. Raises Refused."""
     legends, version = source.state.legends, _file_stamps(source.db)
     legend = legends.held(column, version)
@@ -25,7 +25,7 @@ async def legend_of(source: Source, column: str) -> Legend:
 
     def load(progress):
         with closing(source.state.connect()) as conn:
-            return version, colours.colours_of(conn, source.table, column)
+            return version, colours.choose_colours(conn, source.table, column)
 
     def get():
         try:

@@ -12,13 +12,13 @@ from ...atlas.load import Atlas
 from ...db.spaces import all_spaces
 from ...db.tables import quoted, without_blobs
 from ..answers import common_context, html_answer, is_json, json_answer, next_link, page
-from ..options import Options, bounds_of, default_space, options_of
+from ..options import Options, default_space, parse_bounds, parse_options
 from ..refused import Refused
 from ..results import tiles
 from ..source import Source
 from . import colours
-from .atlas import NoMap, atlas_of
-from .legends import legend_of
+from .atlas import NoMap, get_atlas
+from .legends import get_legend
 
 MAX_ROWS = 1000
 NAMES_FOUND = 100
@@ -30,10 +30,10 @@ async def map(datasette, request, source):
 
 
 async def _page(datasette, request, source):
-    options = options_of(request)
+    options = parse_options(request)
     atlas = missing = None
     try:
-        atlas = await atlas_of(source, options)
+        atlas = await get_atlas(source, options)
         space = atlas.space
     except NoMap as ex:
         missing, space = ex, ex.space
@@ -60,20 +60,19 @@ async def _page(datasette, request, source):
 
 
 async def _data(datasette, request, source):
-    options = options_of(request, MAX_ROWS)
-    asked = MapQuery.of(request)
-    atlas = await atlas_of(source, options)
-    legend = await legend_of(source, asked.column) if asked.column else None
+    options = parse_options(request, MAX_ROWS)
+    asked = MapQuery.parse(request)
+    atlas = await get_atlas(source, options)
+    legend = await get_legend(source, asked.column) if asked.column else None
     named = await _by_name(source, atlas, asked) if asked.ids or asked.text else None
     rows, count, following = await source.db.execute_fn(
-        lambda conn: _found(conn, source, options, atlas, asked, named)
+        lambda conn: _rows(conn, source, options, atlas, asked, named)
     )
     return json_answer(
         datasette,
         {
             "ok": True,
             "space": atlas.space.name,
-            "query": {},
             "rows": rows,
             "count": count,
             "legend": legend and legend.legend(),
@@ -97,12 +96,12 @@ class MapQuery:
     column: str | None
 
     @classmethod
-    def of(cls, request) -> MapQuery:
+    def parse(cls, request) -> MapQuery:
         zoom, bbox = request.args.get("z") or None, request.args.get("bbox")
         if zoom is not None and not (zoom.isdecimal() and len(zoom) < 3):
             raise Refused(400, f"z is a zoom, a whole number from 0, not {zoom!r:.60}")
         return cls(
-            bounds_of(bbox) if bbox else None,
+            parse_bounds(bbox) if bbox else None,
             None if zoom is None else int(zoom),
             request.args.get("find") or None,
             tuple(request.args.getlist("id")),
@@ -115,7 +114,7 @@ class MapQuery:
         return {"z": self.zoom, "color": self.column}
 
 
-def _found(
+def _rows(
     conn, source: Source, options: Options, atlas: Atlas, asked: MapQuery, named: list[int] | None
 ) -> tuple[list[dict], int, str | None]:
     """What JSON says of one page of images, how many there are, and `_next` of what follows."""
@@ -183,7 +182,7 @@ def _described(
     """What JSON says of rows of the atlas, without those whose row was deleted by hand."""
     ids = [atlas.id(row) for row in rows]
     known = tiles(conn, source, options, ids)
-    found = []
+    described = []
     for number, (each, row) in enumerate(zip(known, rows)):
         if each is None:
             continue
@@ -204,8 +203,8 @@ def _described(
                 "large": source.large(each.id),
                 "columns": _columns(conn, source, each.id),
             }
-        found.append(about)
-    return found
+        described.append(about)
+    return described
 
 
 def _columns(conn, source: Source, id) -> dict:

@@ -11,15 +11,15 @@ from ...db.spaces import Space, all_spaces
 from ...search import ranking
 from ...search.indexes import Loading
 from ..answers import common_context, html_answer, is_json, json_answer, next_link, page
-from ..options import Options, chosen_space, chosen_weights, default_space, options_of
+from ..options import Options, chosen_space, chosen_weights, default_space, parse_options
 from ..refused import Refused
-from ..results import Results, Tile, ranked, similar_sql, tiles, vectors_of
+from ..results import Results, Tile, get_index, ranked, similar_sql, tiles
 from ..source import Source
 from ..urls import sql_url
 
 
 @dataclass(frozen=True)
-class Found:
+class SimilarPage:
     """What a similar page shows."""
 
     image: Tile
@@ -44,31 +44,31 @@ class Found:
 
 @page
 async def similar(datasette, request, source):
-    options = options_of(request)
+    options = parse_options(request)
     text = tilde_decode(request.url_vars["id"])
-    found = await source.db.execute_fn(lambda conn: _found(conn, source, options, text))
-    options, path = found.options, source.urls.similar(found.image.id)
-    following = found.results.next if found.results else None
+    content = await source.db.execute_fn(lambda conn: _read_page(conn, source, options, text))
+    options, path = content.options, source.urls.similar(content.image.id)
+    following = content.results.next if content.results else None
     if is_json(request):
-        if found.loading:
-            raise found.loading
-        if found.missing:
-            raise Refused(404, found.missing)
+        if content.loading:
+            raise content.loading
+        if content.missing:
+            raise Refused(404, content.missing)
         return json_answer(
             datasette,
             {
                 "ok": True,
-                "space": found.space.name,
+                "space": content.space.name,
                 "query": {
-                    "id": found.image.id,
-                    "href": found.image.href,
-                    "thumbnail": found.image.thumbnail,
-                    **({"x": found.place[0], "y": found.place[1]} if found.place else {}),
-                    "level_weights": found.level_weights,
-                    "plus": [tile.id for tile in found.plus],
-                    "minus": [tile.id for tile in found.minus],
+                    "id": content.image.id,
+                    "href": content.image.href,
+                    "thumbnail": content.image.thumbnail,
+                    **({"x": content.place[0], "y": content.place[1]} if content.place else {}),
+                    "level_weights": content.level_weights,
+                    "plus": [tile.id for tile in content.plus],
+                    "minus": [tile.id for tile in content.minus],
                 },
-                "rows": [tile.json() for tile in found.results.tiles],
+                "rows": [tile.json() for tile in content.results.tiles],
                 **next_link(source, request, f"{path}.json", options, following),
             },
         )
@@ -76,23 +76,23 @@ async def similar(datasette, request, source):
     previous = str(max(0, start - options.size)) if start > options.size else None
     context = {
         **common_context(source, options),
-        "found": found,
-        "presets": presets(found.space),
-        "large": source.large(found.image.id),
+        "content": content,
+        "presets": presets(content.space),
+        "large": source.large(content.image.id),
         "path": path,
         "start": start,
         "next_url": path + options.paged(following) if following else None,
         "previous_url": path + options.paged(previous) if start else None,
-        "map_url": source.urls.map + options.query(level_weights=None, id=found.image.id),
-        "rows_like_url": source.urls.rows_like(found.image.id),
-        "sql_url": await sql_url(datasette, request.actor, source.db.name, found.sql),
+        "map_url": source.urls.map + options.query(level_weights=None, id=content.image.id),
+        "rows_like_url": source.urls.rows_like(content.image.id),
+        "sql_url": await sql_url(datasette, request.actor, source.db.name, content.sql),
         "alternate_url_json": f"{path}.json{options.paged(options.next)}",
     }
-    status = 404 if found.missing else 200
+    status = 404 if content.missing else 200
     return await html_answer(datasette, request, "imgsim_similar.html", context, status)
 
 
-def _found(conn, source: Source, options: Options, text: str) -> Found:
+def _read_page(conn, source: Source, options: Options, text: str) -> SimilarPage:
     space = chosen_space(conn, source, options)
     weights, level_weights = chosen_weights(space, options)
     id = source.find(conn, text)
@@ -103,7 +103,7 @@ def _found(conn, source: Source, options: Options, text: str) -> Found:
     options = replace(options, plus=tuple(map(str, plus)), minus=tuple(map(str, minus)))
     results = loading = missing = None
     try:
-        vectors = vectors_of(conn, source, space)
+        vectors = get_index(conn, source, space)
         row = vectors.row(id)
         if row is None:
             missing = (
@@ -120,7 +120,7 @@ def _found(conn, source: Source, options: Options, text: str) -> Found:
     except Loading as ex:
         loading = ex
     place = read_point(conn, space, id)
-    return Found(
+    return SimilarPage(
         image=tiles(conn, source, options, [id])[0],
         options=options,
         space=space,

@@ -12,12 +12,12 @@ from ...atlas.cells import CELLS_A_TILE
 from ...atlas.load import Atlas
 from ...db.images import read_thumbnail
 from ..answers import json_only, picture_answer
-from ..options import options_of
+from ..options import parse_options
 from ..refused import Refused
 from ..source import Source
-from .atlas import atlas_of
+from .atlas import get_atlas
 from .colours import Legend
-from .legends import legend_of
+from .legends import get_legend
 
 # Decoding and encoding would hold up the event loop, and must not take the threads that run SQL.
 _painters = ThreadPoolExecutor(max_workers=2, thread_name_prefix="imgsim-tiles")
@@ -28,10 +28,10 @@ async def tile(datasette, request, source):
     z, x, y = (int(request.url_vars[name]) for name in "zxy")
     scale = 2 if request.url_vars["retina"] else 1
     column, version = request.args.get("color") or None, request.args.get("v")
-    atlas = await atlas_of(source, options_of(request))
+    atlas = await get_atlas(source, parse_options(request))
     if z > atlas.cells.deepest or max(x, y) >= 1 << z:
         raise Refused(404, f"The map has zooms 0 to {atlas.cells.deepest}, and no tile {z}/{x}/{y}")
-    legend = await legend_of(source, column) if column else None
+    legend = await get_legend(source, column) if column else None
     shown = await source.db.execute_fn(lambda conn: _shown(conn, source, atlas, (z, x, y), legend))
     # A row deleted by hand, or of another colour now, makes it another tile.
     content = hashlib.sha256(repr(shown).encode()).hexdigest()
@@ -58,8 +58,8 @@ async def _draw(source: Source, key: tuple, shown: list, scale: int) -> tuple[st
     pictures = await source.db.execute_fn(lambda conn: _pictures(conn, source, shown))
     loop = asyncio.get_running_loop()
     jpeg = await loop.run_in_executor(_painters, _paint, pictures, scale)
-    found = source.state.tiles[key] = hashlib.sha256(jpeg).hexdigest()[:32], jpeg
-    return found
+    tile = source.state.tiles[key] = hashlib.sha256(jpeg).hexdigest()[:32], jpeg
+    return tile
 
 
 def _shown(
@@ -83,7 +83,7 @@ def _shown(
                 int(column) % CELLS_A_TILE,
                 int(line) % CELLS_A_TILE,
                 None,
-                legend.of(values[id]) if legend else None,
+                legend.color(values[id]) if legend else None,
                 int(count) - 1 if is_deepest else 0,
             ),
         )

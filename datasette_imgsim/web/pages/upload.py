@@ -14,9 +14,9 @@ from ...limits import LIMITS
 from ...search import ranking
 from .. import compat
 from ..answers import html_answer, json_answer, json_only, next_link
-from ..options import Options, chosen_space, chosen_weights, options_of
+from ..options import Options, chosen_space, chosen_weights, parse_options
 from ..refused import Refused
-from ..results import ranked, vectors_of
+from ..results import get_index, ranked
 from ..source import Source
 
 MAX_PIXELS = 50_000_000
@@ -32,7 +32,7 @@ _places = threading.Semaphore(1 + WAITING)
 async def search(datasette, request, source):
     if request.method != "POST":
         raise Refused(405, "POST an image here, as the request body", {"allow": "POST"})
-    options = options_of(request)
+    options = parse_options(request)
     if not source.config.may_upload(request.actor):
         raise Refused(403, "You may not search with an image of your own here")
     # Whatever is wrong with the request or not ready yet is said before the image is read.
@@ -42,15 +42,15 @@ async def search(datasette, request, source):
     picture = await _embedded(request, source, space)
 
     def results(conn):
-        vectors = vectors_of(conn, source, space)
+        vectors = get_index(conn, source, space)
         query = ranking.query_of_vector(vectors, picture.vector, weights)
         return ranked(conn, source, options, vectors, query)
 
-    found = await source.db.execute_fn(results)
+    page = await source.db.execute_fn(results)
     if "text/html" in request.headers.get("accept", ""):
         context = {
             "options": options,
-            "found": found,
+            "results": page,
             "thumbnail": "data:image/jpeg;base64," + base64.b64encode(picture.thumbnail).decode(),
         }
         return await html_answer(datasette, request, "imgsim_results.html", context)
@@ -65,8 +65,8 @@ async def search(datasette, request, source):
                 "format": picture.facts.format,
                 "level_weights": level_weights,
             },
-            "rows": [tile.json() for tile in found.tiles],
-            **next_link(source, request, source.urls.search, options, found.next),
+            "rows": [tile.json() for tile in page.tiles],
+            **next_link(source, request, source.urls.search, options, page.next),
         },
     )
 
@@ -78,7 +78,7 @@ def _prepared(conn, source: Source, options: Options):
     sentence = settings.unavailable(space, source.folder)
     if sentence:
         raise Refused(503, sentence)
-    vectors_of(conn, source, space)
+    get_index(conn, source, space)
     return space, weights, level_weights
 
 

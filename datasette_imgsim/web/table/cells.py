@@ -11,7 +11,7 @@ from ...db.tables import SourceTable, source_table_names
 from ...errors import ImgsimError
 from ...limits import LIMITS
 from ...search.calibration import in_words, shortened
-from ..state import state_of
+from ..state import get_state
 from ..urls import TableUrls
 from . import filters
 
@@ -21,7 +21,7 @@ async def source_tables(datasette, database: str) -> dict[str, SourceTable]:
     db = datasette.databases.get(database)
     if db is None or database == "_internal":
         return {}
-    return await state_of(db).remember(db, "source tables", _source_tables)
+    return await get_state(db).remember(db, "source tables", _source_tables)
 
 
 def _source_tables(conn: sqlite3.Connection) -> dict[str, SourceTable]:
@@ -40,8 +40,8 @@ def _thumbnails(conn: sqlite3.Connection, table: str) -> set | None:
         "select image_id from imgsim_thumbnails where source_table = ? limit ?",
         [table, LIMITS.most_thumbnails_known + 1],
     )
-    found = {id for (id,) in rows}
-    return found if len(found) <= LIMITS.most_thumbnails_known else None
+    ids = {id for (id,) in rows}
+    return ids if len(ids) <= LIMITS.most_thumbnails_known else None
 
 
 async def render_cell(datasette, database, table, row, column, value):
@@ -72,12 +72,12 @@ async def render_cell(datasette, database, table, row, column, value):
 
 async def _has_thumbnail(db, table: str, id) -> bool:
     try:
-        found = await state_of(db).remember(
+        ids = await get_state(db).remember(
             db, f"thumbnails of {table}", lambda conn: _thumbnails(conn, table)
         )
     except sqlite3.Error:
         return False
-    return found is None or id in found
+    return ids is None or id in ids
 
 
 def _score(database: str, table: str, id) -> Markup:

@@ -17,13 +17,13 @@ from datasette.views.base import DatasetteError
 from ...db.tables import quoted
 from ...errors import ImgsimError
 from ...search import ranking
-from ...search.calibration import calibration_of
+from ...search.calibration import get_calibration
 from ...search.indexes import Loading
 from ...search.results import Hit, reaching
-from ..options import bounds_of, bounds_params, default_space, within_bounds
+from ..options import bounds_params, default_space, parse_bounds, within_bounds
 from ..refused import Refused
-from ..results import similar_sql, sql_options, vectors_of
-from ..source import Source, source_of
+from ..results import get_index, similar_sql, sql_options
+from ..source import Source, requested_source
 
 DEFAULT_MINIMUM = 99
 SECONDS_FOR_LOADING = 2
@@ -46,7 +46,7 @@ class Likeness:
         return self.hits.get(id) if (database, table) == (self.database, self.table) else None
 
 
-# For the cells of the same page, whose hook is not told of the request.
+# For the cells of the same page: their hook does not get the request.
 current: contextvars.ContextVar[Likeness | None] = contextvars.ContextVar("likeness", default=None)
 
 
@@ -69,8 +69,8 @@ async def filters_from_request(datasette, request):
     if not given:
         return None
     try:
-        source = await source_of(datasette, request)
-        found = [await filter(source, request) for filter in given]
+        source = await requested_source(datasette, request)
+        clauses = [await filter(source, request) for filter in given]
     except Refused as ex:
         raise DatasetteError(ex.message, status=ex.status) from ex
     except Loading as ex:
@@ -80,15 +80,15 @@ async def filters_from_request(datasette, request):
     except sqlite3.Error as ex:
         raise DatasetteError(f"The database cannot be read just now ({ex})", status=503) from ex
     return FilterArguments(
-        [where for where, _, _ in found],
-        params={name: value for _, params, _ in found for name, value in params.items()},
-        human_descriptions=[text for _, _, text in found],
+        [where for where, _, _ in clauses],
+        params={name: value for _, params, _ in clauses for name, value in params.items()},
+        human_descriptions=[text for _, _, text in clauses],
     )
 
 
 async def _in_atlas(source: Source, request) -> tuple[str, dict, str]:
     """(where clause, its parameters, in words)"""
-    bounds = bounds_of(request.args["_in_atlas"], "_in_atlas")
+    bounds = parse_bounds(request.args["_in_atlas"], "_in_atlas")
     space = await source.db.execute_fn(lambda conn: default_space(conn, source))
     x0, y0, x1, y1 = bounds
     text = f"on the map between x {x0:g} and {x1:g}, y {y0:g} and {y1:g}"
@@ -98,10 +98,10 @@ async def _in_atlas(source: Source, request) -> tuple[str, dict, str]:
 async def _similar_to(source: Source, request) -> tuple[str, dict, str]:
     """(where clause, its parameters, in words)"""
     minimum = _minimum(request.args.get("_similar_min"))
-    found = await source.db.execute_fn(
+    likeness = await source.db.execute_fn(
         lambda conn: _like(conn, source, request.args["_similar_to"], minimum)
     )
-    current.set(found)
+    current.set(likeness)
     # The minimum is asked for again: where rows were deleted by hand, similar_to gives others.
     where = (
         f"{quoted(source.table.key)} in (select json_extract(value, '$.id') from "
@@ -109,12 +109,12 @@ async def _similar_to(source: Source, request) -> tuple[str, dict, str]:
         "where json_extract(value, '$.percentile') >= :imgsim_min)"
     )
     params = {
-        "imgsim_similar_to": found.id,
-        "imgsim_k": len(found.hits),
-        "imgsim_options": json.dumps(found.options),
+        "imgsim_similar_to": likeness.id,
+        "imgsim_k": len(likeness.hits),
+        "imgsim_options": json.dumps(likeness.options),
         "imgsim_min": minimum,
     }
-    return where, params, found.text
+    return where, params, likeness.text
 
 
 FILTERS = {"_similar_to": _similar_to, "_in_atlas": _in_atlas}
@@ -133,12 +133,12 @@ def _minimum(text: str | None) -> float:
 def _like(conn, source: Source, text: str, minimum: float) -> Likeness:
     space = default_space(conn, source)
     id = source.find(conn, text)
-    vectors = vectors_of(conn, source, space, SECONDS_FOR_LOADING)
+    vectors = get_index(conn, source, space, SECONDS_FOR_LOADING)
     row = vectors.row(id)
     if row is None:
         raise Refused(404, f"The image {text!r} has no vector in the space {space.name!r}")
     weights = ranking.weights(space)
-    if calibration_of(conn, vectors, weights) is None:
+    if get_calibration(conn, vectors, weights) is None:
         raise Refused(400, "There are too few images to say which are alike: embed three or more")
     query = ranking.query_of_image(conn, vectors, row, weights)
     hits = reaching(conn, vectors, query, minimum)
