@@ -10,6 +10,14 @@ from pluggy import HookimplMarker
 hookimpl = HookimplMarker("datasette")
 
 
+def __getattr__(name: str):
+    if name == "Collection":
+        from .collection import Collection
+
+        return Collection
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 @hookimpl
 def register_commands(cli):
     from .cli.commands import imgsim
