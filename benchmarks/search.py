@@ -438,7 +438,7 @@ def served(path: Path, ids: list[int], drawn: Iterator[np.ndarray] | None, alone
 
 def megabytes_in_memory(path: Path) -> float:
     found = loaded(path)
-    parts = (found.matrix, found.reduced, np.array(found.ids))
+    parts = (getattr(found, "matrix", None), getattr(found, "reduced", None), np.array(found.ids))
     return sum(part.nbytes for part in parts if part is not None) / 1e6
 
 
