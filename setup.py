@@ -7,9 +7,10 @@ VERSION = "0.1a0"
 URL = "https://github.com/datasette-imgsim/datasette-imgsim"
 
 # What `datasette imgsim embed` and `map` need; a server that only shows and searches does without.
+# torch 2.4 does not yet say what the processor can do; 2.5.1 passes the tests.
 EMBED = [
-    "torch",
-    "torchvision",
+    "torch>=2.5.1",
+    "torchvision>=0.20.1",
     "timm>=1.0.31",
     "safetensors",
     "scikit-learn",

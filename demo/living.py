@@ -27,6 +27,8 @@ FLOWER_COLOURS = [
     ("d9c8ff 9a78e0 4e2f9c", "ffe08a c98f2a", "2a2f4a 5d6a94 a7b4d0"),
     ("ff8a80 e0353f 8a0f2a", "3a1420 160810", "f1e4d3 dcc7ae c7d1b5"),
     ("ffffff eef0ff b9c2ea", "ffd34d c4841c", "4a7a4a 86b06a c9dca0"),
+    ("fff3a6 ffcf3f e08a10", "6b3a16 321808", "4f86b0 96c0da dcecf2"),
+    ("ffe3d6 ffae9a d9606a", "fff0b8 d99a4a", "e8eef0 cfdde0 b5cdc8"),
 ]
 
 
@@ -99,6 +101,8 @@ BUTTERFLY_COLOURS = [
     ("fff6b0 ffe04d f2b21c", "4a3416 fffbe6", "7f6fb0 b8a8dc efe2f5"),
     ("f8bbd0 ec6a9c b02a70", "2c0f2a ffe9f2", "4d8f8a 9fd0c0 e6f3e2"),
     ("b2f2bb 38b27a 0b6b5a", "06211f f0ffe8", "d98f6a f2c39a fdeed2"),
+    ("ffffff f3f0e6 d8d2c0", "3a3a44 ffffff", "c2557a eda0b0 fbe0dc"),
+    ("d0bfff 845ef7 4a2bb0", "160a38 f6f0ff", "d9a441 f0cf7f fdf3d0"),
 ]
 BODY = [(0, -0.15), (0.02, -0.13), (0.015, -0.09), (0.022, -0.03), (0.018, 0.07), (0, 0.24)]
 BODY = curve([*BODY, *((-x, y) for x, y in BODY[-2:0:-1])])
@@ -174,6 +178,8 @@ FISH_COLOURS = [
     "3a86ff 8ecbff ffd23f",
     "ff5d73 ffd0c2 8a1f4a",
     "f5f5f5 f2542d 2a2a2a",
+    "b47cff ffe08a 3a1f7a",
+    "2ec4b6 e8fff5 0b5563",
 ]
 
 

@@ -31,13 +31,15 @@ def tabletop(rng, size, tones, boards):
     return image
 
 
-# Cup and its shade | table and its grain.
+# Cup and its shade | table and its grain; the 1st, 4th and 6th table are of wood.
 COFFEE_TABLE = [
     ("fbf7f0 cfc5b8", "8a5a3a 5a3622"),
     ("3f6f8f 24465f", "e8e2d8 c4bcb0"),
     ("e8a598 b86f66", "f3ece2 ddd0bf"),
     ("2f3a40 161d22", "c89a6a 9a6c42"),
     ("f5f2ea c9c8c0", "4a7a78 35605f"),
+    ("e9c46a b88f38", "54504f 383535"),
+    ("fdfdfb d0d4d8", "e9b7a8 d59a8a"),
 ]
 COFFEE, CREMA, MILK = colours("3a1c0e a8642f f7e6cc")
 HANDLE = curve([(0.9, -0.2), (1.25, -0.2), (1.45, 0), (1.25, 0.2), (0.9, 0.2)])
@@ -59,7 +61,7 @@ MILK_FIGURES = [
 def coffee(rng, size, turn):
     """Paint a cup of coffee seen from above."""
     cup, table = palette(COFFEE_TABLE, turn)
-    image = tabletop(rng, size, table, turn % 5 in (0, 3))
+    image = tabletop(rng, size, table, turn % 7 in (0, 3, 5))
     at = np.array(size) * rng.uniform(0.45, 0.55, 2)
     saucer = min(size) * rng.uniform(0.36, 0.43)
     rim = saucer * rng.uniform(0.56, 0.62)

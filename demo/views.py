@@ -14,6 +14,8 @@ MOUNTAIN_LIGHT = [
     ("3f86c4 86bbe2 d8ecf5 f3f6ee", "a8c6dc 173a3c", "ffffff"),
     ("ee9a58 f6bf83 fce3bd fff3da", "eec093 46262b", "fffbe6"),
     ("123247 2f7483 9fd0c4 f4ecd2", "93bfb6 0b2a33", "fffbe2"),
+    ("070c24 142a5a 355a92 86a6c8", "5278a8 050a1a", "f2f6ff"),
+    ("7a3b5d c9607a f59f8b ffdcb0", "dd8f90 2d1836", "fff0c4"),
 ]
 # A fir 1 high, its foot at 0, 0.
 TIERS = np.linspace(0, 1, 9)
@@ -71,6 +73,7 @@ SEA_LIGHT = [
     ("f2703f f99b52 fdc777 ffe6ad", "fbb063 d0623f 6b2a3c", "fff6d2", "4d1f33 702c40"),
     ("1a1440 53317c b5507f f59a7a", "d87f82 5a3878 160f38", "ffe2b0", "f5d4d0 c78fa0"),
     ("74b7b0 b5dbcb f6efd3", "a9d6c8 4d9a98 1c5561", "fffdf0", "d9503f f08a5a"),
+    ("07122e 12305f 3a6597 8fb0c8", "5d84a8 1b3d69 061229", "f4f8ff", "dfe9f5 9fb6d0"),
 ]
 HULL = bulged(
     [(0.17, 0.835), (0.85, 0.83), (0.74, 0.955), (0.27, 0.955)], [-0.035, 0.08, 0.02, 0.1]
@@ -291,6 +294,7 @@ FOREST_SEASON = [
     ("f7c5d5 f2a0bd e57fa3 ffe3ea d0648f", "fdf1f0 9aa86a", "c9aab0 4a3038"),
     ("3f8f8a 2c6b73 6fb8a8 1f4d5c a8d8c4", "dcefe8 2f5550", "93b5b0 132b33"),
     ("e8c547 c9d15a f2e08a 9fb03f ffefa8", "fff9df 8a8440", "d6cfb0 f4efe2"),
+    ("c8455a a32f52 e0706a 7a234a f09a7f", "f8ddd6 5f2a3a", "b98f96 2a1522"),
 ]
 
 
@@ -363,6 +367,8 @@ PLANET_COLOURS = [
     ("3a0f1f 8a1f2a d9483a f59a4a ffd98a", "ff8a5a", "5f1f2f 3a1f5a"),
     ("d8f0f0 8fd0d8 4fa0c0 b8e8e0 2f6f9f", "b0f0ff", "0f3f5f 3f2f7f"),
     ("e8d0f5 b088d8 7a50b0 f0b8d0 4a2f80", "e0a8ff", "4a1f6f 1f2f6f"),
+    ("c9c0b0 8f8678 5f584f aaa090 3f3a36", "d8d8e8", "1f2f4f 2f2f3f"),
+    ("f7e8a8 d8c060 8fa850 4f8060 f5f5e0", "e8f5a0", "2f4f3f 1f3f5f"),
 ]
 
 
