@@ -42,12 +42,13 @@ class Tile:
         return in_words(self.percentile)
 
     def json(self) -> dict:
+        """Without score and percentile where nothing was ranked."""
+        likeness = {"score": self.score, "percentile": self.percentile}
         return {
             "id": self.id,
             # As text, since JavaScript rounds large numbers.
             "key": str(self.id),
-            "score": self.score,
-            "percentile": self.percentile,
+            **({} if self.score is None else likeness),
             "href": self.href,
             "thumbnail": self.thumbnail,
         }
