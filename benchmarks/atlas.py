@@ -36,7 +36,7 @@ SLOW = 10_000
 """scikit-learn's t-SNE is only asked for so many points: it has no fast way for more."""
 
 
-def vectors_of(database: str) -> np.ndarray:
+def get_index(database: str) -> np.ndarray:
     """The ranked vectors (n, dimensions) of the default space."""
     with closing(open_reader(database)) as conn:
         return layout.ranked(indexes.load(conn, choose_space(conn)))
@@ -98,7 +98,7 @@ def time_layout(images, like, database):
     Vectors are drawn as by search.py, with --like from a mixture fitted to a database's.
     """
     if database:
-        measure_layout(vectors_of(database))
+        measure_layout(get_index(database))
         return
     for count in images:
         drawn = search.like(like) if like else search.made_up()

@@ -83,7 +83,7 @@ class Labelled:
             self.embed(folder, database)
             with closing(open_reader(database)) as conn:
                 space = choose_space(conn)
-                labels = evaluate.labels_of(conn, space, None)
+                labels = evaluate.read_labels(conn, space, None)
                 second = set(sorted(set(labels.values()))[1::2])
                 others = {id: label for id, label in labels.items() if label in second}
                 return Measured(

@@ -1,77 +1,32 @@
-"""Fixtures: drawn pictures, a database made of them through the real command line, a toy model."""
+"""Fixtures: drawn pictures and what is made of them, networks, spaces made by hand, a browser."""
 
+import importlib.util
+import os
 import shutil
 import sqlite3
+import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-import toy as toy_plugin
-from browsing import browser, page, plugins  # noqa: F401
-from click.testing import CliRunner
-from datasette.cli import cli
 from datasette.plugins import pm
-from PIL import Image, ImageDraw
+from helpers import toy as toy_plugin
+from helpers.browser import PLUGIN, chromium
+from helpers.commands import imgsim
+from helpers.databases import lay_out, make_space, random_vectors, rows
+from helpers.loading import reload_at_once, stand_at
+from helpers.maps import places_of
+from helpers.needs import needed
+from helpers.networks import random_weights
+from helpers.pictures import draw, draw_groups
+from helpers.waiting import LONG
 
-SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
+from datasette_imgsim.limits import LIMITS
+from datasette_imgsim.progress import silent
+from datasette_imgsim.search import indexes
+from datasette_imgsim.web import results
 
-
-def shared(path):
-    """A file of the reference collection beside the checkout; skips the test where it is absent."""
-    found = SHARED / path
-    if not found.exists():
-        pytest.skip(f"needs ../shared/{path}, which is not here")
-    return found
-
-
-def imgsim(*arguments, exit_code=0):
-    """Runs `datasette imgsim …` and gives what it printed, both streams together."""
-    result = CliRunner().invoke(cli, ["imgsim", *map(str, arguments)], catch_exceptions=False)
-    assert result.exit_code == exit_code, result.output
-    return result.output
-
-
-def rows(database, sql, *parameters):
-    """The rows of a query, each a tuple; a single column comes as plain values."""
-    conn = sqlite3.connect(database)
-    try:
-        found = conn.execute(sql, parameters).fetchall()
-    finally:
-        conn.close()
-    return [row[0] if len(row) == 1 else row for row in found]
-
-
-def draw(path, shape="circle", colour="red", size=(120, 90), seed=0, **options):
-    """A small picture of one shape; `seed` moves it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image = Image.new("RGB", size, (240, 240 - 7 * seed % 60, 225))
-    x, y = 10 + 5 * seed % 40, 8 + 3 * seed % 30
-    box = (x, y, x + size[0] // 2, y + size[1] // 2)
-    pen = ImageDraw.Draw(image)
-    if shape == "circle":
-        pen.ellipse(box, fill=colour)
-    elif shape == "square":
-        pen.rectangle(box, fill=colour)
-    elif shape == "stripes":
-        for offset in range(0, size[0], 12):
-            pen.line((offset, 0, offset + x, size[1]), fill=colour, width=5)
-    else:
-        for offset in range(0, size[0], 14):
-            pen.ellipse((offset, y, offset + 8, y + 8), fill=colour)
-            pen.ellipse((offset, y + 20, offset + 8, y + 28), fill=colour)
-    image.save(path, **options)
-    return path
-
-
-GROUPS = {"circles": "red", "squares": "blue", "stripes": "green", "dots": "black"}
-SHAPES = {"circles": "circle", "squares": "square", "stripes": "stripes", "dots": "dots"}
-
-
-def draw_groups(folder, count=6):
-    """`count` pictures of each of four groups, as JPEG files folder/group/N.jpg."""
-    for group, colour in GROUPS.items():
-        for number in range(count):
-            draw(folder / group / f"{number}.jpg", SHAPES[group], colour, seed=number)
-    return folder
+# Drawn pictures and databases made of them
 
 
 @pytest.fixture(scope="session")
@@ -89,14 +44,23 @@ def copy_photos(photos, tmp_path):
     return Path(shutil.copytree(photos, tmp_path / "photos"))
 
 
-# Of a picture this keeps 4 x 4 pixels.
-TOY = ("--model", "toy", "--levels", "pool1", "--pooling", "flatten", "--dtype", "float32")
+@pytest.fixture
+def mapped(copy_photos):
+    """A copy of `photos` whose 24 images lie on a map, each of four groups around its corner."""
+    database = copy_photos / "photos.db"
+    lay_out(database, places_of(rows(database, "select id from images order by path")))
+    return copy_photos
 
 
-def embed_toy(folder, *options, exit_code=0):
-    """Embeds folder/images into folder/photos.db with TOY; gives what was printed."""
-    database, images = folder / "photos.db", folder / "images"
-    return imgsim("embed", database, images, *TOY, *options, exit_code=exit_code)
+@pytest.fixture
+def folder(tmp_path, toy):
+    """A folder with three pictures in images/, for the toy model."""
+    for number, shape in enumerate(("circle", "square", "stripes")):
+        draw(tmp_path / f"images/{number}.jpg", shape)
+    return tmp_path
+
+
+# Networks
 
 
 @pytest.fixture
@@ -105,3 +69,121 @@ def toy():
     pm.register(toy_plugin, name="toy")
     yield toy_plugin.Toy
     pm.unregister(toy_plugin)
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory):
+    """A file of weights of a VGG-11, up to pool4."""
+    return random_weights("vgg11", ["pool4"], tmp_path_factory.mktemp("weights") / "vgg11.pth")
+
+
+# Spaces made by hand
+
+
+@pytest.fixture(scope="module")
+def toys(tmp_path_factory):
+    """photos.db with one space of 30 images; not to be changed."""
+    return make_space(tmp_path_factory.mktemp("toys") / "photos.db", random_vectors(30))
+
+
+@pytest.fixture
+def path(tmp_path):
+    """photos.db with one space of 30 images, for one test."""
+    return make_space(tmp_path / "photos.db", random_vectors(30))
+
+
+@pytest.fixture
+def conn(path):
+    """A connection to `path`."""
+    with closing(sqlite3.connect(path)) as conn:
+        yield conn
+
+
+@pytest.fixture
+def cache(path):
+    """The spaces of `path` in memory."""
+    return indexes.Indexes(lambda: sqlite3.connect(path, check_same_thread=False))
+
+
+# How spaces are loaded
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Reloads at once, and takes no two statements for one."""
+    reload_at_once(monkeypatch)
+    monkeypatch.setattr(LIMITS, "seconds_between_statements", -1)
+
+
+@pytest.fixture(autouse=True)
+def patience(request, monkeypatch):
+    """Who asks for a space waits for its load, however slow the machine, except beside `gate`."""
+    if "gate" not in request.fixturenames:
+        for function in (indexes.Indexes.get, results.get_index):
+            monkeypatch.setattr(function, "__defaults__", (LONG,))
+
+
+@pytest.fixture
+def gate(monkeypatch):
+    """Lets loads go on only while the event is set; while it is not, they stand at 40 %.
+
+    gate.begun lists the spaces whose load has begun.
+    """
+    go, load = threading.Event(), indexes.load
+    go.begun = []
+
+    def gated(conn, space, progress=silent):
+        go.begun.append(space)
+        stand_at(progress, 0.4)
+        assert go.wait(LONG)
+        return load(conn, space, progress)
+
+    monkeypatch.setattr(indexes, "load", gated)
+    yield go
+    go.set()
+
+
+# A browser
+
+
+@pytest.fixture(scope="module")
+def plugins(tmp_path_factory):
+    """The folder of the plugin that real servers run beside ours."""
+    folder = tmp_path_factory.mktemp("plugins")
+    (folder / "plugin.py").write_text(PLUGIN)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium."""
+    needed(importlib.util.find_spec("playwright"), "Playwright")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        path = chromium(playwright)
+        needed(os.path.exists(path), "Chromium")
+        found = playwright.chromium.launch(
+            executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
+        yield found
+        found.close()
+
+
+@pytest.fixture(params=[(1280, 900), (390, 800)], ids=["desktop", "phone"])
+def page(request, browser):
+    """A page of the browser; it keeps what a Content-Security-Policy has blocked."""
+    width, height = request.param
+    context = browser.new_context(viewport={"width": width, "height": height})
+    found = context.new_page()
+    found.set_default_timeout(1000 * LONG)
+    found.mistakes = []
+    found.on("pageerror", lambda error: found.mistakes.append(str(error)))
+    found.add_init_script(
+        "window.violations = [];"
+        "document.addEventListener('securitypolicyviolation', (event) =>"
+        " violations.push([event.effectiveDirective, event.blockedURI, event.sourceFile]));"
+    )
+    yield found
+    context.close()
+    assert found.mistakes == []

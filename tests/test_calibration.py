@@ -6,17 +6,21 @@ from contextlib import closing
 
 import numpy as np
 import pytest
-from conftest import TOY, draw_groups, imgsim, rows
-from made import answer, change, expected_scores, make_space, random_vectors, space_of
+from helpers.commands import TOY, imgsim
+from helpers.databases import (
+    answer,
+    change,
+    expected_scores,
+    make_space,
+    random_vectors,
+    rows,
+    space_of,
+)
+from helpers.pictures import draw_groups
 
 from datasette_imgsim.db.connect import open_writer
 from datasette_imgsim.limits import LIMITS
 from datasette_imgsim.search import calibration, indexes, ranking
-
-
-@pytest.fixture
-def toys(tmp_path):
-    return make_space(tmp_path / "toy.db", random_vectors(30))
 
 
 def all_scores(path, level_weights=None):
@@ -36,25 +40,25 @@ def stored(path):
 
 @pytest.mark.parametrize("is_stored", [True, False])
 @pytest.mark.parametrize("score", [-0.5, -0.1, 0.0, 0.2, 0.5])
-def test_a_percentile_is_the_share_of_pairs_that_score_less(toys, score, is_stored):
+def test_a_percentile_is_the_share_of_pairs_that_score_less(path, score, is_stored):
     if is_stored:
-        renew(toys)
-    expected = 100 * np.mean(all_scores(toys) < score)
-    assert answer(toys, "select imgsim_percentile(?)", score) == pytest.approx(expected, abs=0.5)
+        renew(path)
+    expected = 100 * np.mean(all_scores(path) < score)
+    assert answer(path, "select imgsim_percentile(?)", score) == pytest.approx(expected, abs=0.5)
 
 
-def test_other_level_weights_have_percentiles_of_their_own(toys):
-    renew(toys)
+def test_other_level_weights_have_percentiles_of_their_own(path):
+    renew(path)
     options = '{"level_weights": {"pool5": 1}}'
-    expected = 100 * np.mean(all_scores(toys, {"pool5": 1}) < 0.3)
-    found = answer(toys, "select imgsim_percentile(0.3, ?)", options)
+    expected = 100 * np.mean(all_scores(path, {"pool5": 1}) < 0.3)
+    found = answer(path, "select imgsim_percentile(0.3, ?)", options)
     assert found == pytest.approx(expected, abs=0.5)
-    assert found != answer(toys, "select imgsim_percentile(0.3)")
+    assert found != answer(path, "select imgsim_percentile(0.3)")
 
 
-def test_results_carry_the_percentile_of_their_score(toys):
-    for row in json.loads(answer(toys, "select similar_to(1, 30)")):
-        assert row["percentile"] == answer(toys, "select imgsim_percentile(?)", row["score"])
+def test_results_carry_the_percentile_of_their_score(path):
+    for row in json.loads(answer(path, "select similar_to(1, 30)")):
+        assert row["percentile"] == answer(path, "select imgsim_percentile(?)", row["score"])
 
 
 def test_it_is_stored_when_a_run_ends(tmp_path, toy):
@@ -95,33 +99,33 @@ def test_few_images_have_no_percentile(tmp_path, count, known):
     ]
     + ['{"generation": 2, "weights": [0.5, 0.5], "scores": [NaN], "percentiles": [5]}'],
 )
-def test_a_damaged_calibration_is_made_again(toys, text):
-    renew(toys)
-    expected = answer(toys, "select imgsim_percentile(0.2)")
-    change(toys, "update imgsim_spaces set generation = 2, calibration = ?", text)
-    assert answer(toys, "select imgsim_percentile(0.2)") == pytest.approx(expected, abs=0.1)
-    renew(toys)
-    assert stored(toys)["pairs"] == 30 * 29 // 2
+def test_a_damaged_calibration_is_made_again(path, text):
+    renew(path)
+    expected = answer(path, "select imgsim_percentile(0.2)")
+    change(path, "update imgsim_spaces set generation = 2, calibration = ?", text)
+    assert answer(path, "select imgsim_percentile(0.2)") == pytest.approx(expected, abs=0.1)
+    renew(path)
+    assert stored(path)["pairs"] == 30 * 29 // 2
 
 
-def test_a_calibration_of_other_vectors_does_not_count(toys):
-    renew(toys)
-    change(toys, "update imgsim_spaces set calibration = json_set(calibration, '$.scores[0]', -9)")
-    assert answer(toys, "select imgsim_percentile(-2)") > 0
-    change(toys, "update imgsim_spaces set generation = generation + 1")
-    assert answer(toys, "select imgsim_percentile(-2)") == 0
+def test_a_calibration_of_other_vectors_does_not_count(path):
+    renew(path)
+    change(path, "update imgsim_spaces set calibration = json_set(calibration, '$.scores[0]', -9)")
+    assert answer(path, "select imgsim_percentile(-2)") > 0
+    change(path, "update imgsim_spaces set generation = generation + 1")
+    assert answer(path, "select imgsim_percentile(-2)") == 0
 
 
-def test_a_space_that_shrank_has_no_percentile(toys):
-    renew(toys)
-    change(toys, "delete from images where id > 2")
-    assert answer(toys, "select imgsim_percentile(0.5)") is None
+def test_a_space_that_shrank_has_no_percentile(path):
+    renew(path)
+    change(path, "delete from images where id > 2")
+    assert answer(path, "select imgsim_percentile(0.5)") is None
 
 
-def test_a_damaged_centre_stops_nothing(toys):
-    change(toys, "update imgsim_spaces set centre = x'0000'")
-    renew(toys)
-    assert stored(toys) is None
+def test_a_damaged_centre_stops_nothing(path):
+    change(path, "update imgsim_spaces set centre = x'0000'")
+    renew(path)
+    assert stored(path) is None
 
 
 def test_the_best_pair_is_not_closer_than_itself():
@@ -139,10 +143,10 @@ def test_copies_of_one_image(tmp_path):
     assert (first["score"], first["percentile"]) == (1, 0)
 
 
-def test_damaged_vectors_are_passed_over(toys):
-    change(toys, "update imgsim_vectors set vector = x'00' where image_id = 3")
-    renew(toys)
-    assert stored(toys)["pairs"] == 29 * 28 // 2
+def test_damaged_vectors_are_passed_over(path):
+    change(path, "update imgsim_vectors set vector = x'00' where image_id = 3")
+    renew(path)
+    assert stored(path)["pairs"] == 29 * 28 // 2
 
 
 @pytest.mark.parametrize("count,wanted", [(3, 10), (5, 10), (1000, 500)])
@@ -171,7 +175,7 @@ def test_chance_ends_below_what_is_truly_alike(tmp_path):
     path = make_space(tmp_path / "toy.db", vectors, levels={"pool5": 60})
     with closing(sqlite3.connect(path)) as conn:
         space = space_of(conn)
-        chance = calibration.calibration_of(
+        chance = calibration.get_calibration(
             conn, indexes.load(conn, space), ranking.weights(space)
         ).chance
     scores = expected_scores(path)

@@ -8,8 +8,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from command import ordinary_user, run, small_files
-from conftest import TOY, draw, draw_groups, embed_toy, imgsim, rows
+from helpers.commands import TOY, embed_toy, imgsim, ordinary_user, run, small_files
+from helpers.databases import change, rows
+from helpers.pictures import draw, draw_groups
 
 from datasette_imgsim.db import schema
 
@@ -21,11 +22,6 @@ def folder(tmp_path, toy):
     imgsim("embed", tmp_path / "photos.db", tmp_path / "images", "--model", "toy", "--quiet")
     embed_toy(tmp_path, "--space", "fine", "--quiet")
     return tmp_path
-
-
-def change(database, sql, *parameters):
-    with closing(sqlite3.connect(database)) as conn, conn:
-        conn.execute(sql, parameters)
 
 
 def similar(folder, query, *options):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import sqlite_utils
-from conftest import imgsim
+from helpers.commands import imgsim
 
 from datasette_imgsim.cli.commands import imgsim as group
 from datasette_imgsim.search.functions import ARITIES

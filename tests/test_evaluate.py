@@ -1,14 +1,13 @@
 """`eval`: the metrics against independent accounts of them, and the command as a user sees it."""
 
-import io
 import json
-import sqlite3
 from contextlib import closing
 
 import numpy as np
 import pytest
-from conftest import imgsim, rows
-from made import change, expected_scores, make_space, random_vectors
+from helpers.commands import imgsim
+from helpers.databases import change, expected_scores, make_space, random_vectors, rows
+from helpers.pictures import as_jpeg
 from PIL import Image
 from sklearn.metrics import average_precision_score, ndcg_score
 
@@ -110,9 +109,7 @@ def jpeg(*colours):
     image = Image.new("RGB", (90, 60))
     for number, colour in enumerate(colours):
         image.paste(colour, (30 * number, 0, 30 * number + 30, 60))
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=95)
-    return buffer.getvalue()
+    return as_jpeg(image, quality=95)
 
 
 def test_colour_histograms_know_colours_and_not_places():
@@ -255,7 +252,7 @@ def test_the_progress_counts_all_rankings(labelled, monkeypatch):
     monkeypatch.setattr(LIMITS, "sweep_queries", 20)
     with closing(open_reader(labelled)) as conn:
         space = choose_space(conn)
-        found = evaluate.Evaluation(conn, space, evaluate.labels_of(conn, space, "kind"))
+        found = evaluate.Evaluation(conn, space, evaluate.read_labels(conn, space, "kind"))
         done = []
         found.results(done.append)
         assert sum(done) == found.work(sweep=False)
@@ -311,12 +308,10 @@ def test_a_generated_column_can_be_the_label(labelled):
 
 
 def test_odd_labels(labelled):
-    with sqlite3.connect(labelled) as conn:
-        conn.execute('alter table images add column "sub-ject"')
-        conn.execute("update images set \"sub-ject\" = iif(id % 2, 7, x'ff00')")
-        # Text in another encoding than UTF-8.
-        conn.execute("update images set \"sub-ject\" = cast(x'636166e9' as text) where id > 20")
-    conn.close()
+    change(labelled, 'alter table images add column "sub-ject"')
+    change(labelled, "update images set \"sub-ject\" = iif(id % 2, 7, x'ff00')")
+    # Text in another encoding than UTF-8.
+    change(labelled, "update images set \"sub-ject\" = cast(x'636166e9' as text) where id > 20")
     found = json.loads(imgsim("eval", labelled, "--label", "sub-ject", "--json"))
     assert (found["images"], found["classes"]) == (30, 3)
 
@@ -329,13 +324,11 @@ def test_folders_of_a_table_with_odd_paths_and_text_keys(tmp_path):
         levels={"pool5": 4},
         key="text primary key",
     )
-    with sqlite3.connect(path) as conn:
-        conn.execute("alter table images add column path")
-        conn.execute("update images set path = iif(id < 'e', 'x/', 'y/') || id || '.jpg'")
-        conn.execute("update images set path = x'ff' where id = 'a'")
-        conn.execute("update images set path = 7 where id = 'b'")
-        conn.execute("update images set path = cast(x'782fe9' as text) where id = 'c'")
-    conn.close()
+    change(path, "alter table images add column path")
+    change(path, "update images set path = iif(id < 'e', 'x/', 'y/') || id || '.jpg'")
+    change(path, "update images set path = x'ff' where id = 'a'")
+    change(path, "update images set path = 7 where id = 'b'")
+    change(path, "update images set path = cast(x'782fe9' as text) where id = 'c'")
     found = json.loads(imgsim("eval", path, "--label-from-folder", "--json"))
     assert (found["images"], found["classes"], found["without_label"]) == (6, 2, 2)
     named = {row["id"]: row["path"] for row in json.loads(imgsim("similar", path, "e", "--json"))}

@@ -5,8 +5,10 @@ import os
 import numpy as np
 import pytest
 import torch
-from conftest import draw, imgsim, rows
-from test_models import drawn
+from helpers.commands import imgsim
+from helpers.databases import rows
+from helpers.networks import by_level, drawn
+from helpers.pictures import draw
 
 from datasette_imgsim.errors import ImgsimError
 from datasette_imgsim.models import network, registry
@@ -28,10 +30,6 @@ def make(precision, levels="pool1 pool2", size=64, pooling="gem", **options):
     return Network(
         levels=levels.split(), size=size, pooling=pooling, precision=precision, **options
     )
-
-
-def by_level(found, units):
-    return np.split(units, np.cumsum([*found.dimensions.values()])[:-1], axis=1)
 
 
 @needs_int8

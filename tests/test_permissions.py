@@ -1,14 +1,13 @@
-"""Who may see what: each route, the imgsim_* tables, and the configuration."""
+"""Who may see what: each route, and the imgsim_* tables."""
 
-import math
 import sqlite3
 from contextlib import closing
 
 import pytest
-from conftest import imgsim, rows
 from datasette.app import Datasette
-from datasette.utils import StartupError
-from serving import GALLERY, IS_1, cookies, serve
+from helpers.commands import imgsim
+from helpers.databases import change, copy_space, rows
+from helpers.serving import GALLERY, IS_1, cookies, serve
 
 pytestmark = pytest.mark.datasette
 
@@ -22,6 +21,8 @@ ROUTES = [
     ("GET", "/large/3.jpg"),
     ("POST", "/search"),
 ]
+
+
 ANN = {"id": "ann"}
 PRIVATE = {
     "instance": {"allow": ANN},
@@ -102,15 +103,8 @@ async def test_a_denied_table_of_ours_stays_denied(photos):
 
 def second_table(database, name="drawings"):
     """Another source table, with a space of its own."""
-    conn = sqlite3.connect(database, isolation_level=None)
-    conn.execute(f"create table {name} as select id, path from images")
-    columns = [row[1] for row in conn.execute("pragma table_info(imgsim_spaces)")]
-    copied = ", ".join(
-        {"id": "id + 1", "name": "'second'", "source_table": f"'{name}'"}.get(each, each)
-        for each in columns
-    )
-    conn.execute(f"insert into imgsim_spaces select {copied} from imgsim_spaces")
-    conn.close()
+    change(database, f"create table {name} as select id, path from images")
+    copy_space(database, "second", name)
 
 
 @pytest.mark.asyncio
@@ -175,47 +169,3 @@ async def test_other_databases_are_left_alone(photos, tmp_path):
 async def test_a_crumb_does_not_tell_of_a_table_that_may_not_be_seen(photos):
     response = await private(photos, "table").client.get(GALLERY)
     assert "/photos/images" not in response.text
-
-
-# Configuration
-
-
-@pytest.mark.asyncio
-@pytest.mark.parametrize(
-    "plugin,sentence",
-    [
-        ({"uploads": "no"}, "uploads is true, false or an allow block"),
-        ({"max_upload_mb": 0}, "max_upload_mb is a finite number above 0"),
-        ({"max_upload_mb": "20"}, "max_upload_mb is a finite number above 0"),
-        ({"max_upload_mb": math.inf}, "max_upload_mb is a finite number above 0"),
-        ({"max_upload_mb": math.nan}, "max_upload_mb is a finite number above 0"),
-        ({"max_upload_mb": 1e308}, "max_upload_mb is a finite number above 0"),
-        ({"max_upload_mb": True}, "max_upload_mb is a finite number above 0"),
-        ({"images_root": "/does/not/exist"}, "images_root is a folder that exists"),
-        ({"space": 3}, "space is the name of a space"),
-        ({"upload": False}, "there is no setting 'upload', only uploads"),
-    ],
-)
-@pytest.mark.parametrize("of_database", [False, True])
-async def test_wrong_settings_stop_the_start_with_a_sentence(photos, plugin, sentence, of_database):
-    ds = serve(
-        photos / "photos.db",
-        None if of_database else plugin,
-        databases={"photos": {"plugins": {"datasette-imgsim": plugin}} if of_database else {}},
-    )
-    with pytest.raises(StartupError) as raised:
-        await ds.invoke_startup()
-    assert sentence in str(raised.value)
-
-
-@pytest.mark.asyncio
-async def test_a_database_overlays_single_settings_of_the_instance(photos):
-    ds = serve(
-        photos / "photos.db",
-        {"uploads": False},
-        databases={
-            "photos": {"plugins": {"datasette-imgsim": {"images_root": str(photos / "images")}}}
-        },
-    )
-    assert (await ds.client.get(f"{GALLERY}/large/3.jpg")).status_code == 200
-    assert (await ds.client.post(f"{GALLERY}/search", content=b"x")).status_code == 403

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made import (
+from helpers.databases import (
     LEVELS,
     answer,
     change,

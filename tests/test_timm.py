@@ -1,18 +1,21 @@
 """Networks of timm: stages, head and embedding, what they say of themselves, their weights."""
 
+import importlib.util
 import sys
 
 import numpy as np
 import pytest
 import timm
 import torch
-from conftest import draw, imgsim, rows
+from helpers.commands import imgsim
+from helpers.databases import rows
+from helpers.networks import network, noise
+from helpers.pictures import draw
 from safetensors.torch import save_file
 
 from datasette_imgsim.errors import ImgsimError
 from datasette_imgsim.ingest import settings
 from datasette_imgsim.models import registry
-from datasette_imgsim.models.network import Network
 from datasette_imgsim.models.timm import LITE_WEIGHTS, EfficientNetLite, Timm
 from datasette_imgsim.models.vgg import OXFORD_WEIGHTS
 
@@ -30,18 +33,7 @@ def weights(tmp_path_factory):
     return found
 
 
-def network(name, levels, weights, size=None, pooling="avg", precision="float32"):
-    model = registry.get(name)
-    about = model.description
-    size = size or about.size
-    return Network(model, levels, pooling, about.normalise, size, weights, "cpu", precision)
-
-
-def pictures(size, count=2):
-    return np.random.default_rng(0).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
-
-
-def as_timm(name, weights, size, count=2):
+def as_timm(name, weights, size):
     """timm's own network and the pixels that it would be given."""
     whole = timm.create_model(name, num_classes=0).eval()
     state = {
@@ -49,7 +41,7 @@ def as_timm(name, weights, size, count=2):
     }
     whole.load_state_dict(state)
     config = timm.get_pretrained_cfg(name)
-    pixels = torch.from_numpy(pictures(size, count)).permute(0, 3, 1, 2) / 255
+    pixels = torch.from_numpy(noise(size, 2)).permute(0, 3, 1, 2) / 255
     mean, deviation = (torch.tensor(x)[:, None, None] for x in (config.mean, config.std))
     return whole, (pixels - mean) / deviation
 
@@ -81,8 +73,8 @@ def test_levels(name, channels):
 @pytest.mark.parametrize("precision, tolerance", [("float32", 1e-4), ("bfloat16", 5e-2)])
 def test_stages_and_head_are_what_timm_computes(weights, precision, tolerance):
     levels = ["stage2", "stage5", "head"]
-    found = network(f"timm:{CNN}", levels, weights[CNN], precision=precision)
-    units, _ = found.vectors(pictures(160))
+    found = network(f"timm:{CNN}", levels, weights=weights[CNN], pooling="avg", precision=precision)
+    units, _ = found.vectors(noise(160, 2))
     whole, pixels = as_timm(CNN, weights[CNN], 160)
     with torch.inference_mode():
         last, maps = whole.forward_intermediates(pixels, [1, 4])
@@ -93,8 +85,8 @@ def test_stages_and_head_are_what_timm_computes(weights, precision, tolerance):
 @pytest.mark.parametrize("pooling", ["avg", "gem"])
 def test_an_embedding_is_what_the_transformer_makes_of_it(weights, pooling):
     units, _ = network(
-        f"timm:{TRANSFORMER}", ["embedding"], weights[TRANSFORMER], pooling=pooling
-    ).vectors(pictures(160))
+        f"timm:{TRANSFORMER}", ["embedding"], weights=weights[TRANSFORMER], pooling=pooling
+    ).vectors(noise(160, 2))
     whole, pixels = as_timm(TRANSFORMER, weights[TRANSFORMER], 160)
     with torch.inference_mode():
         expected = unit(whole(pixels))
@@ -114,8 +106,8 @@ def test_only_the_layers_up_to_the_deepest_level_are_kept(weights):
 
 
 def test_a_transformer_takes_pictures_of_another_size(weights):
-    found = network(f"timm:{TRANSFORMER}", ["embedding"], weights[TRANSFORMER], size=224)
-    units, _ = found.vectors(pictures(224))
+    found = network(f"timm:{TRANSFORMER}", ["embedding"], weights=weights[TRANSFORMER], size=224)
+    units, _ = found.vectors(noise(224, 2))
     assert units.shape == (2, 64) and np.isfinite(units).all()
 
 
@@ -193,7 +185,7 @@ def test_what_is_wrong_is_a_sentence(tmp_path, options, sentence):
 
 def test_a_size_that_a_transformer_cannot_divide_is_a_sentence(weights):
     with pytest.raises(ImgsimError, match="cannot take pictures of 230 x 230 pixels"):
-        network(f"timm:{TRANSFORMER}", ["embedding"], weights[TRANSFORMER], size=230)
+        network(f"timm:{TRANSFORMER}", ["embedding"], weights=weights[TRANSFORMER], size=230)
 
 
 def test_a_failed_download_says_how_to_go_on(tmp_path, monkeypatch):
@@ -210,7 +202,10 @@ def test_a_failed_download_says_how_to_go_on(tmp_path, monkeypatch):
 
 def test_without_timm_the_package_to_install_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name == "timm" else find(name)
+    )
     with pytest.raises(ImgsimError, match=r"pip install 'datasette-imgsim\[embed\]'"):
         settings.from_options(model=f"timm:{CNN}").network()
 
@@ -223,7 +218,7 @@ def test_efficientnet_lite_is_what_it_says():
 
 def test_efficientnet_lite_gives_what_timm_gives():
     size = 192
-    units, _ = network("efficientnet-lite", ["head"], None).vectors(pictures(size))
+    units, _ = network("efficientnet-lite", ["head"], size=size).vectors(noise(size, 2))
     whole, pixels = as_timm("tf_efficientnet_lite2", LITE_WEIGHTS, size)
     with torch.inference_mode():
         expected = unit(whole(pixels))

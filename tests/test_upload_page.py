@@ -6,14 +6,16 @@ import io
 import threading
 
 import pytest
-from conftest import draw, imgsim
+from helpers.commands import imgsim
+from helpers.networks import random_weights
+from helpers.pictures import draw
+from helpers.serving import GALLERY, IS_1, ROW_KEYS, cookies, serve
+from helpers.waiting import LONG, eventually
 from PIL import Image
-from serving import GALLERY, IS_1, ROW_KEYS, cookies, serve
-from test_models import random_weights
 
 from datasette_imgsim.ingest import query
 from datasette_imgsim.limits import LIMITS
-from datasette_imgsim.models import registry
+from datasette_imgsim.models.base import Model
 from datasette_imgsim.web import compat
 from datasette_imgsim.web.pages import upload
 
@@ -146,7 +148,7 @@ async def test_another_site_cannot_send_on_behalf_of_a_visitor(photos, picture):
 @pytest.mark.asyncio
 async def test_without_torch_the_page_says_so_and_the_rest_works(photos, picture, monkeypatch):
     sentence = "This needs torch: pip install 'datasette-imgsim[embed]'"
-    monkeypatch.setattr(registry, "missing_package", lambda model: sentence)
+    monkeypatch.setattr(Model, "missing_package", lambda model: sentence)
     ds = serve(photos / "photos.db")
     page = await ds.client.get(GALLERY)
     assert page.status_code == 200 and "This needs torch" in page.text
@@ -176,7 +178,7 @@ class Busy:
     def __call__(self, *args):
         self.running += 1
         self.most = max(self.most, self.running)
-        self.go_on.wait(10)
+        assert self.go_on.wait(LONG)
         try:
             return self.embed(*args)
         finally:
@@ -190,17 +192,12 @@ def busy(monkeypatch):
     found.go_on.set()
 
 
-async def started(busy):
-    while not busy.running:
-        await asyncio.sleep(0.01)
-
-
 @pytest.mark.asyncio
 async def test_one_inference_at_a_time_and_a_short_queue(photos, picture, busy):
     ds = serve(photos / "photos.db")
     await ds.client.get(GALLERY)
     posts = [asyncio.ensure_future(post(ds, picture)) for _ in range(upload.WAITING + 3)]
-    done, pending = await asyncio.wait(posts, timeout=5, return_when=asyncio.FIRST_COMPLETED)
+    done, pending = await asyncio.wait(posts, return_when=asyncio.FIRST_COMPLETED)
     while len(done) < 2:
         more, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
         done |= more
@@ -218,9 +215,9 @@ async def test_other_pages_are_served_while_the_model_computes(photos, picture, 
     ds = serve(photos / "photos.db")
     await ds.client.get(GALLERY)
     sent = asyncio.ensure_future(post(ds, picture))
-    await started(busy)
+    await eventually(lambda: busy.running)
     for path in (GALLERY, f"{GALLERY}/similar/3", "/photos.json?sql=select+1"):
-        response = await asyncio.wait_for(ds.client.get(path, follow_redirects=True), 5)
+        response = await asyncio.wait_for(ds.client.get(path, follow_redirects=True), LONG / 2)
         assert response.status_code == 200
     assert not sent.done()
     busy.go_on.set()
@@ -233,14 +230,13 @@ async def test_a_client_that_goes_away_leaves_its_place(photos, picture, busy):
     await ds.client.get(GALLERY)
     for _ in range(3):
         gone = [asyncio.ensure_future(post(ds, picture)) for _ in range(upload.WAITING + 1)]
-        await started(busy)
+        await eventually(lambda: busy.running)
         await asyncio.sleep(0.1)
         for each in gone:
             each.cancel()
         await asyncio.gather(*gone, return_exceptions=True)
         busy.go_on.set()
-        while busy.running:
-            await asyncio.sleep(0.01)
+        await eventually(lambda: not busy.running)
     assert (await post(ds, picture)).status_code == 200
     assert upload._places._value == upload.WAITING + 1
 
@@ -253,8 +249,8 @@ async def slow(go_on, data=b""):
 
 
 async def taken(count):
-    while upload._places._value != upload.WAITING + 1 - count:
-        await asyncio.sleep(0.01)
+    """Waits until so many places are taken."""
+    await eventually(lambda: upload._places._value == upload.WAITING + 1 - count)
 
 
 @pytest.mark.asyncio

@@ -7,8 +7,9 @@ import struct
 import zlib
 
 import pytest
-from command import ordinary_user, run
-from conftest import draw, embed_toy, rows
+from helpers.commands import embed_toy, ordinary_user, run
+from helpers.databases import rows
+from helpers.pictures import draw
 from PIL import Image
 
 

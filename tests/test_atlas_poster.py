@@ -1,11 +1,9 @@
 """The whole map as one picture: `map --png`."""
 
-import sqlite3
-
 import numpy as np
 import pytest
-from conftest import imgsim, rows
-from made import lay_out
+from helpers.commands import imgsim
+from helpers.databases import change, lay_out, rows
 from PIL import Image
 
 from datasette_imgsim.atlas.cells import Cells
@@ -41,9 +39,7 @@ def test_every_image_is_drawn_beside_the_others(crowded):
 
 @pytest.mark.parametrize("jpeg", ["'text'", "cast(x'ffd8' as text)", "5"])
 def test_a_thumbnail_that_is_no_picture_is_a_plain_square(crowded, jpeg):
-    with sqlite3.connect(crowded / "photos.db") as conn:
-        conn.execute(f"update imgsim_thumbnails set jpeg = {jpeg} where image_id = 3")
-    conn.close()
+    change(crowded / "photos.db", f"update imgsim_thumbnails set jpeg = {jpeg} where image_id = 3")
     poster = crowded / "poster.png"
     printed = imgsim("map", crowded / "photos.db", "--png", poster, "--size", 400)
     assert "shows 24 of 24 images." in printed

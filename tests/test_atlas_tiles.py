@@ -3,15 +3,14 @@
 import io
 
 import pytest
+from helpers.pictures import as_jpeg
 from PIL import Image, ImageColor
 
 from datasette_imgsim.atlas.tiles import BACKGROUND, MISSING, Picture, draw, encoded
 
 
 def jpeg(colour, size=(200, 100)):
-    buffer = io.BytesIO()
-    Image.new("RGB", size, colour).save(buffer, "JPEG")
-    return buffer.getvalue()
+    return as_jpeg(Image.new("RGB", size, colour))
 
 
 def near(pixel, colour, tolerance=12):

@@ -1,22 +1,23 @@
-"""Databases with vectors made by hand, an independent account of scores, and ways to query."""
+"""Databases whose vectors are made by hand, and an independent account of their scores."""
 
 import json
 import sqlite3
-from contextlib import closing, contextmanager
+from contextlib import closing
 
 import numpy as np
 import sqlite_utils
-from datasette.app import Datasette
 
 from datasette_imgsim.db import schema
 from datasette_imgsim.db.spaces import all_spaces, choose_space, raise_generation
 from datasette_imgsim.db.tables import quoted
-from datasette_imgsim.limits import LIMITS
 
 LEVELS = {"pool4": 6, "pool5": 4}
+ONLY_POOL5 = '{"level_weights": {"pool5": 1}}'
+FAILED = "user-defined function raised exception"
 
 
 def random_vectors(count, dimensions=10, seed=0):
+    """Raw vectors (count, dimensions), the same for the same seed."""
     return np.abs(np.random.default_rng(seed).standard_normal((count, dimensions)))
 
 
@@ -55,8 +56,21 @@ def make_space(
 
 
 def space_of(conn, name="toy"):
+    """The space of a name."""
     (space,) = [space for space in all_spaces(conn) if space.name == name]
     return space
+
+
+def spaces(folder):
+    """The names of the spaces of folder/photos.db, the oldest first."""
+    return rows(folder / "photos.db", "select name from imgsim_spaces order by id")
+
+
+def stored_vectors(folder, space=1):
+    """The vectors (images, dimensions) of folder/photos.db, in the space's dtype."""
+    (dtype,) = rows(folder / "photos.db", "select dtype from imgsim_spaces where id = ?", space)
+    sql = "select vector from imgsim_vectors where space_id = ? order by image_id"
+    return np.stack([np.frombuffer(v, dtype) for v in rows(folder / "photos.db", sql, space)])
 
 
 def add_images(path, vectors, ids=None, name="toy"):
@@ -96,45 +110,14 @@ def set_centre(path, name="toy"):
         )
 
 
-def reload_at_once(monkeypatch):
-    monkeypatch.setattr(LIMITS, "seconds_between_reloads", 0)
-    monkeypatch.setattr(LIMITS, "share_of_reloads", 1e9)
-
-
-def newest_load(indexes, space):
-    """The load of a space that began last; None where there was none yet."""
-    return indexes.cache.newest_load(space.identity)
-
-
-def loads_begun(indexes):
-    return [entry.load for entry in indexes.cache.entries.values() if entry.load]
-
-
-def values_held(cached):
-    """What is in memory of the spaces or maps of a database."""
-    entries = cached.cache.entries.values()
-    return [entry.loaded[1] for entry in entries if entry.loaded is not None]
-
-
-class Told:
-    """A Progress that calls `tell` with the share that is done whenever some more is."""
-
-    def __init__(self, tell):
-        self.tell, self.done = tell, 0
-
-    @contextmanager
-    def __call__(self, total, unit="", what=None):
-        def advance(count):
-            self.done += count
-            self.tell(self.done / total)
-
-        yield advance
-
-
-def stand_at(progress, share):
-    """Makes it known that so much is done."""
-    with progress(100) as advance:
-        advance(round(100 * share))
+def rows(database, sql, *parameters):
+    """The rows of a query, each a tuple; a single column comes as plain values."""
+    conn = sqlite3.connect(database)
+    try:
+        found = conn.execute(sql, parameters).fetchall()
+    finally:
+        conn.close()
+    return [row[0] if len(row) == 1 else row for row in found]
 
 
 def change(path, sql, *parameters):
@@ -147,6 +130,43 @@ def set_source(path, table):
     """Makes what was made of images that of another table, which has rows with their keys."""
     for name in ("imgsim_spaces", "imgsim_thumbnails"):
         change(path, f"update {name} set source_table = ?", table)
+
+
+def copy_space(path, name, table):
+    """Adds a copy of the only space, under another name and of another table."""
+    columns = rows(path, "select name from pragma_table_info('imgsim_spaces')")
+    copied = {"id": "id + 1", "name": f"'{name}'", "source_table": f"'{table}'"}
+    values = ", ".join(copied.get(column, column) for column in columns)
+    change(path, f"insert into imgsim_spaces select {values} from imgsim_spaces")
+
+
+def renamed(database, table, key_of):
+    """Makes `images` another table, with other keys: a dict of the old to the new ones."""
+    with closing(sqlite3.connect(database)) as conn, conn:
+        keys = {id: key_of(id) for (id,) in conn.execute("select id from images")}
+        kind = "text" if isinstance(next(iter(keys.values())), str) else "integer"
+        name = quoted(table)
+        conn.execute(f'create table {name} ("the key" {kind} primary key, path text)')
+        for id, key in keys.items():
+            conn.execute(f"insert into {name} select ?, path from images where id = ?", [key, id])
+        # From the last one on, so that no new key meets an old one.
+        for id, key in sorted(keys.items(), reverse=True):
+            for ours in ("imgsim_vectors", "imgsim_thumbnails"):
+                conn.execute(f"update {ours} set image_id = ? where image_id = ?", [key, id])
+        conn.execute("drop table images")
+    set_source(database, table)
+    return keys
+
+
+def lay_out(path, places, placed="fitted"):
+    """Puts images on the map of the default space: {id: (x, y)}; raises the generation."""
+    with closing(sqlite3.connect(path)) as conn, conn:
+        space = choose_space(conn)
+        conn.executemany(
+            "insert or replace into imgsim_atlas values (?, ?, ?, ?, ?)",
+            [(space.id, id, x, y, placed) for id, (x, y) in places.items()],
+        )
+        raise_generation(conn, space)
 
 
 def expected_scores(path, level_weights=None, name="toy"):
@@ -192,40 +212,10 @@ def found(text):
 
 
 def found_ids(text):
+    """The ids of what similar_to gives, best first."""
     return [id for id, _ in found(text)]
 
 
-async def served(paths, **options):
-    """A Datasette of these files that has started."""
-    paths = [paths] if not isinstance(paths, list) else paths
-    ds = Datasette([str(path) for path in paths], **options)
-    await ds.invoke_startup()
-    return ds
-
-
-async def ask(ds, sql, database="photos", **parameters):
-    """(status, JSON) of a query over HTTP."""
-    response = await ds.client.get(
-        f"/{database}.json",
-        params={"sql": sql, "_shape": "arrays", **parameters},
-        follow_redirects=True,
-    )
-    return response.status_code, response.json()
-
-
-async def ask_one(ds, sql, database="photos", **parameters):
-    """The one value of a query over HTTP."""
-    status, body = await ask(ds, sql, database, **parameters)
-    assert status == 200, body
-    return body["rows"][0][0]
-
-
-def lay_out(path, places, placed="fitted"):
-    """Puts images on the map of the default space: {id: (x, y)}; raises the generation."""
-    with closing(sqlite3.connect(path)) as conn, conn:
-        space = choose_space(conn)
-        conn.executemany(
-            "insert or replace into imgsim_atlas values (?, ?, ?, ?, ?)",
-            [(space.id, id, x, y, placed) for id, (x, y) in places.items()],
-        )
-        raise_generation(conn, space)
+def group(database, id):
+    """The folder a drawn picture came from."""
+    return rows(database, "select path from images where id = ?", id)[0].split("/")[1]

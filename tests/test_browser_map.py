@@ -4,14 +4,12 @@ import re
 import shutil
 
 import pytest
-from browsing import fits, loaded, serve
-from conftest import rows
-from made import change, lay_out
-from serving import GALLERY
+from helpers.browser import fits, loaded, running
+from helpers.databases import change, lay_out, rows
+from helpers.maps import MAP
 
 pytestmark = pytest.mark.datasette
 
-MAP = f"{GALLERY}/map"
 TILES = ".leaflet-tile-loaded"
 STACK = (10, 10)
 FIRST = 2**62 + 1
@@ -38,10 +36,9 @@ def mapped(photos, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def url(mapped, plugins):
-    process, url = serve(mapped, plugins)
-    yield url + MAP
-    process.terminate()
-    process.communicate()
+    """The address of the map page of a server."""
+    with running(mapped, plugins) as url:
+        yield url + MAP
 
 
 def open_map(page, url):

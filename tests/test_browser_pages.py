@@ -4,19 +4,19 @@ import json
 import shutil
 
 import pytest
-from browsing import fits, loaded, serve
-from conftest import draw, imgsim
-from serving import GALLERY
+from helpers.browser import fits, loaded, running
+from helpers.commands import imgsim
+from helpers.pictures import draw
+from helpers.serving import GALLERY
 
 pytestmark = pytest.mark.datasette
 
 
 @pytest.fixture(scope="module")
 def server(photos, plugins):
-    process, url = serve(photos, plugins, {"max_upload_mb": 0.05})
-    yield url
-    process.terminate()
-    process.communicate()
+    """The address of a server."""
+    with running(photos, plugins, {"max_upload_mb": 0.05}) as url:
+        yield url
 
 
 def choose(page, path):
@@ -169,10 +169,8 @@ def levelled(photos, plugins, tmp_path_factory):
     images.symlink_to(photos / "images")
     imgsim("embed", database, images, "--quiet", "--levels", "conv2_1,pool3,conv5_1")
     imgsim("embed", database, images, "--quiet", "--levels", "conv5_2", "--space", "one level")
-    process, url = serve(folder, plugins)
-    yield url
-    process.terminate()
-    process.communicate()
+    with running(folder, plugins) as url:
+        yield url
 
 
 def names(page):
@@ -271,10 +269,17 @@ def test_table_pages_show_thumbnails(server, page):
     assert box["width"] <= 130 and box["height"] <= 100
 
 
-def test_pages_go_on_by_themselves_when_the_space_is_loaded(photos, plugins, page):
-    (plugins / "slow").touch()
-    process, url = serve(photos, plugins)
-    try:
+@pytest.fixture
+def slow(plugins):
+    """A file that keeps servers from loading spaces as long as it is there."""
+    file = plugins / "slow"
+    file.touch()
+    yield file
+    file.unlink(missing_ok=True)
+
+
+def test_pages_go_on_by_themselves_when_the_space_is_loaded(photos, plugins, slow, page):
+    with running(photos, plugins) as url:
         page.goto(url + GALLERY)
         assert "is loading" in page.inner_text("[data-loading]")
         page.set_input_files("#imgsim-file", photos / "images" / "circles" / "0.jpg")
@@ -282,20 +287,15 @@ def test_pages_go_on_by_themselves_when_the_space_is_loaded(photos, plugins, pag
         other = page.context.new_page()
         other.goto(f"{url}{GALLERY}/similar/3")
         assert "is loading" in other.inner_text("[data-loading]")
-        (plugins / "slow").unlink()
+        slow.unlink()
         other.wait_for_selector(".imgsim-tile")
         page.wait_for_selector(".imgsim-results .imgsim-tile")
         page.wait_for_selector("[data-loading]", state="hidden")
         other.close()
-    finally:
-        (plugins / "slow").unlink(missing_ok=True)
-        process.terminate()
-        process.communicate()
 
 
 def test_a_large_picture_whose_file_has_gone_is_shown_as_thumbnail(copy_photos, plugins, page):
-    process, url = serve(copy_photos, plugins, {"images_root": str(copy_photos / "images")})
-    try:
+    with running(copy_photos, plugins, {"images_root": str(copy_photos / "images")}) as url:
         page.goto(f"{url}{GALLERY}/similar/1")
         assert loaded(page, ".imgsim-query img")
         assert "/large/" in page.get_attribute(".imgsim-query img", "src")
@@ -305,9 +305,6 @@ def test_a_large_picture_whose_file_has_gone_is_shown_as_thumbnail(copy_photos, 
             "document.querySelector('.imgsim-query img').src.includes('/thumbnail/')"
         )
         assert loaded(page, ".imgsim-query img")
-    finally:
-        process.terminate()
-        process.communicate()
 
 
 def test_a_filtered_table_is_ordered_by_likeness_in_one_click(server, page):

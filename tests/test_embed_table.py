@@ -5,8 +5,10 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-from conftest import TOY, draw, imgsim, rows
-from serving import get_json, serve
+from helpers.commands import TOY, imgsim
+from helpers.databases import change, rows
+from helpers.pictures import draw
+from helpers.serving import get_json, serve
 
 KINDS = {"integer": lambda n: n, "text": lambda n: f"no {n}"}
 COLOURS = ["red", "salmon", "blue", "skyblue", "green", "black"]
@@ -31,11 +33,6 @@ def make_table(folder, how, kind="integer", name="items"):
                 [KINDS[kind](number), f"item {number}", value],
             )
     return database
-
-
-def change(database, sql, *parameters):
-    with closing(sqlite3.connect(database)) as conn, conn:
-        conn.execute(sql, parameters)
 
 
 def embed(database, *options, name="items", exit_code=0):

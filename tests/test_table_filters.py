@@ -3,12 +3,12 @@
 import json
 import re
 import sqlite3
+from contextlib import closing
 from html import unescape
 
 import pytest
-from conftest import rows
-from made import set_source
-from serving import cookies, get_json, renamed, serve
+from helpers.databases import change, renamed, rows, set_source
+from helpers.serving import cookies, get_json, serve
 
 from datasette_imgsim.db.spaces import choose_space
 from datasette_imgsim.limits import LIMITS
@@ -19,13 +19,12 @@ pytestmark = pytest.mark.datasette
 
 def reaching(database, id, minimum):
     """The ids of the images whose percentile is at least `minimum`, best first."""
-    conn = sqlite3.connect(database)
-    space = choose_space(conn)
-    vectors, weights = indexes.load(conn, space), ranking.weights(space)
-    scale = calibration.calibration_of(conn, vectors, weights)
-    query = ranking.query_of_image(conn, vectors, vectors.row(id), weights)
-    scored = ranking.rank(conn, vectors, query, 1000)
-    conn.close()
+    with closing(sqlite3.connect(database)) as conn:
+        space = choose_space(conn)
+        vectors, weights = indexes.load(conn, space), ranking.weights(space)
+        scale = calibration.get_calibration(conn, vectors, weights)
+        query = ranking.query_of_image(conn, vectors, vectors.row(id), weights)
+        scored = ranking.rank(conn, vectors, query, 1000)
     return [each for each, score in scored if scale.percentile(score) >= minimum]
 
 
@@ -78,10 +77,7 @@ async def test_rows_deleted_by_hand_are_not_made_up_for(copy_photos):
     wanted = reaching(database, 3, 80)
     ds = serve(database)
     assert sorted(await ids(ds, "_similar_to=3&_similar_min=80")) == sorted(wanted)
-    conn = sqlite3.connect(database)
-    conn.execute("delete from images where id = ?", wanted[:1])
-    conn.commit()
-    conn.close()
+    change(database, "delete from images where id = ?", wanted[0])
     found = await ids(ds, "_similar_to=3&_similar_min=80")
     assert sorted(found) == sorted(wanted[1:])
 
@@ -89,11 +85,8 @@ async def test_rows_deleted_by_hand_are_not_made_up_for(copy_photos):
 @pytest.mark.asyncio
 async def test_a_key_of_undeclared_type(copy_photos):
     database = copy_photos / "photos.db"
-    conn = sqlite3.connect(database)
-    conn.execute("create table loose (id primary key, path text)")
-    conn.execute("insert into loose select id, path from images")
-    conn.commit()
-    conn.close()
+    change(database, "create table loose (id primary key, path text)")
+    change(database, "insert into loose select id, path from images")
     set_source(database, "loose")
     found = await ids(serve(database), "_similar_to=3&_similar_min=50", "loose")
     assert found and found == sorted(reaching(database, 3, 50))

@@ -1,20 +1,15 @@
 """`map`: what it writes, says and keeps; growth, refits, Ctrl-C and databases that are odd."""
 
-import fcntl
-import os
-import pty
 import signal
 import sqlite3
-import struct
 import sys
-import termios
 from contextlib import closing
 
 import numpy as np
 import pytest
-from command import start
-from conftest import imgsim, rows
-from made import add_images, change, make_space, random_vectors, space_of
+from helpers.commands import at_a_terminal, imgsim
+from helpers.databases import add_images, change, make_space, random_vectors, rows, space_of
+from helpers.waiting import LONG
 
 from datasette_imgsim.db.atlas import read_atlas, save_atlas
 from datasette_imgsim.db.connect import open_reader, open_writer
@@ -233,25 +228,14 @@ def test_a_reader_sees_one_map_or_the_other(mapped):
 
 
 def test_ctrl_c_keeps_the_old_map_and_a_terminal_shows_progress(tmp_path):
-    path = make_space(tmp_path / "photos.db", random_vectors(3000))
+    path = make_space(tmp_path / "photos.db", random_vectors(300))
     change(path, "insert into imgsim_atlas values (1, 1, 5, 6, 'fitted')")
-    terminal, own_end = pty.openpty()
-    fcntl.ioctl(own_end, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
-    process = start("map", path, "--refit", stderr=own_end)
-    os.close(own_end)
-    shown = ""
-    while "Laying out" not in shown:
-        shown += os.read(terminal, 1000).decode(errors="replace")
-    assert "Finding neighbours" in shown
-    process.send_signal(signal.SIGINT)
-    try:
-        while more := os.read(terminal, 1000):
-            shown += more.decode(errors="replace")
-    except OSError:  # so Linux says that the other end is closed
-        pass
-    assert process.wait(timeout=60) == 130
-    assert f"Stopped; the map in {path} is as it was." in shown
-    assert process.stdout.read() == ""
+    with at_a_terminal("map", path, "--refit", endless_map=True) as (process, shown):
+        assert "Finding neighbours" in shown(until="Laying out")
+        process.send_signal(signal.SIGINT)
+        assert f"Stopped; the map in {path} is as it was." in shown()
+        assert process.wait(LONG) == 130
+        assert process.stdout.read() == ""
     assert points(path) == [(1, 1, 5.0, 6.0, "fitted")]
 
 
