@@ -27,7 +27,7 @@ class Limits:
     seconds_between_statements: float = 0.2
     """Calls of SQL functions with shorter pauses between them count as one statement."""
     seconds_a_statement: float = 5
-    """For this long, a statement keeps the vectors it began with, even if a reload replaces them."""
+    """For this long, a statement keeps the vectors it began with, even after a reload."""
 
     # Reloading
     seconds_between_reloads: float = 10
