@@ -1,4 +1,4 @@
-"""Tells the user of a command how far it is."""
+"""Shows the progress of a command in the terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .report import duration, images, printable
 
 
 class Terminal:
-    """Tells the user of a run what happens, on standard error."""
+    """An `ingest.job.Interface` that reports on standard error."""
 
     def __init__(self, database: Path, quiet: bool):
         self.database, self.quiet = database, quiet
@@ -25,7 +25,7 @@ class Terminal:
             return
         try:
             from tqdm import tqdm
-        except ImportError:  # comes with what a network needs, and that will be missed by name
+        except ImportError:  # it is installed with torch, and the error about that is reported
             yield lambda count: None
             return
         with tqdm(total=total, unit=unit, desc=what, dynamic_ncols=True) as bar:

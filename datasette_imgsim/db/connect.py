@@ -130,7 +130,7 @@ def open_writer(
         conn = sqlite3.connect(path, timeout=0.1, isolation_level=None, factory=Writer)
         try:
             conn.waiting = waiting
-            conn.execute(f"pragma page_size = {PAGE_SIZE}")  # has an effect in an empty database only
+            conn.execute(f"pragma page_size = {PAGE_SIZE}")  # has no effect in a filled one
             with conn.transaction():
                 _prepare(conn, path, create, images)
         except BaseException as ex:
