@@ -22,7 +22,7 @@ MAX_PIXELS = 250_000_000
 LARGE_PIXELS = 40_000_000
 _large_picture = threading.Lock()
 WHITE = (255, 255, 255)
-# A JPEG is decoded at a reduced size, this many times the needed one: it is resized once more.
+# A JPEG is decoded at a reduced size, at least this many times the needed one: it is resized again.
 DRAFT_MARGIN = 1.5
 THUMBNAIL_QUALITY = 80
 

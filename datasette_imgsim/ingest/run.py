@@ -253,9 +253,9 @@ class Run:
             if isinstance(outcome, Decoded) and outcome.sha256 not in self.holders:
                 fresh.setdefault(outcome.sha256, outcome)
         vectors = self._embed(fresh)
-        infinite = fresh.keys() - vectors
+        not_finite = fresh.keys() - vectors
         batch = [
-            _not_finite(outcome) if outcome.sha256 in infinite else outcome for outcome in batch
+            _not_finite(outcome) if outcome.sha256 in not_finite else outcome for outcome in batch
         ]
         failed = [outcome for outcome in batch if isinstance(outcome, Failed)]
         good = [outcome for outcome in batch if isinstance(outcome, Read)]
