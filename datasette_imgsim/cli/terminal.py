@@ -25,7 +25,7 @@ class Terminal:
             return
         try:
             from tqdm import tqdm
-        except ImportError:  # it is installed with torch, and the error about that is reported
+        except ImportError:  # missing without the extra 'embed', which other errors name
             yield lambda count: None
             return
         with tqdm(total=total, unit=unit, desc=what, dynamic_ncols=True) as bar:

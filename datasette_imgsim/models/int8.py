@@ -145,7 +145,7 @@ def attempt_int8(cut: Any, levels: list[str], size: int, scaling: Scaling) -> In
 
 
 def _smooth_picture(size: int) -> np.ndarray:
-    """A picture (1, size, size, 3) uint8 whose colours change slowly, as in photos; always equal."""
+    """A fixed picture (1, size, size, 3) uint8 whose colours change slowly, as in photos."""
     import torch
 
     cells = torch.rand(1, 3, 12, 12, generator=torch.Generator().manual_seed(0))

@@ -209,7 +209,7 @@ def _levels(architecture: str, size: int) -> dict[str, int]:
 
 
 def _cut(network: Any, stages: list[int], last: str | None) -> torch.nn.Module:
-    """`network` cut after stages, given by number, and its HEAD or EMBEDDING, if given as `last`."""
+    """The network cut into its stages with these numbers, and `last`, its HEAD or EMBEDDING."""
     import torch
 
     if last is None:
