@@ -1,4 +1,4 @@
-"""Pictures by the key of their row, never by a path: thumbnails, and large ones where allowed."""
+"""Thumbnails and large pictures, by the key of their row and never by a path."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..source import Source
 
 LARGE_SIDE = 2048
 
-# Decoding is slow and needs memory: two at a time, and none in the threads that run SQL.
+# Decoding is slow and needs memory: two pictures at a time, not in the threads that run SQL.
 _decoders = ThreadPoolExecutor(max_workers=2, thread_name_prefix="imgsim-large")
 
 
@@ -60,7 +60,7 @@ async def large(datasette, request, source):
 
 
 def _path(conn, source: Source, text: str) -> str:
-    """The real path of an image's file, which lies inside the configured folder."""
+    """The real path of an image's file. Raises Refused unless it is inside `images_root`."""
     id = source.find(conn, text)
     gone = Refused(404, f"The file of the image {text!r} is not in the folder of large pictures")
     if source.table.label != "path" or not source.db.path:
