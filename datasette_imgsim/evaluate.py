@@ -163,7 +163,7 @@ def _leave_one_out(
     """The METRICS of one query for each weighting; `cosines` is (levels, n)."""
     others = np.delete(cosines, query, axis=1)
     relevant = np.delete(classes == classes[query], query)
-    # Rounded as search rounds: equal vectors must have equal scores.
+    # Rounded like the scores of a search, so that equal vectors have equal scores.
     rankings = (np.rint(ranking.SCALE * (weights @ others)) for weights in weightings)
     return [rank_metrics(scores, relevant) for scores in rankings]
 

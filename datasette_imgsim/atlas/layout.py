@@ -77,8 +77,8 @@ def update(conn: Writer, space: Space, refit: bool, progress: Progress = silent)
         return Summary(len(points), 0, 0, len(points), damaged)
     new = np.setdiff1d(np.arange(len(vectors)), rows)
     if len(new):
-        known = fitted & usable
-        placed = place(vectors[new], vectors[rows[known]], positions[known], progress)
+        laid_out = fitted & usable
+        placed = place(vectors[new], vectors[rows[laid_out]], positions[laid_out], progress)
         points = [
             (index.ids[row], x, y, "interpolated") for row, (x, y) in zip(new, placed.tolist())
         ]
@@ -114,14 +114,16 @@ def lay_out(
     points = principal(vectors)
     start, exaggerated = points[:, :2].astype(float), EXAGGERATED
     before = np.full((len(points), 2), np.nan) if before is None else before[firsts]
-    known = np.isfinite(before).all(axis=1)
-    if known.any() and np.ptp(before[known], axis=0).all():
+    has_place = np.isfinite(before).all(axis=1)
+    if has_place.any() and np.ptp(before[has_place], axis=0).all():
         start = before.copy()
-        start[~known] = place(vectors[~known], vectors[known], before[known], progress)
+        start[~has_place] = place(
+            vectors[~has_place], vectors[has_place], before[has_place], progress
+        )
         exaggerated = 0  # these steps would rearrange the clusters
     laid = tsne(points, start, exaggerated, progress)
-    if known.any():
-        laid = laid @ turn(laid[known], before[known])
+    if has_place.any():
+        laid = laid @ turn(laid[has_place], before[has_place])
     return in_square(laid)[copies]
 
 

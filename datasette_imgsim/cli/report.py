@@ -101,16 +101,16 @@ def map_report(summary: MapSummary, database: Path, space_name: str | None) -> s
 
 def model_report(model: Model, is_default: bool, missing: str | None) -> str:
     """`missing` says why the model cannot be used on this machine; None if it can."""
-    about = model.description
+    description = model.description
     default = " (the default)" if is_default else ""
-    version = f", version {about.version}" if about.version else ""
-    levels = ", ".join(f"{level} {channels}" for level, channels in about.channels.items())
+    version = f", version {description.version}" if description.version else ""
+    levels = ", ".join(f"{level} {channels}" for level, channels in description.channels.items())
     return (
-        f"{about.name}{default}: {about.about}{version}\n"
+        f"{description.name}{default}: {description.about}{version}\n"
         f"    levels and dimensions: {levels}\n"
-        f"    by default: {','.join(about.default_levels)}, {about.default_pooling}, "
-        f"{about.size} x {about.size} pixels\n"
-        f"    licence of the weights: {about.licence or 'unknown'}\n"
+        f"    by default: {','.join(description.default_levels)}, {description.default_pooling}, "
+        f"{description.size} x {description.size} pixels\n"
+        f"    licence of the weights: {description.licence or 'unknown'}\n"
         f"    weights: {missing or 'here'}"
     )
 
@@ -148,9 +148,9 @@ def evaluation_report(evaluation: Evaluation, measured: list[Result], swept: lis
         metrics_table("mean over queries", measured, "over_queries"),
         metrics_table("mean over labels", measured, "over_classes"),
     ]
-    asked, all_queries = evaluation.swept.queries, evaluation.task.queries
-    if swept and len(asked) < len(all_queries):
-        parts.append(f"\nBelow: {len(asked):,} of the queries, chosen at random")
+    queries, all_queries = evaluation.swept.queries, evaluation.task.queries
+    if swept and len(queries) < len(all_queries):
+        parts.append(f"\nBelow: {len(queries):,} of the queries, chosen at random")
     for is_centred, how in ((True, "with centring"), (False, "without centring")):
         results = [result for result in swept if result.centred is is_centred]
         if results:

@@ -29,7 +29,7 @@ class Terminal:
             yield lambda count: None
             return
         with tqdm(total=total, unit=unit, desc=what, dynamic_ncols=True) as bar:
-            self.write = bar.write  # above the bar
+            self.write = bar.write  # prints above the bar
             yield bar.update
 
     def waiting(self) -> None:

@@ -67,10 +67,10 @@ def save_content(conn: sqlite3.Connection, table: str, id, sha256: str, size, mt
 
     If the picture has changed, all that was made of the old one is removed.
     """
-    present = conn.execute(
+    stored = conn.execute(
         "select sha256 from imgsim_contents where source_table = ? and image_id = ?", [table, id]
     ).fetchone()
-    if present and present[0] != sha256:
+    if stored and stored[0] != sha256:
         forget_images(conn, table, [id])
     conn.execute(
         "insert or replace into imgsim_contents (source_table, image_id, sha256, bytes, mtime_ns) "
@@ -89,9 +89,9 @@ def save_image(conn: sqlite3.Connection, values: dict) -> int:
 
     If the content has changed, all that was made of the old content is removed.
     """
-    present = image_at(conn, values["path"])
-    if present and present[1] != values["sha256"]:
-        forget_images(conn, schema.SOURCE_TABLE, [present[0]])
+    stored = image_at(conn, values["path"])
+    if stored and stored[1] != values["sha256"]:
+        forget_images(conn, schema.SOURCE_TABLE, [stored[0]])
         values = dict.fromkeys(FACTS) | values
     sql = f"""
         insert into images ({", ".join(values)}) values ({", ".join("?" * len(values))})
@@ -108,14 +108,14 @@ def rename_image(conn: sqlite3.Connection, image: KnownImage, path: str) -> bool
 
     It does not if another program has changed that row, or has used the new path.
     """
-    changed = conn.execute(
+    cursor = conn.execute(
         """
         update images set path = :new where id = :id and path = :old
         and not exists (select 1 from images where path = :new)
         """,
         {"new": path, "id": image.id, "old": image.path},
     )
-    return changed.rowcount == 1
+    return cursor.rowcount == 1
 
 
 def read_facts(conn: sqlite3.Connection, id: int) -> dict:
@@ -269,5 +269,5 @@ def remove_images(
 
 
 def _delete_image(conn: sqlite3.Connection, image: KnownImage) -> bool:
-    deleted = conn.execute("delete from images where id = ? and path = ?", [image.id, image.path])
-    return deleted.rowcount == 1
+    cursor = conn.execute("delete from images where id = ? and path = ?", [image.id, image.path])
+    return cursor.rowcount == 1

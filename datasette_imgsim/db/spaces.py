@@ -247,10 +247,10 @@ def count_vectors(conn: sqlite3.Connection) -> dict[int, int]:
 
 def raise_generation(conn: sqlite3.Connection, space: Space) -> None:
     """Marks a space as changed, so that readers reload it. Raises ImgsimError if it is gone."""
-    changed = conn.execute(
+    cursor = conn.execute(
         "update imgsim_spaces set generation = generation + 1 where id = ?", [space.id]
     )
-    if changed.rowcount == 0:
+    if cursor.rowcount == 0:
         raise ImgsimError(f"The space {space.name!r} was removed by another program meanwhile")
 
 

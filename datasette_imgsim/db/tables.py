@@ -24,9 +24,9 @@ class SourceTable:
 
     name: str
     key: str
-    """The column that is the primary key, or 'rowid' where none is declared."""
+    """The column that is the primary key, or 'rowid' if none is declared."""
     label: str | None
-    """The column that names an image to people."""
+    """The column whose value is shown as an image's name; None if there is none."""
 
     @classmethod
     def read(cls, conn: sqlite3.Connection, name: str) -> SourceTable:

@@ -71,7 +71,7 @@ def decode(
         raise _too_large(ex) from ex
     except MemoryError:
         raise TooLarge("there is not enough memory to decode the picture") from None
-    # Decoders raise nearly anything on hostile bytes, and one file must not stop a run.
+    # Decoders raise nearly any error for hostile bytes, and one file must not stop a run.
     except Exception as ex:
         if isinstance(ex, OSError) and ex.errno is not None:
             raise  # an error of the disk, not of the picture
@@ -160,7 +160,7 @@ def upright_rgb(image: Image.Image) -> Image.Image:
     image.load()
     try:
         ImageOps.exif_transpose(image, in_place=True)
-    except Exception:  # damaged metadata must not cost the picture
+    except Exception:  # a picture with damaged metadata is usable
         pass
     if image.mode.startswith("I") or image.mode == "F":
         image = _eight_bits(image)

@@ -32,7 +32,7 @@ def read_exif(image: Image.Image) -> Image.Exif:
     """The EXIF data of an opened picture; empty if damaged."""
     try:
         return image.getexif()
-    except Exception:  # damaged metadata must not cost the picture
+    except Exception:  # a picture with damaged metadata is usable
         return Image.Exif()
 
 
@@ -79,7 +79,7 @@ def _degrees(parts, reference, limit: int) -> float | None:
     except (TypeError, ValueError, ZeroDivisionError):
         return None
     value = degrees + minutes / 60 + seconds / 3600
-    if not 0 <= value <= limit:  # also when it is not a number
+    if not 0 <= value <= limit:  # also if it is NaN
         return None
     return -value if _text(reference) in ("S", "W") else value
 
@@ -87,7 +87,7 @@ def _degrees(parts, reference, limit: int) -> float | None:
 def _directory(exif: Image.Exif, ifd: int) -> dict:
     try:
         return exif.get_ifd(ifd)
-    except Exception:  # damaged metadata must not cost the picture
+    except Exception:  # a picture with damaged metadata is usable
         return {}
 
 

@@ -30,9 +30,9 @@ _loading = threading.Lock()
 
 
 def embed_picture(space: Space, base: Path, data: bytes, max_pixels: int) -> EmbeddedPicture:
-    """Embeds a picture as the images of a space were. `base` is the folder of the database file.
+    """Embeds a picture file's bytes in the same way as the images of a space.
 
-    Raises ImgsimError.
+    `base` is the folder of the database file. Raises ImgsimError.
     """
     picture = decode.decode(
         io.BytesIO(data),

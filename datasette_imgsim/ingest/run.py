@@ -234,7 +234,7 @@ class Run:
             return Failed(item, sources.os_reason(ex), sha256)
 
     def _only_touched(self, item: Item, sha256: str) -> bool:
-        """Whether an item is embedded and its content has not changed, whatever its mtime."""
+        """Whether an item is embedded and its content is unchanged, even if its mtime is not."""
         row = self.plan.rows.get(item.name)
         return row is not None and row.embedded and row.sha256 == sha256
 

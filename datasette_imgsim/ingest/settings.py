@@ -46,7 +46,7 @@ class Settings:
         )
 
     def describes(self, space: Space) -> bool:
-        """Whether a space was made with these settings, whatever its weights."""
+        """Whether a space was made with these settings, with any weights."""
         return self._identity() == (
             space.model, tuple(space.levels), space.pooling, space.preprocess, space.dtype
         )  # fmt: skip

@@ -112,12 +112,12 @@ def _change(module: torch.nn.Module, size: int, precision: str, changes: list[Ch
         for parent, name, part in changes:
             setattr(parent, name, part)
         try:
-            changed = module(pixels)
+            outputs = module(pixels)
             is_same = all(
                 (after - before).norm() <= TOLERANCE[precision] * before.norm()
-                for after, before in zip(changed, expected)
+                for after, before in zip(outputs, expected)
             )
-        except (RuntimeError, AttributeError):  # of a torch or a processor without the operator
+        except (RuntimeError, AttributeError):  # torch or the processor lacks the operator
             is_same = False
     if not is_same:
         for (parent, name, _), part in zip(changes, original_parts):

@@ -135,7 +135,7 @@ def attempt_int8(cut: Any, levels: list[str], size: int, scaling: Scaling) -> In
         try:
             runner = Int8(cut, levels, scaling)
             computed = runner.pooled(picture, "avg")
-        except (RuntimeError, AttributeError):  # of a torch or a processor without the operator
+        except (RuntimeError, AttributeError):  # torch or the processor lacks the operator
             return None
     is_near = all(
         np.linalg.norm(vectors - reference) <= TOLERANCE * np.linalg.norm(reference)

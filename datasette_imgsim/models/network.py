@@ -273,16 +273,16 @@ def choose_device(device: str) -> str:
     """
     import torch
 
-    present = {
+    counts = {
         "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
         "mps": int(torch.backends.mps.is_available()),
         "cpu": 1,
     }
     if device == "auto":
-        return next(name for name, count in present.items() if count)
+        return next(name for name, count in counts.items() if count)
     name, _, number = device.partition(":")
     number = number or "0"
-    if not (number.isdecimal() and int(number) < present.get(name, 0)):
+    if not (number.isdecimal() and int(number) < counts.get(name, 0)):
         raise ImgsimError(f"There is no device {device!r} on this machine: use --device cpu")
     return device
 

@@ -103,7 +103,7 @@ class Timm(Model):
 
         options: dict[str, Any] = {"num_classes": 0}
         config = self._config()
-        # Transformers with a table of positions are built for a size.
+        # Transformers with a table of positions must be built for the size of the pictures.
         if config.fixed_input_size and (size, size) != tuple(config.input_size[1:]):
             options["img_size"] = size
             try:

@@ -230,14 +230,14 @@ class Functions:
         norms = np.frombuffer(stored[1], "<f4")
         return stored[0] * ranking.per_number(view.space, norms)
 
-    def _view(self, options: str, known: tuple = OPTIONS) -> View:
-        view = self.views.get((options, known))
+    def _view(self, options: str, allowed: tuple = OPTIONS) -> View:
+        view = self.views.get((options, allowed))
         if view is None:
-            view = self.views[options, known] = self._new_view(options, known)
+            view = self.views[options, allowed] = self._new_view(options, allowed)
         return view
 
-    def _new_view(self, options: str, known: tuple) -> View:
-        parsed = _parse(options, known)
+    def _new_view(self, options: str, allowed: tuple) -> View:
+        parsed = _parse(options, allowed)
         if "imgsim_spaces" not in schema.tables(self.conn):
             raise ImgsimError(
                 "This database holds no vectors: run 'datasette imgsim embed DATABASE FOLDER'"
@@ -262,7 +262,7 @@ def _replace(remembered: dict, id, value) -> None:
     remembered[id] = value
 
 
-def _parse(options, known: tuple) -> dict:
+def _parse(options, allowed: tuple) -> dict:
     """The options as a dictionary, in which null means absent. Raises ImgsimError."""
     try:
         parsed = json.loads(options) if isinstance(options, str) else None
@@ -271,8 +271,8 @@ def _parse(options, known: tuple) -> dict:
     if not isinstance(parsed, dict):
         raise ImgsimError(f"Options must be a JSON object, not {repr(options):.60}")
     for name in parsed:
-        if name not in known:
-            raise ImgsimError(f"No option {name!r}: there is {listed(known)}")
+        if name not in allowed:
+            raise ImgsimError(f"No option {name!r}: there is {listed(allowed)}")
     if not isinstance(parsed.get("space"), (str, type(None))):
         raise ImgsimError("The option space is the name of a space, as text")
     for name in ("plus", "minus"):

@@ -158,8 +158,8 @@ class ReductionOnly(Index):
         """As in Index, from the database.
 
         A stored vector is used only if it has the reduced vector that is in memory. If it was
-        changed or removed since this generation was loaded, a vector reconstructed from the
-        reduced one stands for it, so that results are always of one generation.
+        changed or removed since this generation was loaded, it is replaced by one reconstructed
+        from the reduced vector, so that results are always of one generation.
         """
         reduced = self.reduced[rows]
         blobs = stored_blobs(conn, self.space, [self.ids[row] for row in rows])

@@ -110,5 +110,5 @@ def sample(
 
 
 def at_most(count: int, size: int, numbers: int) -> int:
-    """How many vectors of so many float32 `numbers` fit into `size` bytes; 3 to `count`."""
+    """How many vectors, 3 to `count`, fit into `size` bytes, each with `numbers` float32."""
     return max(SMALLEST_CENTRED_SPACE, min(count, size // (4 * numbers)))

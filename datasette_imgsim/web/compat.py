@@ -85,9 +85,9 @@ def private_connection(db) -> sqlite3.Connection:
     """
     conn = db.connect()
     for name in ("_all_connections", "_all_file_connections"):  # Datasette 1.0, 0.65
-        known = getattr(db, name, [])
-        if conn in known:
-            known.remove(conn)
+        connections = getattr(db, name, [])
+        if conn in connections:
+            connections.remove(conn)
     return conn
 
 

@@ -125,16 +125,16 @@ def choose_colours(conn, table: SourceTable, column: str) -> Categories | Scale:
     if are_paths:
         sql = f"rtrim(rtrim({sql}, replace({sql}, '/', '')), '/')"
     rows = table.rows_sql
-    distinct, present, numbers, dates = conn.execute(
+    distinct, count, numbers, dates = conn.execute(
         f"""
         select count(distinct {sql}), count({sql}),
         coalesce(sum(typeof({sql}) in ('integer', 'real')), 0),
         coalesce(sum({sql} glob '{DATE}' and julianday({sql}) is not null), 0) from {rows}
         """
     ).fetchone()
-    if distinct > len(PALETTE) and present in (numbers, dates):
+    if distinct > len(PALETTE) and count in (numbers, dates):
         value = sql if numbers else f"julianday({sql})"
-        low, high = (_quantile(conn, value, rows, present, share) for share in (LOW, HIGH))
+        low, high = (_quantile(conn, value, rows, count, share) for share in (LOW, HIGH))
         if low < high:
             return Scale(value, low, high, (low, high) if numbers else _days(conn, low, high))
     sql = f"cast({sql} as text)"
@@ -147,7 +147,7 @@ def choose_colours(conn, table: SourceTable, column: str) -> Categories | Scale:
     if are_paths and len(frequent) > 1:
         common = posixpath.commonprefix([folder for folder, _ in frequent])
         shared = common[: common.rfind("/") + 1]
-    others = present - sum(count for _, count in frequent)
+    others = count - sum(occurrences for _, occurrences in frequent)
     return Categories(sql, dict(frequent), others, shared)
 
 
