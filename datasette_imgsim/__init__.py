@@ -1,4 +1,4 @@
-"""The plugin's hooks for Datasette. Importing this module imports nothing heavy, nor Datasette.
+"""The plugin's hooks for Datasette. This module imports nothing heavy, not even Datasette.
 
 The hooks must be here: Datasette looks for `static/` and `templates/` beside its entry point.
 """
