@@ -1,6 +1,6 @@
-"""Hooks of Datasette, nothing else: this module imports nothing heavy, and no Datasette.
+"""The plugin's hooks for Datasette. This module imports nothing heavy, not even Datasette.
 
-They must be here: Datasette finds `static/` and `templates/` only beside its entry point.
+The hooks must be here: Datasette looks for `static/` and `templates/` beside its entry point.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def database_actions(datasette, actor, database):
 
 @hookimpl(trylast=True)
 def permission_allowed(datasette, actor, action, resource):
-    # Datasette 0.65, where the answer of the last plugin counts.
+    # Datasette 0.65, in which the last plugin's answer counts.
     from .web import permissions
 
     return permissions.permission_allowed(datasette, actor, action, resource)

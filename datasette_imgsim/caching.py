@@ -1,4 +1,4 @@
-"""Values that are slow to load: held in memory, loaded again in the background when outdated."""
+"""A cache of values that are slow to load: outdated ones are reloaded in the background."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Value = TypeVar("Value")
 
 
 class NotLoaded(Exception):
-    """There is no value to give: it is being loaded, or loading failed."""
+    """There is no value yet: it is being loaded, or loading failed (see `load.error`)."""
 
     def __init__(self, load: Load):
         super().__init__(load.state)
@@ -23,12 +23,12 @@ class NotLoaded(Exception):
 
 
 class Load:
-    """A load of one value, under way or over."""
+    """One attempt to load a value, running or finished."""
 
     def __init__(self) -> None:
         self.started = time.monotonic()
         self.seconds = 0.0
-        """How long it took."""
+        """How long it took, once finished."""
         self.share = 0.0
         """How much is done, 0..1."""
         self.error: Exception | None = None
@@ -36,7 +36,7 @@ class Load:
 
     @contextmanager
     def progress(self, total: int, unit: str = "", what: str | None = None) -> Iterator[Advance]:
-        """What is done is seen in `share`."""
+        """A Progress that is recorded in `share`."""
         steps = 0
 
         def advance(count: int) -> None:
@@ -47,21 +47,22 @@ class Load:
         yield advance
 
     def end(self) -> None:
+        """Marks the load as finished."""
         self.seconds = time.monotonic() - self.started
         self.done.set()
 
     def may_be_repeated(self, least_pause: float) -> bool:
-        """Whether it is over, and began long enough ago (seconds) for another one to begin.
+        """Whether this load is finished and another may begin.
 
-        Loads may take only a share of the time, or a large value that changes all the time would
-        be loaded without end.
+        It must have begun at least `least_pause` seconds ago. The pause grows with the time a load
+        takes, or a large value that changes all the time would be loaded without end.
         """
         pause = max(least_pause, self.seconds / LIMITS.share_of_reloads)
         return self.done.is_set() and time.monotonic() - self.started >= pause
 
     @property
     def state(self) -> str:
-        """What follows the name of the value in a sentence."""
+        """The state of the load in words, to follow the value's name in a sentence."""
         if self.error is not None:
             return f"cannot be loaded: {self.error}"
         if self.done.is_set():
@@ -70,7 +71,7 @@ class Load:
 
 
 class Entry(Generic[Value]):
-    """What is known of one key: the newest value with its version, and the newest load."""
+    """The newest value of one key with its version, and the key's newest load."""
 
     def __init__(self) -> None:
         self.loaded: tuple[Hashable, Value] | None = None
@@ -81,7 +82,10 @@ class Cache(Generic[Value]):
     """The newest loaded value of each key. Safe to call from any thread."""
 
     def __init__(self, least_pause: float | None = None) -> None:
-        """Between the beginnings of two loads lie `least_pause` seconds, by default the limit's."""
+        """Loads of a key begin at least `least_pause` seconds apart.
+
+        None stands for LIMITS.seconds_between_reloads.
+        """
         self.least_pause = least_pause
         self.lock = threading.Lock()
         self.entries: dict[Hashable, Entry[Value]] = {}
@@ -94,11 +98,11 @@ class Cache(Generic[Value]):
         wait: float | None = None,
         accept_older: bool = True,
     ) -> Value:
-        """The value of a key, at `version` where that is loaded; else the older one there is.
+        """The value of a key: at `version` if that is in memory, else an older one.
 
-        A missing or older value is loaded in a thread by `load`, which gives the version it found
-        and the value. Where there is none yet, or no older one is accepted while it is loaded,
-        waits for it, `wait` seconds at most. Raises NotLoaded.
+        A missing or older value is loaded in a thread: `load` returns the version it read, and the
+        value. If there is no value yet, or `accept_older` is False, the call waits for the load,
+        at most `wait` seconds. Raises NotLoaded.
         """
         with self.lock:
             entry = self.entries.setdefault(key, Entry())
@@ -122,27 +126,28 @@ class Cache(Generic[Value]):
         return LIMITS.seconds_between_reloads if self.least_pause is None else self.least_pause
 
     def held(self, key: Hashable, version: Hashable) -> Value | None:
-        """The value of a key, if it is in memory at this version."""
+        """The value of a key if it is in memory at this version, else None."""
         entry = self.entries.get(key)
         loaded = entry.loaded if entry else None
         return loaded[1] if loaded is not None and loaded[0] == version else None
 
     def newest(self, key: Hashable) -> Value | None:
-        """The value of a key that is in memory, at whatever version."""
+        """The value of a key that is in memory, at any version, or None."""
         entry = self.entries.get(key)
         return entry.loaded[1] if entry and entry.loaded else None
 
     def newest_load(self, key: Hashable) -> Load | None:
+        """The load of a key that began last, or None."""
         entry = self.entries.get(key)
         return entry.load if entry else None
 
     def put(self, key: Hashable, version: Hashable, value: Value) -> None:
-        """Holds a value that the caller has loaded."""
+        """Stores a value that the caller has loaded."""
         with self.lock:
             self.entries.setdefault(key, Entry()).loaded = version, value
 
     def keep(self, keys: Collection[Hashable]) -> None:
-        """Lets all values go but those of some keys."""
+        """Drops the values of all other keys."""
         with self.lock:
             self.entries = {key: entry for key, entry in self.entries.items() if key in keys}
 
@@ -153,10 +158,10 @@ class Cache(Generic[Value]):
         old = entry.loaded
         try:
             entry.loaded = load(current.progress)
-        except Exception as ex:  # whatever it is belongs to the caller who waits for it
+        except Exception as ex:  # any error is for the callers of `get`
             current.error = ex
         finally:
             current.end()
         if old is not None:
-            # A statement that began with the old value may go on with it: this variable keeps it.
+            # A running statement may still use the old value: this reference keeps it in memory.
             time.sleep(LIMITS.seconds_a_statement)

@@ -41,14 +41,14 @@ RUN_OPTIONS = tuple(field.name for field in fields(RunOptions))
 
 @dataclass(frozen=True)
 class Match(Hit):
-    """An image like the one that was asked for."""
+    """A search result with the path of its file."""
 
     path: str | None
-    """Of its file, relative to the folder of the database; None where the table has no paths."""
+    """Relative to the folder of the database; None if the table has no paths."""
 
 
 class Collection:
-    """The pictures of one database. Every method raises ImgsimError, one sentence, when it cannot.
+    """The pictures of one database. Methods raise ImgsimError, whose text is one sentence.
 
     collection = Collection("photos.db")
     collection.embed("images")
@@ -65,17 +65,18 @@ class Collection:
         """`database` is a SQLite file, which the first `embed` makes.
 
         `space` is the name of a space; None stands for the default one of `images`, else of the
-        only table that has one. `interface` is told of progress.
+        only table that has one. `interface` reports progress; by default, nothing is reported.
         """
         self.database, self.space, self.interface = Path(database), space, interface
 
     def embed(self, *paths: str | Path, **options: Any) -> Summary:
-        """Embeds picture files and folders (recursive); of those embedded before only what changed.
+        """Embeds picture files and folders (recursively); files that have not changed are skipped.
 
-        `options` are those of `datasette imgsim embed`, with _ for -: model, levels, pooling,
-        weights, preprocess, resize, size and dtype choose or make a space, without any of these it
-        goes on in the space that is there; device, precision, batch_size, workers,
-        thumbnail_size, max_pixels, gps, retry_failed and prune say how.
+        `options` are those of `datasette imgsim embed`, with _ for -. With model, levels, pooling,
+        weights, preprocess, resize, size or dtype it uses the space made with these options, or
+        makes a new one; without any of them it continues the existing space. The others are
+        device, precision, batch_size, workers, thumbnail_size, max_pixels, gps, retry_failed and
+        prune.
         """
         return self._finish(self._job(options).embed_files([Path(path) for path in paths]))
 
@@ -89,10 +90,10 @@ class Collection:
     def similar(
         self, query: str | Path | int, k: int = 10, level_weights: dict[str, float] | None = None
     ) -> list[Match]:
-        """The k images most like a picture file or the image with an id, best first.
+        """The k images most like `query`, best first: a picture file, or the id of an image.
 
-        A file that exists is taken as a file. `level_weights` are 0 or more for each level, such
-        as {"pool5": 1}; levels that are not named count 0.
+        If a file with this name exists, it is the query. `level_weights` are numbers from 0 up,
+        such as {"pool5": 1}; a level that is not named weighs 0.
         """
         with self._reader() as conn:
             space = choose_space(conn, self.space)
@@ -103,9 +104,9 @@ class Collection:
         return [Match(**vars(hit), path=paths.get(hit.id)) for hit in hits]
 
     def map(self, refit: bool = False) -> layout.Summary:
-        """Lays the images out by likeness (t-SNE); where there is a map, only places new ones.
+        """Lays the images out by likeness (t-SNE); if there is a map, only places new images.
 
-        `refit` lays all of them out anew, beginning with the places they have.
+        With `refit`, all images are laid out again, starting from their positions.
         """
         with self._writer() as conn:
             space = choose_space(conn, self.space)
@@ -114,15 +115,15 @@ class Collection:
         return summary
 
     def draw_map(self, path: str | Path, size: int = 4000) -> int:
-        """Draws the map into a PNG file, `size` pixels wide; gives how many images it shows."""
+        """Writes the map as a PNG file of size x size pixels; returns how many images it shows."""
         with self._reader() as conn:
             return poster.save(conn, choose_space(conn, self.space), Path(path), size)
 
     @contextmanager
     def evaluation(self, label: str | None = None) -> Iterator[Evaluation]:
-        """What measures how well images of one label find each other.
+        """An Evaluation, which measures how well images with the same label find each other.
 
-        `label` is a column of the source table; None stands for the folder of the path.
+        `label` is a column of the source table; None stands for the folder in the path.
         """
         with self._reader() as conn:
             space = choose_space(conn, self.space)
@@ -134,7 +135,7 @@ class Collection:
             return {space.name: space for space in all_spaces(conn)}
 
     def counts(self) -> dict[str, int]:
-        """How many images each space holds, by its name."""
+        """The number of images in each space, by the space's name."""
         with self._upgraded() as conn:
             counts = count_vectors(conn)
             return {space.name: counts.get(space.id, 0) for space in all_spaces(conn)}
@@ -145,7 +146,7 @@ class Collection:
             set_default_space(conn, choose_space(conn, space))
 
     def drop(self, space: str) -> int:
-        """Removes a space and its vectors; gives how many. Images and other spaces stay."""
+        """Removes a space; returns how many vectors it had. Images and other spaces stay."""
         with self._writer() as conn:
             chosen = choose_space(conn, space)
             count = count_vectors(conn).get(chosen.id, 0)
@@ -153,7 +154,7 @@ class Collection:
         return count
 
     def check_options(self, **options: Any) -> None:
-        """Raises ImgsimError for options of `embed` that make no sense, before anything is done."""
+        """Raises ImgsimError if these are no valid options of `embed`; does nothing else."""
         self._job(options)
 
     def _job(self, options: dict[str, Any]) -> Job:
@@ -174,7 +175,7 @@ class Collection:
         )
 
     def _finish(self, summary: Summary) -> Summary:
-        """Renews what belongs to the space as a whole."""
+        """Renews the calibration of the space and completes the summary."""
         if summary.space:
             with self._writer() as conn:
                 space = choose_space(conn, summary.space)
@@ -216,7 +217,7 @@ class Collection:
 
     @contextmanager
     def _upgraded(self) -> Iterator[sqlite3.Connection]:
-        """A connection to read; an older database is brought up to date first."""
+        """A connection for reading; an older database is upgraded first."""
         try:
             conn = open_reader(self.database)
         except schema.OlderDatabase:
@@ -226,7 +227,7 @@ class Collection:
 
 
 def _paths(conn: sqlite3.Connection, index: Index, hits: list[Hit]) -> dict:
-    """The paths of images by id, where their table has them."""
+    """The paths of hits by id; empty if their table has no column `path`."""
     if "path" not in column_names(conn, index.table.name):
         return {}
     paths = index.table.values(conn, "path", [hit.id for hit in hits])

@@ -1,4 +1,4 @@
-"""How good a space is: retrieval over its own images, against labels that the user has."""
+"""Measures how good a space is: retrieval among its own images, judged by labels."""
 
 from __future__ import annotations
 
@@ -29,23 +29,24 @@ HISTOGRAM_SIDE = 64
 THUMBNAILS_AT_ONCE = 1_000
 GRID_STEPS = 4
 MOST_LEVELS_IN_A_GRID = 5
-"""Of more, only each level and each pair is tried, since a grid grows with their fourth power."""
+"""With more levels, only single ones and pairs are tried: a grid grows with the fourth power."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """Which images are queries, and what is relevant to each: the others of its class.
-
-    `classes` (n,) numbers the class of each image. An image that is alone in its class is no
-    query, but others can find it. `queries` are rows.
-    """
+    """Which images are queries, and which are relevant to each: the others of its class."""
 
     classes: np.ndarray
+    """(n,) the number of each image's class."""
     queries: np.ndarray
+    """(queries,) the rows of all images that are not alone in their class."""
 
     @classmethod
     def of(cls, labels: list) -> Task:
-        """`labels` holds one value an image. Raises ImgsimError where nothing can be asked."""
+        """The task for labels, one an image; equal labels, as text, are one class.
+
+        Raises ImgsimError if there is only one class, or no class with two images.
+        """
         numbers: dict[str, int] = {}
         classes = np.array([numbers.setdefault(str(label), len(numbers)) for label in labels])
         queries = np.flatnonzero(np.bincount(classes)[classes] > 1)
@@ -58,7 +59,7 @@ class Task:
         return cls(classes, queries)
 
     def sample(self, count: int) -> Task:
-        """The same with at most `count` queries, chosen at random with a fixed seed."""
+        """The task with at most `count` of the queries, chosen at random with a fixed seed."""
         if len(self.queries) <= count:
             return self
         chosen = np.random.default_rng(0).choice(self.queries, count, replace=False)
@@ -66,16 +67,16 @@ class Task:
 
     @property
     def relevant(self) -> np.ndarray:
-        """How many images are relevant to each query (queries,)."""
+        """The number of images that are relevant to each query, (queries,)."""
         return np.bincount(self.classes)[self.classes[self.queries]] - 1
 
 
 def rank_metrics(scores: np.ndarray, relevant: np.ndarray) -> np.ndarray:
-    """The METRICS of one query: `scores` (n,) of the others, `relevant` (n,) says which count.
+    """The METRICS (5,) of one query, from the scores (n,) of the other images.
 
-    The images are ranked by falling score; of equal scores the irrelevant come first, so that a
-    space that cannot tell images apart gains nothing. With R relevant images at the ranks
-    r_1 < … < r_R (from 1):
+    `relevant` (n,) bool says which of them are relevant. The images are ranked by falling score;
+    among equal scores the irrelevant ones come first, so that a space that cannot tell images
+    apart gains nothing. With R relevant images at the ranks r_1 < … < r_R (from 1):
 
     - mAP, here the average precision: (1/R) sum of i / r_i (Manning, Raghavan & Schütze 2008,
       Introduction to Information Retrieval, section 8.4)
@@ -85,29 +86,29 @@ def rank_metrics(scores: np.ndarray, relevant: np.ndarray) -> np.ndarray:
       (Järvelin & Kekäläinen 2002, doi 10.1145/582415.582418, with gains of 0 and 1)
     """
     # Negated, so that sorting puts the best first and counting "at least as good" is one search.
-    others, wanted = np.sort(-scores), np.sort(-scores[relevant])
-    better = np.searchsorted(others, wanted, side="right")
-    ties = np.searchsorted(wanted, wanted, side="right")
-    number = np.arange(1, len(wanted) + 1)
-    # Irrelevant ones that are at least as good, then the relevant ones so far.
-    ranks = better - ties + number
+    all_scores, relevant_scores = np.sort(-scores), np.sort(-scores[relevant])
+    better = np.searchsorted(all_scores, relevant_scores, side="right")
+    relevant_better = np.searchsorted(relevant_scores, relevant_scores, side="right")
+    number = np.arange(1, len(relevant_scores) + 1)
+    # The irrelevant ones that are at least as good, and the relevant ones up to this one.
+    ranks = better - relevant_better + number
     first = ranks[ranks <= 10]
-    ideal = np.arange(1, min(len(wanted), 10) + 1)
+    ideal = np.arange(1, min(len(relevant_scores), 10) + 1)
     return np.array(
         [
             np.mean(number / ranks),
             np.sum(ranks <= 1),
             np.sum(ranks <= 5) / 5,
-            len(first) / len(wanted),
+            len(first) / len(relevant_scores),
             np.sum(1 / np.log2(1 + first)) / np.sum(1 / np.log2(1 + ideal)),
         ]
     )
 
 
 def by_chance(task: Task) -> np.ndarray:
-    """What a random order would give on average, exactly: (queries, METRICS).
+    """The expected METRICS of a random order, exactly, (queries, 5).
 
-    For R relevant of n: precision at any k is R/n, recall k/n, and the average precision
+    For R relevant of n images: precision at any k is R/n, recall k/n, and the average precision
     (H_n + (R-1)(n-H_n)/(n-1)) / n with H_n = 1 + 1/2 + … + 1/n, since the i-th image is relevant
     with probability R/n and then each one before it with (R-1)/(n-1).
     """
@@ -134,13 +135,13 @@ def measure(
     task: Task,
     advance: Advance = ignore,
 ) -> np.ndarray:
-    """(weightings, queries, METRICS): each query against all other images.
+    """The METRICS of each query against all other images, (weightings, queries, 5).
 
-    `matrices` are (n, dimensions) float32, one a level, whose inner products are its cosines;
-    `weightings` (weightings, levels) says how to mix these. `advance` is told of the rankings
-    done, of which there is one for each weighting and query.
+    `matrices` are (n, dimensions) float32, one for each level; their inner products are the
+    level's cosines. `weightings` (weightings, levels) are the level weights to measure. `advance`
+    counts rankings: one for each weighting and query.
     """
-    metrics_of = np.empty((len(weightings), len(task.queries), len(METRICS)))
+    all_metrics = np.empty((len(weightings), len(task.queries), len(METRICS)))
     weightings = np.asarray(weightings, np.float32)
     step = max(1, SCORES_AT_ONCE // len(task.classes))
     with ThreadPoolExecutor(os.cpu_count()) as threads:
@@ -151,34 +152,34 @@ def measure(
                 _leave_one_out, cosines, rows, repeat(weightings), repeat(task.classes)
             )
             for number, metrics in enumerate(ranked, start):
-                metrics_of[:, number] = metrics
+                all_metrics[:, number] = metrics
                 advance(len(weightings))
-    return metrics_of
+    return all_metrics
 
 
 def _leave_one_out(
     cosines: np.ndarray, query: int, weightings: np.ndarray, classes: np.ndarray
 ) -> list[np.ndarray]:
-    """METRICS of one query for each weighting; `cosines` is (levels, n)."""
+    """The METRICS of one query for each weighting; `cosines` is (levels, n)."""
     others = np.delete(cosines, query, axis=1)
     relevant = np.delete(classes == classes[query], query)
-    # Rounded as search rounds: equal vectors must have equal scores.
-    scores = (np.rint(ranking.SCALE * (weights @ others)) for weights in weightings)
-    return [rank_metrics(each, relevant) for each in scores]
+    # Rounded like the scores of a search, so that equal vectors have equal scores.
+    rankings = (np.rint(ranking.SCALE * (weights @ others)) for weights in weightings)
+    return [rank_metrics(scores, relevant) for scores in rankings]
 
 
 def histograms(thumbnails: Iterator[bytes | None], count: int) -> np.ndarray:
-    """(count, 512) float32: the square roots of each picture's shares of 8 x 8 x 8 RGB colours.
+    """Colour histograms (count, 512) float32: the square roots of the shares of 8 x 8 x 8 colours.
 
     Their inner product is the Bhattacharyya coefficient, 0..1 (Swain & Ballard 1991,
-    doi 10.1007/BF00130487, compare such histograms by their intersection). Pictures without a
-    thumbnail, or with a damaged one, stay 0.
+    doi 10.1007/BF00130487, compare such histograms by their intersection). The row of a missing or
+    damaged thumbnail is 0.
     """
     rows = np.zeros((count, BINS**3), np.float32)
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         for start in range(0, count, THUMBNAILS_AT_ONCE):
-            some = list(islice(thumbnails, THUMBNAILS_AT_ONCE))
-            rows[start : start + len(some)] = list(threads.map(_histogram, some))
+            batch = list(islice(thumbnails, THUMBNAILS_AT_ONCE))
+            rows[start : start + len(batch)] = list(threads.map(_histogram, batch))
     return rows
 
 
@@ -188,14 +189,14 @@ def _histogram(jpeg: bytes | None) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(jpeg or b"")) as image:
             image.draft("RGB", (HISTOGRAM_SIDE, HISTOGRAM_SIDE))
-            counted = colours(np.asarray(image.convert("RGB")))
+            counts = colours(np.asarray(image.convert("RGB")))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return np.zeros(BINS**3)  # none, or one that was damaged since it was made
-    return np.sqrt(counted / counted.sum())
+        return np.zeros(BINS**3)  # missing or damaged
+    return np.sqrt(counts / counts.sum())
 
 
 def colours(pixels: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 -> (512,), how many pixels have each of 8 x 8 x 8 RGB colours."""
+    """The number of pixels of each of 8 x 8 x 8 RGB colours, (512,), from (H, W, 3) uint8."""
     bins = pixels // (256 // BINS)
     codes = bins.reshape(-1, 3) @ np.array([BINS * BINS, BINS, 1])
     return np.bincount(codes, minlength=BINS**3)
@@ -203,7 +204,7 @@ def colours(pixels: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Result:
-    """One way to rank, measured: METRICS as means over queries and over classes, 0..1."""
+    """The METRICS, 0..1, of one way to rank: as means over queries, and over classes."""
 
     name: str
     over_queries: dict[str, float]
@@ -213,7 +214,7 @@ class Result:
 
     @classmethod
     def of(cls, name: str, metrics: np.ndarray, task: Task, **more) -> Result:
-        """`metrics` is (queries, METRICS)."""
+        """The means of `metrics` (queries, 5)."""
         classes, query_class = np.unique(task.classes[task.queries], return_inverse=True)
         sums = np.zeros((len(classes), len(METRICS)))
         np.add.at(sums, query_class, metrics)
@@ -228,23 +229,26 @@ def _named(values: np.ndarray) -> dict[str, float]:
 def read_labels(conn: sqlite3.Connection, space: Space, column: str | None) -> dict:
     """The label of each image, by id: a column of the source table, or the folder of its path.
 
-    Images with no label (null), or whose path is no text, are left out. Raises ImgsimError.
+    Images whose label is null, or whose path is not text, are left out. Raises ImgsimError.
     """
     table = space.source_table
-    wanted = "path" if column is None else column
+    name = "path" if column is None else column
     hint = ". Name the column of the labels with --label" if column is None else ""
-    check_column(conn, table, wanted, hint)
-    values = SourceTable.read(conn, table).values(conn, wanted)
+    check_column(conn, table, name, hint)
+    values = SourceTable.read(conn, table).values(conn, name)
     if column is None:
         return {id: posixpath.dirname(path) for id, path in values if isinstance(path, str)}
     return dict(values)
 
 
 class Evaluation:
-    """A space beside its labels. `sizes` says what was left out."""
+    """Measures a space: each labelled image is a query for the others with its label."""
 
     def __init__(self, conn: sqlite3.Connection, space: Space, labels: dict):
-        """Loads the vectors. Raises ImgsimError where there is nothing to measure."""
+        """Loads the vectors. `labels` maps ids to labels; other images are left out.
+
+        Raises ImgsimError if there is nothing to measure.
+        """
         self.conn, self.space = conn, space
         index = indexes.load(conn, space)
         self.ids = [id for id in index.ids if id in labels]
@@ -255,20 +259,22 @@ class Evaluation:
         self.task = Task.of([labels[id] for id in self.ids])
         self.matrices = self._levels(index)
 
-    def _levels(self, vectors: Index) -> list[np.ndarray]:
-        rows = [row for id in self.ids if (row := vectors.row(id)) is not None]
+    def _levels(self, index: Index) -> list[np.ndarray]:
+        """The vectors of labelled images, one matrix (images, dimensions) for each level."""
+        rows = [row for id in self.ids if (row := index.row(id)) is not None]
         if len(rows) < len(self.ids):
             raise ImgsimError("Images were removed while this ran: run it again")
         matrices = [np.empty((len(rows), size), np.float32) for size in self.space.levels.values()]
         for start in range(0, len(rows), LIMITS.vectors_at_once):
-            some = slice(start, start + LIMITS.vectors_at_once)
-            whole = vectors.vectors(self.conn, rows[some])
+            batch = slice(start, start + LIMITS.vectors_at_once)
+            vectors = index.vectors(self.conn, rows[batch])
             for matrix, part in zip(matrices, self.space.slices.values()):
-                matrix[some] = whole[:, part]
+                matrix[batch] = vectors[:, part]
         return matrices
 
     @property
     def sizes(self) -> dict[str, int]:
+        """The number of images, classes and queries, and of images that were left out."""
         return {
             "images": len(self.ids),
             "classes": len(np.unique(self.task.classes)),
@@ -279,11 +285,11 @@ class Evaluation:
 
     @property
     def swept(self) -> Task:
-        """What a sweep asks: no more than LIMITS.sweep_queries queries."""
+        """The task of a sweep, with at most LIMITS.sweep_queries queries."""
         return self.task.sample(LIMITS.sweep_queries)
 
     def work(self, sweep: bool) -> int:
-        """How many rankings `advance` will be told of, in all."""
+        """The number of rankings that `results` counts, and `sweep` if it is called too."""
         count = (len(self._ways()) + 1) * len(self.task.queries)
         if sweep:
             grid = weight_grid(len(self.space.levels))
@@ -291,13 +297,13 @@ class Evaluation:
         return count
 
     def _ways(self) -> list[np.ndarray]:
-        """Each level alone, and the default level weights last."""
+        """The level weights to measure: each level alone, and the default ones last."""
         default = ranking.weights(self.space)
         ways = [weights for weights in np.eye(len(default)) if not np.array_equal(weights, default)]
         return [*ways, default]
 
     def results(self, advance: Advance = ignore) -> list[Result]:
-        """Each level, the default level weights, and what colours and chance alone would give."""
+        """The results of each level, the default level weights, a colour histogram and chance."""
         results = self._measured(self.matrices, self._ways(), self.task, self.is_centred, advance)
         results[-1] = replace(results[-1], name=f"{results[-1].name} (default)")
         thumbnails = histograms(self._thumbnails(), len(self.ids))
@@ -309,9 +315,9 @@ class Evaluation:
         return [*results, Result.of("random order", by_chance(self.task), self.task)]
 
     def sweep(self, advance: Advance = ignore) -> list[Result]:
-        """A grid of level weights, each level alone among them, with centring and without.
+        """The results of a grid of level weights, with centring and without; best mAP first.
 
-        Best mAP first; a space without a centre has no results with centring.
+        The grid includes each level alone. A space without a centre has none with centring.
         """
         task, grid = self.swept, weight_grid(len(self.space.levels))
         results = self._measured(self.matrices, grid, task, self.is_centred, advance)
@@ -344,12 +350,12 @@ class Evaluation:
 
 
 def weight_grid(levels: int) -> list[np.ndarray]:
-    """All level weights in steps of a quarter that sum to 1.
+    """All level weights (levels,) in steps of a quarter that sum to 1.
 
-    Of more than MOST_LEVELS_IN_A_GRID, each level alone and each two by halves.
+    With more than MOST_LEVELS_IN_A_GRID levels: each level alone, and each pair in equal parts.
     """
     if levels > MOST_LEVELS_IN_A_GRID:
         alone = np.eye(levels)
-        return [*alone, *((one + other) / 2 for one, other in combinations(alone, 2))]
+        return [*alone, *((first + second) / 2 for first, second in combinations(alone, 2))]
     quarters = combinations_with_replacement(range(levels), GRID_STEPS)
     return [np.bincount(chosen, minlength=levels) / GRID_STEPS for chosen in quarters]

@@ -1,4 +1,4 @@
-"""The hook through which other packages add networks."""
+"""The hook through which other packages add models."""
 
 from pluggy import HookspecMarker
 

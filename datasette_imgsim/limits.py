@@ -1,4 +1,4 @@
-"""How much of anything: the limits that depend on the size of a collection or of a machine."""
+"""Limits that depend on the size of a collection or of the machine."""
 
 from __future__ import annotations
 
@@ -7,50 +7,53 @@ from dataclasses import dataclass
 
 @dataclass
 class Limits:
-    """Bytes are counted for float32, 4 a number."""
+    """Limits on sizes, counts and times. Vectors are counted as float32, 4 bytes a number."""
 
-    # Which form vectors have in memory
+    # The form of an index
     bytes_scanned: int = 100_000_000
-    """Up to so many bytes of vectors, every query looks at all of them."""
+    """In a space of up to this size, every query is compared with all vectors."""
     bytes_in_memory: int = 1_000_000_000
-    """Of larger spaces only a reduction is in memory; vectors are read from the database."""
+    """Of a larger space only reduced vectors are in memory; whole ones stay in the database."""
     bytes_a_read: int = 4_000_000
-    """Read at once from the database: a long read would keep writers waiting."""
+    """Bytes of vectors read from the database at once: a long read keeps writers waiting."""
 
     # Search
     rescored: int = 800
-    """So many of the best by the reduction are scored with their whole vectors, at least."""
+    """At least this many candidates of a reduction are scored with their whole vectors."""
     most_hits_from_database: int = 50_000
-    """Of a space that is not in memory: the vector of each hit is read from the database."""
+    """The most results in a space that is not in memory, where each vector must be read."""
     first_hits: int = 200
-    """Of all images that reach a percentile, so many are looked at first."""
+    """A search for all images above a percentile first ranks this many."""
     seconds_between_statements: float = 0.2
-    """Calls that follow one another more closely are taken to be of one SQL statement."""
+    """Calls of SQL functions with shorter pauses between them count as one statement."""
     seconds_a_statement: float = 5
-    """For so long after a reload, a statement may go on with the vectors it began with."""
+    """For this long, a statement keeps the vectors it began with, even after a reload."""
 
     # Reloading
     seconds_between_reloads: float = 10
+    """The shortest time between the beginnings of two loads of one value."""
     share_of_reloads: float = 0.2
     """The largest share of the time that reloads of one value may take."""
 
     # Calibration
     calibration_images: int = 20_000
+    """The most images from which random pairs are drawn."""
     calibration_pairs: int = 200_000
-    """Of so many images, and pairs of them, at most."""
+    """The most random pairs that are scored."""
 
     # Evaluation
     vectors_at_once: int = 1_000
+    """How many vectors are read from an index at once."""
     sweep_queries: int = 2_000
-    """A sweep asks no more queries."""
+    """The most queries of a sweep."""
 
     # Pages
     most_thumbnails_known: int = 20_000
-    """Up to so many, the cells of a table know which rows have a thumbnail; else all show one."""
+    """With more thumbnails, the cells of a table page do not check which rows have one."""
     bytes_of_tiles: int = 64_000_000
-    """Drawn map tiles that are kept, of one database."""
+    """Bytes of drawn map tiles that are kept for one database."""
     seconds_a_body: float = 60
-    """An upload must be complete after so long."""
+    """The time in which an upload must be complete."""
 
 
 LIMITS = Limits()

@@ -1,4 +1,4 @@
-"""How long work tells how far it is: one convention for everything that takes its time."""
+"""How long-running work reports its progress: one convention for all of it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, TypeAlias
 
 Advance: TypeAlias = Callable[[int], object]
-"""Called with how many steps were done since the last call."""
+"""Called with the number of steps done since the last call."""
 
 
 class Progress(Protocol):
@@ -16,14 +16,17 @@ class Progress(Protocol):
     def __call__(
         self, total: int, unit: str = " images", what: str | None = None
     ) -> AbstractContextManager[Advance]:
-        """Begins work of `total` steps; `unit` follows their number, `what` names the work."""
+        """The context in which `total` steps are done.
+
+        `unit` is shown after the number of steps, and `what` names the work.
+        """
 
 
 @contextmanager
 def silent(total: int, unit: str = " images", what: str | None = None) -> Iterator[Advance]:
-    """Shows nothing."""
+    """A Progress that shows nothing."""
     yield ignore
 
 
 def ignore(count: int) -> None:
-    """An Advance that tells nobody."""
+    """An Advance that does nothing."""

@@ -11,9 +11,9 @@ hookimpl = HookimplMarker("sqlite_utils")
 
 @hookimpl
 def prepare_connection(conn):
-    """There is no time limit here: vectors are loaded when they are asked for.
+    """Adds the functions; a query then waits while vectors are loaded, since nothing limits it.
 
-    Datasette too hands connections to sqlite-utils: those keep the functions they have.
+    Datasette also passes its own connections to sqlite-utils: these have the functions already.
     """
     try:
         conn.execute("explain select imgsim_status()").close()

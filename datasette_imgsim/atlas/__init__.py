@@ -1,1 +1,1 @@
-"""The map of a space: where images lie, and the tiles that show them."""
+"""The map of a space: the position of each image, and the tiles that show them."""

@@ -1,8 +1,8 @@
 """Which images stand for their neighbourhood at each zoom of the map.
 
-The map is a square of 256 x 256 units. At zoom z it is 2^z x 2^z tiles of 4 x 4 cells, and a cell
-that is not empty shows one image. Cells are numbered along a Z-order curve (Morton 1966): those
-that one larger cell covers follow on each other.
+The map is a square of 256 x 256 units. At zoom z it has 2^z x 2^z tiles of 4 x 4 cells, and each
+cell that is not empty shows one image. Cells are numbered along a Z-order curve (Morton 1966), so
+the cells inside a cell of an earlier zoom have consecutive numbers.
 """
 
 from __future__ import annotations
@@ -15,30 +15,35 @@ SIDE = 256
 CELLS_A_TILE = 4
 CELL_BITS = 2
 MORE_THAN_AVERAGE = 4
-"""The deepest zoom has so many zooms more than evenly spread images would need."""
+"""How many zooms deeper the map goes than evenly spread images would need."""
 SHALLOWEST, DEEPEST = 2, 16
-"""Between these the deepest zoom lies: at zoom 2 the map fills a screen."""
+"""The range of the deepest zoom. At zoom 2 the map fills a screen."""
 
 
 @dataclass(frozen=True)
 class ShownImages:
-    """The images that one part of the map shows at one zoom; arrays of the same length.
-
-    rows: which image, as a place in the atlas · counts: how many images it stands for, itself
-    included · columns, lines: its cell, counted from the left and from the top of the whole map.
-    """
+    """The images that one part of the map shows at one zoom; arrays (shown,)."""
 
     rows: np.ndarray
+    """The image, as a row of the atlas."""
     counts: np.ndarray
+    """How many images it stands for, itself included."""
     columns: np.ndarray
+    """The column of its cell, counted from the left of the whole map."""
     lines: np.ndarray
+    """The line of its cell, counted from the top of the whole map."""
 
 
 class Cells:
-    """The cells of all zooms, from 0 to `deepest`."""
+    """The cells of all zooms, from 0 to `deepest`.
+
+    `order` (n,) holds the rows of the atlas sorted by cell, and `codes` (n,) the numbers of their
+    cells at the deepest zoom. For each zoom, `firsts` (cells,) are the places in `order` where
+    cells begin, and `chosen` (cells,) the places of the images they show.
+    """
 
     def __init__(self, positions: np.ndarray):
-        """`positions` (n, 2) are x and y, 0 <= x, y < 256."""
+        """`positions` (n, 2) are x and y of each row of the atlas, 0 <= x, y < 256."""
         self.deepest = deepest_zoom(len(positions))
         codes = self._codes(positions)
         self.order = np.argsort(codes, kind="stable").astype(np.int32)
@@ -54,35 +59,35 @@ class Cells:
             self.chosen.append(chosen.astype(np.int32))
 
     def _codes(self, positions: np.ndarray) -> np.ndarray:
-        """(n,) the number of the cell of each position at the deepest zoom."""
+        """The number of each position's cell at the deepest zoom, (n,) uint64."""
         cells = 1 << (self.deepest + CELL_BITS)
-        places = (np.asarray(positions, np.float64) * (cells / SIDE)).astype(np.uint64)
-        return interleaved(places[:, 0], places[:, 1])
+        columns_lines = (np.asarray(positions, np.float64) * (cells / SIDE)).astype(np.uint64)
+        return interleaved(columns_lines[:, 0], columns_lines[:, 1])
 
     def _drop_needless_zooms(self) -> None:
-        """Lets the deepest zoom be one that shows images which no other zoom does."""
+        """Drops deepest zooms that have no more cells than the zoom before."""
         cells = len(self._firsts(self.deepest))
         while self.deepest > SHALLOWEST and len(self._firsts(self.deepest - 1)) == cells:
             self.codes >>= np.uint64(2)
             self.deepest -= 1
 
     def _firsts(self, zoom: int) -> np.ndarray:
-        """Where in `order` each cell that is not empty begins."""
+        """The places in `order` where the cells of a zoom begin, without empty ones."""
         numbers = self.codes >> np.uint64(2 * (self.deepest - zoom))
         return np.flatnonzero(np.concatenate([[True], numbers[1:] != numbers[:-1]])[: len(numbers)])
 
     def of_tile(self, zoom: int, x: int, y: int) -> ShownImages:
-        """What the tile in column x and line y shows."""
+        """The images on the tile in column x and line y."""
         return self._of_square(zoom, zoom, x, y)
 
     def of_zoom(self, zoom: int) -> ShownImages:
-        """What the whole map shows, tile by tile."""
+        """The images on the whole map, tile by tile."""
         return self._of_square(zoom, 0, 0, 0)
 
     def within(self, zoom: int, bounds: tuple[float, float, float, float]) -> ShownImages:
-        """What the cells show that a rectangle x0, y0, x1, y1 touches."""
+        """The images in the cells that a rectangle x0, y0, x1, y1 (in map units) touches."""
         x0, y0, x1, y1 = np.clip(bounds, 0, SIDE).tolist()
-        # Squares no smaller than the rectangle: it touches four of them at most.
+        # These squares are no smaller than the rectangle, so it touches at most four of them.
         coarse = int(np.log2(SIDE / max(x1 - x0, y1 - y0, SIDE / 2**zoom)))
         square, last = SIDE / 2**coarse, 2**coarse - 1
         columns, lines = (
@@ -97,12 +102,12 @@ class Cells:
         return ShownImages(**{name: values[touched] for name, values in shown.items()})
 
     def of_most(self, count: int) -> ShownImages:
-        """What the deepest zoom shows that shows at most so many images; zoom 0, if none does."""
+        """The images of the deepest zoom that shows at most `count` of them, else of zoom 0."""
         zooms = [zoom for zoom, firsts in enumerate(self.firsts) if len(firsts) <= count]
         return self.of_zoom(max(zooms, default=0))
 
     def first_zoom(self, row: int, position: np.ndarray) -> int:
-        """The shallowest zoom at which an image (2,) is shown; the deepest, if it is at none."""
+        """The first zoom that shows the image in `row`, at `position` (2,); else the deepest."""
         code = self._codes(position[None])[0]
         start, stop = np.searchsorted(self.codes, [code, code + np.uint64(1)])
         place = start + int(np.flatnonzero(self.order[start:stop] == row)[0])
@@ -112,7 +117,7 @@ class Cells:
         return self.deepest
 
     def _of_square(self, zoom: int, coarse: int, x: int, y: int) -> ShownImages:
-        """What a zoom shows in the square that is the tile x, y of a `coarse` zoom."""
+        """The images that a zoom shows inside the tile x, y of a `coarse` zoom."""
         shift = 2 * (self.deepest - coarse + CELL_BITS)
         number = int(interleaved(np.array([x], np.uint64), np.array([y], np.uint64))[0])
         bounds = np.array([number << shift, ((number + 1) << shift) - 1], np.uint64)
@@ -130,17 +135,17 @@ class Cells:
 
 
 def deepest_zoom(count: int) -> int:
-    """How far one can zoom into a map of so many images."""
+    """The deepest zoom of a map of `count` images."""
     evenly = np.ceil(np.log2(max(CELLS_A_TILE, np.sqrt(count)) / CELLS_A_TILE))
     return int(min(DEEPEST, evenly + MORE_THAN_AVERAGE))
 
 
 def representatives(points: np.ndarray, firsts: np.ndarray, shown: np.ndarray) -> np.ndarray:
-    """Of each cell's points, the one nearest to their centre of mass, as a place in `points`.
+    """The places (cells,) in `points` of the points that represent their cells.
 
-    points (n, 2) are sorted by cell, and `firsts` says where each cell begins. A point that is
-    shown already, at the zoom before, goes on standing for its cell: what one sees stays when one
-    zooms in.
+    `points` (n, 2) are sorted by cell, and `firsts` (cells,) are the places where cells begin. A
+    cell is represented by the point nearest to the centre of mass of its points, unless one of
+    them is `shown`, at the zoom before: visible images stay visible when one zooms in.
     """
     if not len(points):
         return firsts
@@ -154,7 +159,7 @@ def representatives(points: np.ndarray, firsts: np.ndarray, shown: np.ndarray) -
 
 
 def interleaved(columns: np.ndarray, lines: np.ndarray) -> np.ndarray:
-    """The numbers on the Z-order curve of cells, uint64; both below 2^32."""
+    """The Z-order numbers (uint64) of cells, from their columns and lines (uint64, below 2^32)."""
     return _spread(columns) | (_spread(lines) << np.uint64(1))
 
 
@@ -171,14 +176,14 @@ _STEPS = [
 
 
 def _spread(values: np.ndarray) -> np.ndarray:
-    """Puts a 0 before each binary digit."""
+    """Inserts a 0 before each bit."""
     for shift, mask in _STEPS:
         values = (values | (values << shift)) & mask
     return values
 
 
 def separated(numbers: np.ndarray) -> np.ndarray:
-    """Every second binary digit, from the last one on: the column; of numbers >> 1, the line."""
+    """Every second bit of Z-order numbers, as int64: the columns, or the lines of numbers >> 1."""
     values = numbers & _STEPS[-1][1]
     masks = [mask for _, mask in reversed(_STEPS[:-1])] + [np.uint64(0x00000000FFFFFFFF)]
     for (shift, _), mask in zip(reversed(_STEPS), masks):

@@ -1,4 +1,4 @@
-"""Where images lie on the map: t-SNE of their vectors, and places for those that come later."""
+"""Positions of images on the map: t-SNE of their vectors, and places for images added later."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..search import indexes, ranking
 from ..search.index import Index
 
 SIDE, MARGIN = 256, 4
-# Where one, two and three images lie, of which t-SNE makes nothing.
+# The positions of one, two or three images: t-SNE needs four.
 FEW = {
     1: [(128, 128)],
     2: [(80, 128), (176, 128)],
@@ -26,33 +26,38 @@ FEW = {
 COMPONENTS, SPARE_COMPONENTS, POWER_ITERATIONS = 50, 10, 5
 PERPLEXITY = 30
 EXAGGERATED, ITERATIONS, ITERATIONS_A_REPORT = 250, 500, 10
-# With fewer points a step is so short that threads mostly wait for each other.
+# With fewer points, steps are so short that threads mostly wait for each other.
 THREADED = 5_000
 ROWS_AT_ONCE, BYTES_AT_ONCE = 2_000, 64_000_000
 SPREAD = 0.5
-# Placing: how many neighbours, how fast their weight falls with their score, and nearer than what
-# (in units of the map) they do not draw stronger.
+# Placing: how many neighbours count, how fast their weight falls with their score, the distance in
+# map units below which they pull no stronger, and the iterations of the median.
 NEIGHBOURS, TEMPERATURE, SOFTENING, STEPS = 10, 0.05, 0.5, 20
-# float32 gives the score of a vector with itself so exactly.
+# The largest float32 error in the score of a vector with itself.
 ROUNDING = 1e-5
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What became of a map; all are numbers of images."""
+    """What `update` did; all are numbers of images."""
 
     laid_out: int
+    """By t-SNE, in this run."""
     placed: int
+    """Between others, in this run."""
     interpolated: int
+    """Placed between others, in this run or before."""
     total: int
+    """On the map."""
     damaged: int
     """Left out, since their vector cannot be used."""
 
 
 def update(conn: Writer, space: Space, refit: bool, progress: Progress = silent) -> Summary:
-    """Lays the space out where it has no map or with `refit`; else only places what is new.
+    """Brings the map of a space up to date.
 
-    Points of images that are gone are removed. Raises ImgsimError.
+    With `refit`, or if there is no map, all images are laid out by t-SNE; else only new images are
+    placed, and none is moved. Points of images that are gone are removed. Raises ImgsimError.
     """
     forget_orphans(conn, space.source_table)
     index = indexes.load(conn, space)
@@ -72,8 +77,8 @@ def update(conn: Writer, space: Space, refit: bool, progress: Progress = silent)
         return Summary(len(points), 0, 0, len(points), damaged)
     new = np.setdiff1d(np.arange(len(vectors)), rows)
     if len(new):
-        known = fitted & usable
-        placed = place(vectors[new], vectors[rows[known]], positions[known], progress)
+        laid_out = fitted & usable
+        placed = place(vectors[new], vectors[rows[laid_out]], positions[laid_out], progress)
         points = [
             (index.ids[row], x, y, "interpolated") for row, (x, y) in zip(new, placed.tolist())
         ]
@@ -83,9 +88,9 @@ def update(conn: Writer, space: Space, refit: bool, progress: Progress = silent)
 
 
 def ranked(index: Index) -> np.ndarray:
-    """(n, dimensions) float32 of a space: the inner product of two rows is their score.
+    """The vectors of an index, (n, dimensions) float32, scaled so that inner products are scores.
 
-    Of a space that is too large for the memory, what its reduction keeps.
+    For a space that is not in memory: its reduced vectors, with nearly the same inner products.
     """
     return index.scaled(np.sqrt(ranking.weights(index.space)))
 
@@ -96,10 +101,11 @@ def ranked(index: Index) -> np.ndarray:
 def lay_out(
     vectors: np.ndarray, before: np.ndarray | None = None, progress: Progress = silent
 ) -> np.ndarray:
-    """Positions (n, 2) float64, 0 <= x, y < 256, of ranked vectors (n, dimensions).
+    """Positions (n, 2) float64, 0 <= x, y < 256, of vectors (n, dimensions) made by `ranked`.
 
-    The same vectors give the same positions; equal ones share theirs. `before` (n, 2) is an older
-    map, NaN where an image had no place: t-SNE starts from it, and the new map is turned to it.
+    The same input gives the same positions, and equal vectors share one. `before` (n, 2) is an
+    older map, NaN for images without a position: t-SNE starts from it, and the new map is rotated
+    to match it.
     """
     firsts, copies = distinct(vectors)
     if len(firsts) in FEW:
@@ -108,19 +114,21 @@ def lay_out(
     points = principal(vectors)
     start, exaggerated = points[:, :2].astype(float), EXAGGERATED
     before = np.full((len(points), 2), np.nan) if before is None else before[firsts]
-    known = np.isfinite(before).all(axis=1)
-    if known.any() and np.ptp(before[known], axis=0).all():
+    has_place = np.isfinite(before).all(axis=1)
+    if has_place.any() and np.ptp(before[has_place], axis=0).all():
         start = before.copy()
-        start[~known] = place(vectors[~known], vectors[known], before[known], progress)
-        exaggerated = 0  # these steps find how clusters lie to each other, and that is to stay
+        start[~has_place] = place(
+            vectors[~has_place], vectors[has_place], before[has_place], progress
+        )
+        exaggerated = 0  # these steps would rearrange the clusters
     laid = tsne(points, start, exaggerated, progress)
-    if known.any():
-        laid = laid @ turn(laid[known], before[known])
+    if has_place.any():
+        laid = laid @ turn(laid[has_place], before[has_place])
     return in_square(laid)[copies]
 
 
 def distinct(vectors: np.ndarray) -> tuple[list[int], list[int]]:
-    """Rows of the first of each kind of equal vectors, and the place of each row's kind there."""
+    """(firsts, copies): the rows of distinct vectors, and each row's place in that list."""
     kinds: dict[bytes, int] = {}
     firsts: list[int] = []
     copies: list[int] = []
@@ -133,10 +141,10 @@ def distinct(vectors: np.ndarray) -> tuple[list[int], list[int]]:
 
 
 def principal(vectors: np.ndarray) -> np.ndarray:
-    """The first 50 principal components (n, at most 50) float32 of (n, dimensions) float32.
+    """Vectors (n, dimensions) float32 on their first principal components, (n, at most 50) float32.
 
-    By subspace iteration from a seeded random start (Halko, Martinsson and Tropp 2011, Finding
-    structure with randomness), since a vector may have very many dimensions.
+    Computed by subspace iteration from a seeded random start (Halko, Martinsson and Tropp 2011,
+    Finding structure with randomness), since a vector may have very many dimensions.
     """
     count, dimensions = vectors.shape
     mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
@@ -153,30 +161,30 @@ def principal(vectors: np.ndarray) -> np.ndarray:
 
 
 def neighbours(points: np.ndarray, k: int, progress: Progress) -> tuple[np.ndarray, np.ndarray]:
-    """Each point's k nearest others, exactly: rows (n, k) and Euclidean distances (n, k)."""
+    """The exact k nearest neighbours of each point: rows (n, k) and Euclidean distances (n, k)."""
     from sklearn.neighbors import NearestNeighbors
 
     tree = NearestNeighbors(n_neighbors=k + 1, algorithm="brute").fit(points)
     rows, distances = np.empty((len(points), k), int), np.empty((len(points), k))
     with progress(len(points), " images", "Finding neighbours") as advance:
         for start in range(0, len(points), ROWS_AT_ONCE):
-            some = slice(start, min(start + ROWS_AT_ONCE, len(points)))
-            lengths, nearest = tree.kneighbors(points[some])
-            other = nearest != np.arange(some.start, some.stop)[:, None]
-            # Among many that are nearly the same, a point need not find itself.
-            other[other.all(axis=1), -1] = False
-            rows[some], distances[some] = (
-                part[other].reshape(-1, k) for part in (nearest, lengths)
+            batch = slice(start, min(start + ROWS_AT_ONCE, len(points)))
+            lengths, nearest = tree.kneighbors(points[batch])
+            is_neighbour = nearest != np.arange(batch.start, batch.stop)[:, None]
+            # A point with many near copies may be missing here: then the last one is dropped.
+            is_neighbour[is_neighbour.all(axis=1), -1] = False
+            rows[batch], distances[batch] = (
+                values[is_neighbour].reshape(-1, k) for values in (nearest, lengths)
             )
             advance(len(nearest))
     return rows, distances
 
 
 def tsne(points: np.ndarray, start: np.ndarray, exaggerated: int, progress: Progress) -> np.ndarray:
-    """(n, 2) float64 of (n, components), n >= 4 (van der Maaten and Hinton 2008).
+    """Positions (n, 2) float64 of points (n, components), n >= 4 (van der Maaten and Hinton 2008).
 
-    `start` (n, 2) is where points are at first; only its shape counts, not its scale. So many of
-    the steps are `exaggerated` ones, in addition to the others.
+    `start` (n, 2) are the first positions, in any scale. `exaggerated` is the number of steps with
+    early exaggeration, which come before the others.
     """
     try:
         import openTSNE
@@ -192,7 +200,7 @@ def tsne(points: np.ndarray, start: np.ndarray, exaggerated: int, progress: Prog
         perplexity=perplexity,
         n_jobs=n_jobs,
     )
-    # Points on one spot would never part.
+    # Points at the same position would never separate.
     start = initialization.jitter(initialization.rescale(start), random_state=0)
     with progress(exaggerated + ITERATIONS, " steps", "Laying out") as advance:
         method = openTSNE.TSNE(
@@ -208,8 +216,10 @@ def tsne(points: np.ndarray, start: np.ndarray, exaggerated: int, progress: Prog
 
 
 def turn(points: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The rotation, with a reflection if need be, (2, 2) that brings points (n, 2) nearest to
-    their targets (n, 2) but for scale and shift (Schönemann 1966, orthogonal Procrustes)."""
+    """The rotation or reflection (2, 2) that brings points (n, 2) nearest to `target` (n, 2).
+
+    Scale and shift are ignored (Schönemann 1966, orthogonal Procrustes).
+    """
     from scipy.linalg import orthogonal_procrustes
 
     return orthogonal_procrustes(points - points.mean(axis=0), target - target.mean(axis=0))[0]
@@ -218,9 +228,9 @@ def turn(points: np.ndarray, target: np.ndarray) -> np.ndarray:
 def in_square(points: np.ndarray) -> np.ndarray:
     """Scales and shifts points (n, 2) into the middle of the map, both axes alike.
 
-    Along each axis the coordinate becomes the mean of itself and of its rank, stretched over the
-    same range (a histogram equalisation of half strength): gaps shrink, crowds get room, the order
-    stays, and a few far outliers cannot take more than half of its range.
+    Along each axis, a coordinate becomes the mean of itself and of its rank, scaled to the same
+    range (a histogram equalisation of half strength). This narrows gaps, gives crowds room, keeps
+    the order, and leaves a few far outliers no more than half of the range.
     """
     low, span = points.min(axis=0), np.ptp(points, axis=0)
     ranks = np.column_stack([np.searchsorted(np.sort(axis), axis) for axis in points.T])
@@ -236,23 +246,24 @@ def in_square(points: np.ndarray) -> np.ndarray:
 def place(
     vectors: np.ndarray, fitted: np.ndarray, positions: np.ndarray, progress: Progress = silent
 ) -> np.ndarray:
-    """Positions (m, 2) float64 of ranked vectors (m, dimensions) on a map that is there.
+    """Positions (m, 2) float64, on an existing map, of vectors (m, dimensions) made by `ranked`.
 
-    `fitted` (n, dimensions) are the vectors of those on the map and `positions` (n, 2) their
-    places. An image comes to the weighted geometric median of its 10 best neighbours' places, each
-    weighing exp((score - best score) / 0.05): unlike the weighted mean it stays with most of them
-    where they lie in different parts of the map. Found as Weiszfeld (1937) does, with distances
-    softened by half a unit. A copy of an image comes to the image's place.
+    `fitted` (n, dimensions) are the vectors of images on the map and `positions` (n, 2) their
+    positions. An image is placed at the weighted geometric median of the positions of its 10 best
+    neighbours, with weights exp((score - best score) / 0.05). Unlike the weighted mean, the median
+    stays near most of them if they are in different parts of the map. It is computed by the
+    algorithm of Weiszfeld (1937), with distances softened by half a unit. A copy of an image gets
+    the position of the image.
     """
     placed = np.empty((len(vectors), 2))
     k = min(NEIGHBOURS, len(fitted))
     step = max(1, BYTES_AT_ONCE // (4 * len(fitted)))
     with progress(len(vectors), " images", "Placing") as advance:
         for start in range(0, len(vectors), step):
-            some = slice(start, start + step)
-            scores = vectors[some] @ fitted.T
+            batch = slice(start, start + step)
+            scores = vectors[batch] @ fitted.T
             best = np.argpartition(-scores, k - 1)[:, :k]
-            placed[some] = _weighted_median(
+            placed[batch] = _weighted_median(
                 positions[best], np.take_along_axis(scores, best, axis=1).astype(float)
             )
             advance(len(best))
@@ -260,7 +271,7 @@ def place(
 
 
 def _weighted_median(places: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """(m, 2) of the places (m, k, 2) and scores (m, k) of neighbours."""
+    """The medians (m, 2) of neighbours' positions (m, k, 2), weighted by their scores (m, k)."""
     best = scores.max(axis=1, keepdims=True)
     weights = np.exp((scores - best) / TEMPERATURE)
     weights = np.where(best > 1 - ROUNDING, scores == best, weights)

@@ -1,4 +1,4 @@
-"""The maps of a database in memory, each loaded when it is first asked for."""
+"""The maps of a database in memory, each loaded when it is first needed."""
 
 from __future__ import annotations
 
@@ -20,20 +20,22 @@ from .cells import Cells
 
 @dataclass(frozen=True, eq=False)
 class Atlas:
-    """The map of one generation of a space; images in ascending order of their id."""
+    """The map of one generation of a space. An image's row is its place in `ids`."""
 
     space: Space
     ids: np.ndarray
+    """(n,) in ascending order; int64 if all are integers, else objects."""
     positions: np.ndarray
     """(n, 2) float64, x and y, 0 <= x, y < 256."""
     fitted: np.ndarray
-    """(n,) bool: laid out with the others, not placed between them later."""
+    """(n,) bool: True if t-SNE laid the image out, False if it was placed later."""
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @functools.cached_property
     def cells(self) -> Cells:
+        """The cells of the map, computed at the first use."""
         return Cells(self.positions)
 
     def inside(self, x0: float, y0: float, x1: float, y1: float) -> np.ndarray:
@@ -42,12 +44,12 @@ class Atlas:
         return np.flatnonzero((x >= x0) & (x < x1) & (y >= y0) & (y < y1))
 
     def id(self, row: int) -> int | str:
-        """The key of an image, as SQLite knows it."""
+        """The key, as stored, of the image in a row."""
         id = self.ids[row]
         return int(id) if isinstance(id, np.integer) else id
 
     def row(self, id) -> int | None:
-        """Where an image is, by its key as SQLite knows it."""
+        """The row of the image with this key, as stored, or None."""
         if self.ids.dtype == object:
             return self._rows.get(id)
         row = int(np.searchsorted(self.ids, id)) if isinstance(id, int) else len(self)
@@ -58,6 +60,7 @@ class Atlas:
         return {id: row for row, id in enumerate(self.ids)}
 
     def same_places(self, other: Atlas) -> bool:
+        """Whether both maps have the same images at the same positions."""
         return (
             np.array_equal(self.ids, other.ids)
             and np.array_equal(self.positions, other.positions)
@@ -66,7 +69,7 @@ class Atlas:
 
 
 def load(conn: sqlite3.Connection, space: Space) -> Atlas:
-    """Reads the map of a space; it is empty where there is none yet."""
+    """Reads the map of a space; it is empty if there is none yet."""
     ids, positions, fitted = read_atlas(conn, space)
     are_whole = all(type(id) is int for id in ids)
     return Atlas(space, np.array(ids, np.int64 if are_whole else object), positions, fitted)
@@ -76,22 +79,19 @@ class Atlases:
     """The maps of one database that are in memory. Safe to call from any thread."""
 
     def __init__(self, connect: Callable[[], sqlite3.Connection] | None):
-        """`connect` opens a private connection, which has no time limit.
-
-        Without it there is no map.
-        """
+        """`connect` opens a private connection without a time limit; without it, maps are empty."""
         self.connect = connect
         self.cache: Cache[Atlas] = Cache()
 
     def ready(self, space: Space) -> Atlas | None:
-        """As `get`, but at once: None where no map of the space is in memory."""
+        """Like `get`, but without waiting: None if no map of the space is in memory."""
         return None if self.cache.newest(space.identity) is None else self.get(space)
 
     def get(self, space: Space) -> Atlas:
-        """The map of a space, which is empty where there is none yet; waits while it is loaded.
+        """The map of a space, empty if there is none yet; waits for the first load.
 
-        `space` must be fresh from the database: its generation tells whether a map in memory is
-        outdated. That is given, too, while a newer one is loaded in the background. Raises
+        `space` must be fresh from the database: its generation shows whether the map in memory is
+        outdated. An outdated map is returned while a newer one is loaded in the background. Raises
         ImgsimError and sqlite3.Error.
         """
         try:
@@ -105,10 +105,10 @@ class Atlases:
         if self.connect is None:
             return space.generation, Atlas(space, np.array([]), np.empty((0, 2)), np.array([]))
         with closing(self.connect()) as conn:
-            self.cache.keep({each.identity for each in all_spaces(conn)})
+            self.cache.keep({existing.identity for existing in all_spaces(conn)})
             atlas = load(conn, space)
         old = self.cache.newest(space.identity)
         if old is not None and old.same_places(atlas):
             return space.generation, old
-        atlas.cells  # noqa: B018  (made here, in this thread)
+        atlas.cells  # noqa: B018  (computed now, in this thread)
         return space.generation, atlas

@@ -1,4 +1,4 @@
-"""The whole map as one picture, in which no image lies on another."""
+"""The whole map as one picture, in which no thumbnails overlap."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from .cells import SIDE
 
 SMALLEST_CELL = 24
 FILLED = 0.4
-"""The share of the picture that images take."""
+"""The share of the picture's cells that show a thumbnail."""
 TRIED_AT_ONCE = 64
 
 
 def save(conn: sqlite3.Connection, space: Space, path: Path, side: int) -> int:
-    """Writes the map of a space as a PNG file, `side` pixels wide; gives how many images it shows.
+    """Writes the map of a space as a PNG file of side x side pixels.
 
-    All of them, if there is room for thumbnails of 24 pixels; else some that stand for the others.
-    Raises ImgsimError.
+    It shows all images if there is room for thumbnails of 24 pixels, else images that represent
+    their neighbourhood. Returns how many it shows. Raises ImgsimError.
     """
     atlas = load.load(conn, space)
     room = int(FILLED * (side // SMALLEST_CELL) ** 2)
@@ -42,29 +42,29 @@ def save(conn: sqlite3.Connection, space: Space, path: Path, side: int) -> int:
 
 
 def apart(positions: np.ndarray, cells: int) -> np.ndarray:
-    """(n, 2) the column and line of a cell of its own for each position (n, 2), near to it.
+    """Assigns each position (n, 2) a cell of its own near it: columns and lines (n, 2).
 
-    One after another, from the middle of all outwards, takes the nearest of the `cells` x `cells`
-    that is free: those further out make room. n must not exceed the number of cells.
+    There are cells x cells cells, at least n. From the middle of all positions outwards, each one
+    takes the nearest free cell, so those further out make room.
     """
-    wanted = positions * (cells / SIDE) - 0.5
+    targets = positions * (cells / SIDE) - 0.5
     reach = np.arange(-cells, cells + 1)
     offsets = np.stack(np.meshgrid(reach, reach), axis=-1).reshape(-1, 2)
     offsets = offsets[np.argsort(np.square(offsets).sum(axis=1), kind="stable")]
     free = np.ones((cells, cells), bool)
     cells_taken = np.empty((len(positions), 2), int)
-    taken: dict[bytes, int] = {}  # up to which offset there is nothing free around a cell
-    from_middle = np.square(wanted - np.mean(wanted, axis=0)).sum(axis=1)
-    for place in np.argsort(from_middle, kind="stable"):
-        nearest = np.rint(wanted[place]).astype(int)
-        for start in range(taken.get(nearest.tobytes(), 0), len(offsets), TRIED_AT_ONCE):
-            some = nearest + offsets[start : start + TRIED_AT_ONCE]
-            some = some[((some >= 0) & (some < cells)).all(axis=1)]
-            some = some[free[some[:, 0], some[:, 1]]]
-            if len(some):
+    tried: dict[bytes, int] = {}  # the number of offsets around a cell that lead to no free one
+    from_middle = np.square(targets - np.mean(targets, axis=0)).sum(axis=1)
+    for row in np.argsort(from_middle, kind="stable"):
+        nearest = np.rint(targets[row]).astype(int)
+        for start in range(tried.get(nearest.tobytes(), 0), len(offsets), TRIED_AT_ONCE):
+            nearby = nearest + offsets[start : start + TRIED_AT_ONCE]
+            nearby = nearby[((nearby >= 0) & (nearby < cells)).all(axis=1)]
+            nearby = nearby[free[nearby[:, 0], nearby[:, 1]]]
+            if len(nearby):
                 # The offsets are sorted from the cell's middle, not from the position itself.
-                best = some[np.square(some - wanted[place]).sum(axis=1).argmin()]
+                best = nearby[np.square(nearby - targets[row]).sum(axis=1).argmin()]
                 free[tuple(best)] = False
-                cells_taken[place], taken[nearest.tobytes()] = best, start
+                cells_taken[row], tried[nearest.tobytes()] = best, start
                 break
     return cells_taken

@@ -1,4 +1,4 @@
-"""Draws a part of the map: thumbnails, each in its cell. What it draws depends on nothing else."""
+"""Draws a part of the map: a square grid of cells with one thumbnail each."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ TILE = 256
 BACKGROUND = "#22272e"
 MISSING = "#3a424d"
 GAP = 1 / 24
-"""Between a cell's edge and its picture, as a share of the cell."""
+"""The space between a cell's edge and its thumbnail, as a share of the cell."""
 FRAME = 1 / 20
+"""The thickness of a frame, as a share of the cell."""
 QUALITY = 82
 
 
@@ -25,14 +26,15 @@ class Picture:
     line: int
     """Counted from the left and from the top of the part that is drawn."""
     jpeg: bytes | None
+    """The thumbnail; a plain square is drawn for None."""
     frame: str | None = None
-    """A colour such as '#1f77b4'."""
+    """The frame's colour, such as '#1f77b4'."""
     more: int = 0
-    """How many other images lie on the same spot."""
+    """How many other images are in the same cell; 0 draws nothing."""
 
 
 def draw(pictures: Iterable[Picture], cells: int, side: int) -> Image.Image:
-    """A square of `cells` x `cells` cells, `side` pixels wide."""
+    """An RGB image of side x side pixels, a grid of cells x cells cells."""
     image = Image.new("RGB", (side, side), BACKGROUND)
     edges = [round(place * side / cells) for place in range(cells + 1)]
     for picture in pictures:
@@ -42,7 +44,7 @@ def draw(pictures: Iterable[Picture], cells: int, side: int) -> Image.Image:
 
 
 def encoded(image: Image.Image) -> bytes:
-    """The JPEG file of an image."""
+    """The bytes of an image as a JPEG file."""
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=QUALITY)
     return buffer.getvalue()
@@ -66,7 +68,7 @@ def _draw_cell(image: Image.Image, picture: Picture, box: tuple[int, int, int, i
 
 
 def _thumbnail(jpeg: bytes | None, room: tuple[int, int]) -> Image.Image:
-    """The thumbnail as large as it fits; a plain square where there is none, or it is damaged."""
+    """The thumbnail, as large as fits into the room; a plain square if it is missing or damaged."""
     try:
         if jpeg is not None:
             with Image.open(io.BytesIO(jpeg), formats=("JPEG",)) as image:
@@ -84,7 +86,7 @@ def _fitted(image: Image.Image, room: tuple[int, int]) -> Image.Image:
 
 
 def _draw_badge(pen: ImageDraw.ImageDraw, text: str, corner: tuple[int, int], cell: int) -> None:
-    """How many more there are, in the lower right corner of a cell."""
+    """Draws a label into the lower right corner of a cell."""
     font = ImageFont.load_default(max(9, cell // 5))
     width, height = font.getbbox(text)[2:]
     pad = max(2, cell // 24)

@@ -1,4 +1,4 @@
-"""The commands: parse, call the Collection, print."""
+"""The commands: each parses its arguments, calls Collection and prints the result."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def sentences(exit_code: int = 1):
 
 
 def reports_errors(function):
-    """A command whose errors are sentences."""
+    """Makes a command end with the sentence of an ImgsimError instead of a traceback."""
 
     @functools.wraps(function)
     def inner(*args, **kwargs):

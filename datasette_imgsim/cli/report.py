@@ -1,4 +1,4 @@
-"""What the commands print."""
+"""The texts that commands print."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from ..models.base import Model
 
 SWEPT_SHOWN = 12
-"""Of a sweep, so many level weights are printed."""
+"""How many results of a sweep are printed."""
 
 
 def printable(text: str) -> str:
-    """Names of files need not be UTF-8, and what is printed must be."""
+    """The text as valid UTF-8, which names of files need not be."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
@@ -100,17 +100,17 @@ def map_report(summary: MapSummary, database: Path, space_name: str | None) -> s
 
 
 def model_report(model: Model, is_default: bool, missing: str | None) -> str:
-    """`missing` says why the weights cannot be used here, if they cannot."""
-    about = model.description
+    """`missing` says why the model cannot be used on this machine; None if it can."""
+    description = model.description
     default = " (the default)" if is_default else ""
-    version = f", version {about.version}" if about.version else ""
-    levels = ", ".join(f"{level} {channels}" for level, channels in about.channels.items())
+    version = f", version {description.version}" if description.version else ""
+    levels = ", ".join(f"{level} {channels}" for level, channels in description.channels.items())
     return (
-        f"{about.name}{default}: {about.about}{version}\n"
+        f"{description.name}{default}: {description.about}{version}\n"
         f"    levels and dimensions: {levels}\n"
-        f"    by default: {','.join(about.default_levels)}, {about.default_pooling}, "
-        f"{about.size} x {about.size} pixels\n"
-        f"    licence of the weights: {about.licence or 'unknown'}\n"
+        f"    by default: {','.join(description.default_levels)}, {description.default_pooling}, "
+        f"{description.size} x {description.size} pixels\n"
+        f"    licence of the weights: {description.licence or 'unknown'}\n"
         f"    weights: {missing or 'here'}"
     )
 
@@ -130,7 +130,7 @@ def matches_table(matches: list[Match]) -> str:
 
 
 def evaluation_json(evaluation: Evaluation, measured: list[Result], swept: list[Result]) -> dict:
-    """`swept` is empty where no sweep was asked for."""
+    """`swept` is empty without --sweep."""
     result = {
         "space": evaluation.space.name,
         **evaluation.sizes,
@@ -148,16 +148,16 @@ def evaluation_report(evaluation: Evaluation, measured: list[Result], swept: lis
         metrics_table("mean over queries", measured, "over_queries"),
         metrics_table("mean over labels", measured, "over_classes"),
     ]
-    asked, all_queries = evaluation.swept.queries, evaluation.task.queries
-    if swept and len(asked) < len(all_queries):
-        parts.append(f"\nBelow: {len(asked):,} of the queries, chosen at random")
+    queries, all_queries = evaluation.swept.queries, evaluation.task.queries
+    if swept and len(queries) < len(all_queries):
+        parts.append(f"\nBelow: {len(queries):,} of the queries, chosen at random")
     for is_centred, how in ((True, "with centring"), (False, "without centring")):
-        some = [result for result in swept if result.centred is is_centred]
-        if some:
+        results = [result for result in swept if result.centred is is_centred]
+        if results:
             title = f"level weights, {how}"
-            parts.append(metrics_table(title, some[:SWEPT_SHOWN], "over_queries"))
-        if len(some) > SWEPT_SHOWN:
-            parts.append(f"  … and {len(some) - SWEPT_SHOWN} more, which --json shows")
+            parts.append(metrics_table(title, results[:SWEPT_SHOWN], "over_queries"))
+        if len(results) > SWEPT_SHOWN:
+            parts.append(f"  … and {len(results) - SWEPT_SHOWN} more, which --json shows")
     return "\n".join(parts)
 
 

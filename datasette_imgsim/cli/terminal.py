@@ -1,4 +1,4 @@
-"""Tells the user of a command how far it is."""
+"""Shows the progress of a command in the terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .report import duration, images, printable
 
 
 class Terminal:
-    """Tells the user of a run what happens, on standard error."""
+    """An `ingest.job.Interface` that reports on standard error."""
 
     def __init__(self, database: Path, quiet: bool):
         self.database, self.quiet = database, quiet
@@ -25,11 +25,11 @@ class Terminal:
             return
         try:
             from tqdm import tqdm
-        except ImportError:  # comes with what a network needs, and that will be missed by name
+        except ImportError:  # missing without the extra 'embed', which other errors name
             yield lambda count: None
             return
         with tqdm(total=total, unit=unit, desc=what, dynamic_ncols=True) as bar:
-            self.write = bar.write  # above the bar
+            self.write = bar.write  # prints above the bar
             yield bar.update
 
     def waiting(self) -> None:

@@ -1,4 +1,4 @@
-"""The table imgsim_atlas: where each image of a space lies on its map."""
+"""The table imgsim_atlas: the position of each image on the map of a space."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from .tables import SourceTable
 def read_atlas(conn: sqlite3.Connection, space: Space) -> tuple[list, np.ndarray, np.ndarray]:
     """The map of a space: ids in ascending order, positions (n, 2) float64 and fitted (n,) bool.
 
-    Only of images that still are in their table; from one query, so always of one map.
+    Images that are no longer in their table are left out. It is one query, so a map that is
+    replaced meanwhile cannot mix with the new one.
     """
     table = SourceTable.read(conn, space.source_table)
     rows = conn.execute(
@@ -32,9 +33,9 @@ def read_atlas(conn: sqlite3.Connection, space: Space) -> tuple[list, np.ndarray
 
 
 def save_atlas(conn: Writer, space: Space, rows: Iterable[tuple], replace: bool) -> None:
-    """Writes (image id, x, y, placed) in one transaction, so that no reader sees half a map.
+    """Writes rows (image id, x, y, placed) in one transaction, so that no reader sees half a map.
 
-    `replace` removes the map that was there; otherwise a point that is there stays as it is.
+    With `replace`, the old map is removed first; otherwise existing points stay as they are.
     """
     with conn.transaction():
         if replace:
@@ -49,12 +50,12 @@ def save_atlas(conn: Writer, space: Space, rows: Iterable[tuple], replace: bool)
 
 def has_atlas(conn: sqlite3.Connection, space: Space) -> bool:
     """Whether the space has a map."""
-    row = conn.execute("select 1 from imgsim_atlas where space_id = ? limit 1", [space.id])
-    return row.fetchone() is not None
+    rows = conn.execute("select 1 from imgsim_atlas where space_id = ? limit 1", [space.id])
+    return rows.fetchone() is not None
 
 
 def read_point(conn: sqlite3.Connection, space: Space, id) -> tuple[float, float, bool] | None:
-    """(x, y, whether it was laid out with the others) of one image on the map of a space."""
+    """(x, y, whether t-SNE laid it out) of one image on the map of a space, or None."""
     return conn.execute(
         "select x, y, placed = 'fitted' from imgsim_atlas where space_id = ? and image_id = ?",
         [space.id, id],

@@ -16,8 +16,8 @@ import sqlite_utils
 from ..errors import ImgsimError
 from . import schema
 
-# The largest there is. Vectors of 640 float16 numbers fill such pages to 99 %, thumbnails of 5 to
-# 12 KB to 88 % or more; pages of 8,192 bytes they fill to 82 % and to 75 to 90 %.
+# SQLite's largest. Vectors of 640 float16 numbers fill 99 % of such pages, thumbnails of 5 to 12 KB
+# fill 88 % or more; of pages of 8,192 bytes they fill 82 %, and 75 to 90 %.
 PAGE_SIZE = 65536
 WRITER_WAITS_SECONDS = 600
 READER_WAITS_SECONDS = 5
@@ -37,7 +37,7 @@ SENTENCES = {
     LOCKED: "{path} is in use by another program that keeps it locked: try again when that has "
     "ended",
 }
-# For Python 3.10, which does not tell the name of an error: what SQLite's text contains.
+# Python 3.10 has no names of SQLite's errors: there, they are recognised by these texts.
 TEXTS = {
     "not a database": "SQLITE_NOTADB",
     "malformed": "SQLITE_CORRUPT",
@@ -50,7 +50,7 @@ TEXTS = {
 
 
 def _error_name(ex: sqlite3.Error) -> str | None:
-    """The primary result code of SQLite (https://sqlite.org/rescode.html), of those we know."""
+    """SQLite's primary result code (https://sqlite.org/rescode.html) if it is in SENTENCES."""
     name = getattr(ex, "sqlite_errorname", None)
     if name is None:
         return next((code for text, code in TEXTS.items() if text in str(ex)), None)
@@ -72,15 +72,16 @@ def errors_named(path) -> Iterator[None]:
 
 
 class Writer(sqlite3.Connection):
-    """A connection on which every statement waits for programs that have the database locked.
+    """A connection whose statements wait while another program has the database locked.
 
-    SQLite's own waiting could not be ended with Ctrl-C, and says nothing.
+    Unlike SQLite's own waiting, this can be ended with Ctrl-C and is reported to the user.
     """
 
     waiting: Callable[[], None] = staticmethod(lambda: None)
-    """Called once, when there is something to wait for."""
+    """Called the first time that a statement has to wait."""
 
     def execute(self, *args):
+        """Like `sqlite3.Connection.execute`, but tries for up to WRITER_WAITS_SECONDS."""
         deadline = time.monotonic() + WRITER_WAITS_SECONDS
         while True:
             try:
@@ -94,10 +95,10 @@ class Writer(sqlite3.Connection):
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """One short transaction; what raises is rolled back.
+        """One short transaction, which an exception rolls back.
 
-        Exclusive from the start: a commit that had to wait for a slow reader would lock out all
-        the others meanwhile.
+        It is exclusive from the start: a commit that waits for a slow reader would lock out all
+        other readers meanwhile.
         """
         self.execute("begin exclusive")
         try:
@@ -115,21 +116,21 @@ def open_writer(
     create: bool = False,
     images: bool = True,
 ) -> Writer:
-    """Opens a database that holds images and brings its tables up to date.
+    """Opens a database for writing and upgrades its tables.
 
-    With `create`, makes the tables where there are none, and the file; without `images`, only the
-    tables that hold what is made of pictures, in a file that exists. `waiting` is called when
-    another program has the database locked. Raises ImgsimError.
+    With `create`, a missing file and missing tables are made. Without `images`, for a source table
+    of the user's own, the file must exist and the table `images` is not made. `waiting` is called
+    when another program has the database locked. Raises ImgsimError.
     """
     if not create or not images:
         _refuse_absent(path)
     is_new = not os.path.exists(path)
     with errors_named(path):
-        # The short timeout is how long each of the Writer's attempts may hold readers back.
+        # Each attempt of the Writer may hold readers back for as long as this timeout.
         conn = sqlite3.connect(path, timeout=0.1, isolation_level=None, factory=Writer)
         try:
             conn.waiting = waiting
-            conn.execute(f"pragma page_size = {PAGE_SIZE}")  # heeded by an empty database only
+            conn.execute(f"pragma page_size = {PAGE_SIZE}")  # has no effect in a filled one
             with conn.transaction():
                 _prepare(conn, path, create, images)
         except BaseException as ex:
@@ -141,7 +142,7 @@ def open_writer(
 
 
 def _prepare(conn: Writer, path: str | Path, create: bool, images: bool) -> None:
-    """Makes or upgrades our tables. Raises ImgsimError where that must not be."""
+    """Makes or upgrades our tables. Raises ImgsimError where that is not allowed."""
     names = schema.tables(conn)
     if not create and "imgsim_spaces" not in names:
         raise _holds_nothing(path)
@@ -164,7 +165,7 @@ def _prepare(conn: Writer, path: str | Path, create: bool, images: bool) -> None
 
 
 def _remove_empty(path: str | Path) -> None:
-    """Takes away the empty file that is left where a database could not be made."""
+    """Removes the empty file that remains when a database could not be made."""
     if os.path.exists(path) and os.path.getsize(path) == 0:
         os.remove(path)
 
@@ -202,7 +203,7 @@ def open_any(path: str | Path) -> sqlite3.Connection:
 
 
 def _roll_back(path: str | Path) -> None:
-    """Undoes a transaction whose program was killed, which a read-only connection may not do."""
+    """Rolls back the transaction of a killed program, which a read-only connection cannot do."""
     with closing(sqlite3.connect(path, timeout=READER_WAITS_SECONDS)) as conn:
         conn.execute("select 1 from sqlite_master").fetchone()
 
@@ -225,11 +226,11 @@ def _quote(path: str | Path) -> str:
 
 
 def batches(items: list, size: int) -> Iterator[list]:
-    """The items, `size` at a time: readers must not wait for a long transaction."""
+    """Splits items into lists of at most `size`, to keep transactions and reads short."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
 
 
 def utc_now() -> str:
-    """The UTC time as ISO 8601 text."""
+    """The current UTC time as ISO 8601 text, to the second."""
     return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")

@@ -1,4 +1,4 @@
-"""How the numbers of a stored vector are written."""
+"""The dtypes of the numbers in stored vectors."""
 
 DTYPES = {"float16": "<f2", "float32": "<f4"}
-"""numpy's codes: little-endian."""
+"""numpy's code of each dtype, little-endian."""

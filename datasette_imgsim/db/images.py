@@ -1,4 +1,4 @@
-"""The rows that are images, and what is made of each: vector, thumbnail, failure."""
+"""Reads and writes images and what is stored of each: vector, thumbnail, failure."""
 
 from __future__ import annotations
 
@@ -11,20 +11,22 @@ from .connect import Writer, batches, utc_now
 from .spaces import Space, all_spaces
 from .tables import SourceTable
 
-FACTS = schema.IMAGES_COLUMNS[5:]  # what a picture's content says, beside its hash and size
+FACTS = schema.IMAGES_COLUMNS[5:]
+"""The columns of `images` that are read from the picture itself: size, format and EXIF."""
 
 
 @dataclass(frozen=True)
 class KnownImage:
-    """An image of the source table, as far as it decides what is to do."""
+    """What is stored of an image, to decide whether it must be embedded."""
 
     id: int | str
     path: int | str
+    """The path of its file, or the key of its row in a table of the user's own."""
     sha256: str | None
     bytes: int | None
     mtime_ns: int | None
     embedded: bool
-    """Whether it has a vector in the space that is worked on."""
+    """Whether it has a vector in the space of the run."""
 
 
 def _known(id, path, sha256, size, mtime_ns, embedded) -> KnownImage:
@@ -32,7 +34,8 @@ def _known(id, path, sha256, size, mtime_ns, embedded) -> KnownImage:
 
 
 def known_images(conn: sqlite3.Connection, space: Space | None) -> list[KnownImage]:
-    # "+" takes away the affinity of i.id, for which SQLite would not use the index.
+    """All rows of `images`; without a space, none of them counts as embedded."""
+    # Without "+", the affinity of i.id would keep SQLite from using the index.
     rows = conn.execute(
         """
         select i.id, i.path, i.sha256, i.bytes, i.mtime_ns, v.image_id is not null
@@ -44,7 +47,7 @@ def known_images(conn: sqlite3.Connection, space: Space | None) -> list[KnownIma
 
 
 def known_rows(conn: sqlite3.Connection, space: Space | None, table: str) -> list[KnownImage]:
-    """The rows of somebody's own table that were embedded; their key stands for a path."""
+    """The rows of a table of the user's own that were embedded before, in any space."""
     source = SourceTable.read(conn, table)
     key = source.key_sql
     rows = conn.execute(
@@ -60,11 +63,14 @@ def known_rows(conn: sqlite3.Connection, space: Space | None, table: str) -> lis
 
 
 def save_content(conn: sqlite3.Connection, table: str, id, sha256: str, size, mtime_ns) -> None:
-    """Notes what the picture of a row is; one that is another now loses what was made of it."""
-    present = conn.execute(
+    """Stores the hash, size and mtime of a row's picture.
+
+    If the picture has changed, all that was made of the old one is removed.
+    """
+    stored = conn.execute(
         "select sha256 from imgsim_contents where source_table = ? and image_id = ?", [table, id]
     ).fetchone()
-    if present and present[0] != sha256:
+    if stored and stored[0] != sha256:
         forget_images(conn, table, [id])
     conn.execute(
         "insert or replace into imgsim_contents (source_table, image_id, sha256, bytes, mtime_ns) "
@@ -74,18 +80,18 @@ def save_content(conn: sqlite3.Connection, table: str, id, sha256: str, size, mt
 
 
 def image_at(conn: sqlite3.Connection, path: str) -> tuple[int, str | None] | None:
-    """(id, sha256) of the image with this path."""
+    """(id, sha256) of the image with this path, or None."""
     return conn.execute("select id, sha256 from images where path = ?", [path]).fetchone()
 
 
 def save_image(conn: sqlite3.Connection, values: dict) -> int:
-    """Inserts a row of images, or updates that of the same path; gives its id.
+    """Inserts a row into `images`, or updates the row with the same path; returns its id.
 
-    A row whose content is another now loses all that was made of the old content.
+    If the content has changed, all that was made of the old content is removed.
     """
-    present = image_at(conn, values["path"])
-    if present and present[1] != values["sha256"]:
-        forget_images(conn, schema.SOURCE_TABLE, [present[0]])
+    stored = image_at(conn, values["path"])
+    if stored and stored[1] != values["sha256"]:
+        forget_images(conn, schema.SOURCE_TABLE, [stored[0]])
         values = dict.fromkeys(FACTS) | values
     sql = f"""
         insert into images ({", ".join(values)}) values ({", ".join("?" * len(values))})
@@ -98,25 +104,28 @@ def save_image(conn: sqlite3.Connection, values: dict) -> int:
 
 
 def rename_image(conn: sqlite3.Connection, image: KnownImage, path: str) -> bool:
-    """Gives an image another path, unless either has changed hands; says whether it did."""
-    changed = conn.execute(
+    """Changes the path of an image; returns whether it did.
+
+    It does not if another program has changed that row, or has used the new path.
+    """
+    cursor = conn.execute(
         """
         update images set path = :new where id = :id and path = :old
         and not exists (select 1 from images where path = :new)
         """,
         {"new": path, "id": image.id, "old": image.path},
     )
-    return changed.rowcount == 1
+    return cursor.rowcount == 1
 
 
 def read_facts(conn: sqlite3.Connection, id: int) -> dict:
-    """What the file's content says of an image: size, format, EXIF; empty where it is gone."""
+    """The FACTS of an image by column; empty if its row is gone."""
     row = conn.execute(f"select {', '.join(FACTS)} from images where id = ?", [id]).fetchone()
     return dict(zip(FACTS, row or ()))
 
 
 def save_vectors(conn: sqlite3.Connection, space: Space, rows: Iterable[tuple]) -> None:
-    """Writes (image id, vector (dimensions,), norms (levels,))."""
+    """Writes rows (image id, vector (dimensions,), norms (levels,))."""
     conn.executemany(
         "insert or replace into imgsim_vectors (space_id, image_id, vector, norms) "
         "values (?, ?, ?, ?)",
@@ -130,7 +139,7 @@ def save_vectors(conn: sqlite3.Connection, space: Space, rows: Iterable[tuple]) 
 def copy_vector(
     conn: sqlite3.Connection, space: Space, source: int | str, target: int | str
 ) -> None:
-    """Gives an image the vector and thumbnail of another with the same content."""
+    """Copies the vector and thumbnail of an image to another with the same content."""
     conn.execute(
         """
         insert or replace into imgsim_vectors (space_id, image_id, vector, norms)
@@ -149,7 +158,7 @@ def copy_vector(
 
 
 def save_thumbnails(conn: sqlite3.Connection, table: str, rows: Iterable[tuple]) -> None:
-    """Writes (image id, JPEG bytes) where there is none yet; outdated ones were removed before."""
+    """Writes rows (image id, JPEG bytes) unless there is one: outdated ones were removed before."""
     conn.executemany(
         "insert or ignore into imgsim_thumbnails (source_table, image_id, jpeg) values (?, ?, ?)",
         [(table, id, jpeg) for id, jpeg in rows],
@@ -157,7 +166,7 @@ def save_thumbnails(conn: sqlite3.Connection, table: str, rows: Iterable[tuple])
 
 
 def read_thumbnail(conn: sqlite3.Connection, table: str, id) -> bytes | None:
-    """The JPEG bytes of an image's thumbnail; None where there is none, or no BLOB."""
+    """The JPEG bytes of an image's thumbnail; None if it is missing or not a BLOB."""
     row = conn.execute(
         "select jpeg from imgsim_thumbnails "
         "where source_table = ? and image_id = ? and typeof(jpeg) = 'blob'",
@@ -167,7 +176,7 @@ def read_thumbnail(conn: sqlite3.Connection, table: str, id) -> bytes | None:
 
 
 def read_failures(conn: sqlite3.Connection, table: str) -> dict[str, tuple]:
-    """Each source that failed -> (bytes, mtime_ns) when it did."""
+    """Each source that failed -> its (bytes, mtime_ns) at that time."""
     rows = conn.execute(
         "select source, bytes, mtime_ns from imgsim_failures where source_table = ?", [table]
     )
@@ -175,7 +184,7 @@ def read_failures(conn: sqlite3.Connection, table: str) -> dict[str, tuple]:
 
 
 def save_failures(conn: sqlite3.Connection, table: str, rows: Iterable[tuple]) -> None:
-    """Writes (source, error, bytes, mtime_ns)."""
+    """Writes rows (source, error, bytes, mtime_ns)."""
     conn.executemany(
         "insert or replace into imgsim_failures "
         "(source_table, source, error, bytes, mtime_ns, tried_at) values (?, ?, ?, ?, ?, ?)",
@@ -184,6 +193,7 @@ def save_failures(conn: sqlite3.Connection, table: str, rows: Iterable[tuple]) -
 
 
 def clear_failures(conn: sqlite3.Connection, table: str, sources: Iterable[str]) -> None:
+    """Removes the failures of some sources."""
     conn.executemany(
         "delete from imgsim_failures where source_table = ? and source = ?",
         [(table, source) for source in sources],
@@ -191,7 +201,7 @@ def clear_failures(conn: sqlite3.Connection, table: str, sources: Iterable[str])
 
 
 def forget_images(conn: sqlite3.Connection, table: str, ids: Iterable) -> None:
-    """Removes the vectors, thumbnails and atlas points of images that changed or are gone."""
+    """Removes all that was made of images that have changed or are gone, in all spaces."""
     ids = list(ids)
     of_space = "space_id in (select id from imgsim_spaces where source_table = ?)"
     for name, owner in (
@@ -210,17 +220,17 @@ def forget_images(conn: sqlite3.Connection, table: str, ids: Iterable) -> None:
 
 
 def forget_in_batches(conn: Writer, table: str, ids: list) -> None:
-    """As `forget_images`, in transactions that are short."""
+    """Like `forget_images`, in short transactions."""
     size = min(space.rows_a_transaction for space in all_spaces(conn, table))
-    for some in batches(ids, size):
+    for batch in batches(ids, size):
         with conn.transaction():
-            forget_images(conn, table, some)
+            forget_images(conn, table, batch)
 
 
 def forget_orphans(conn: Writer, table: str) -> None:
-    """Removes what was made of images whose row has been deleted by hand."""
+    """Removes all that was made of images whose row was deleted by hand."""
     source = SourceTable.read(conn, table)
-    # Qualified throughout: somebody's table may have columns of our names.
+    # All columns are qualified, since a user's table may have columns with our names.
     gone = f"not exists (select 1 from {source.rows_sql} where {source.key_sql} = ours.image_id)"
     of_space = "ours.space_id in (select id from imgsim_spaces where source_table = :table)"
     orphans = conn.execute(
@@ -243,14 +253,14 @@ def forget_orphans(conn: Writer, table: str) -> None:
 def remove_images(
     conn: Writer, images: list[KnownImage], is_gone: Callable[[KnownImage], bool]
 ) -> int:
-    """Deletes rows of images with all that was made of them; how many.
+    """Deletes rows of `images` and all that was made of them; returns how many.
 
-    Those stay whose file is back by now, or whose row another program gave to another file.
+    A row stays if `is_gone` is no longer true of it, or if another program has changed its path.
     """
     count = 0
     size = min(space.rows_a_transaction for space in all_spaces(conn, schema.SOURCE_TABLE))
-    for some in batches(images, size):
-        still_gone = [image for image in some if is_gone(image)]
+    for batch in batches(images, size):
+        still_gone = [image for image in batch if is_gone(image)]
         with conn.transaction():
             deleted = [image.id for image in still_gone if _delete_image(conn, image)]
             forget_images(conn, schema.SOURCE_TABLE, deleted)
@@ -259,5 +269,5 @@ def remove_images(
 
 
 def _delete_image(conn: sqlite3.Connection, image: KnownImage) -> bool:
-    deleted = conn.execute("delete from images where id = ? and path = ?", [image.id, image.path])
-    return deleted.rowcount == 1
+    cursor = conn.execute("delete from images where id = ? and path = ?", [image.id, image.path])
+    return cursor.rowcount == 1

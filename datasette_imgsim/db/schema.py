@@ -15,6 +15,7 @@ migrations = Migrations("datasette-imgsim")
 
 @migrations()
 def m001_spaces_vectors_thumbnails_failures(db):
+    """The tables of version 1."""
     # image_id has no declared type, so it has BLOB affinity: 7, '7' and '007' stay what they are.
     for statement in (
         """
@@ -79,7 +80,7 @@ def m001_spaces_vectors_thumbnails_failures(db):
 
 @migrations()
 def m002_contents(db):
-    # What the pictures of somebody's own table were when they were embedded.
+    """The hash, size and mtime of pictures in users' own tables when they were embedded."""
     db.conn.execute(
         """
         create table imgsim_contents (
@@ -115,11 +116,11 @@ IMAGES_COLUMNS = (
 
 
 class OlderDatabase(ImgsimError):
-    """The tables are of an older version: the command line can bring them up to date."""
+    """The tables are of an older version, which the command line can upgrade."""
 
 
 def tables(conn: sqlite3.Connection) -> set[str]:
-    """Names of the tables of a database, in lower case as SQLite compares them."""
+    """Names of the tables and views of a database, in lower case, since SQLite ignores case."""
     rows = conn.execute("select lower(name) from sqlite_master where type in ('table', 'view')")
     return {name for (name,) in rows}
 
@@ -144,11 +145,14 @@ def is_ours(conn: sqlite3.Connection) -> bool:
 
 
 def check_version(conn: sqlite3.Connection) -> None:
-    """Raises ImgsimError where the tables are of another version than this package."""
+    """Raises ImgsimError if the tables are of another version than this package.
+
+    It is OlderDatabase if they are older. A database without our tables is accepted.
+    """
     names = tables(conn)
     if "imgsim_spaces" not in names:
         return
-    # Not by Migrations.applied and pending, which take half a millisecond: every query asks.
+    # Every query comes here, and Migrations.applied and pending take half a millisecond.
     applied = set()
     if migrations.migrations_table in names:
         rows = conn.execute(

@@ -1,4 +1,4 @@
-"""The table imgsim_spaces: what makes vectors comparable, and the statistics of each space."""
+"""The table imgsim_spaces: how the vectors of each space were made, and statistics of them."""
 
 from __future__ import annotations
 
@@ -20,29 +20,41 @@ SMALLEST_CENTRED_SPACE = 3
 
 @dataclass(frozen=True)
 class Space:
-    """One row of imgsim_spaces: what makes vectors comparable, and the statistics of the whole."""
+    """One row of imgsim_spaces: how its vectors were made, and statistics of them."""
 
     id: int
     name: str
     source_table: str
     is_default: bool
+    """Whether it is the default space of its source table."""
     model: str
     weights_sha256: str
+    """The digest of the model's weights, as `models.network.digest` computes it."""
     levels: dict[str, int]
+    """Each level, in network order, and how many numbers of a vector it has."""
     pooling: str
     preprocess: dict
+    """How pictures are prepared for the model: normalise, resize and size."""
     dtype: str
+    """Of the stored numbers, a key of DTYPES."""
     precision: str
+    """How the network computed at first; it does not distinguish spaces."""
     dimensions: int
+    """How many numbers a vector has, all levels together."""
     generation: int
+    """Raised at every change of vectors, centre or map."""
     centred_on: int
+    """How many vectors the centre is the mean of; 0 if there is none."""
     level_weights: dict[str, float]
+    """The default level weights."""
     versions: dict
+    """The packages that made the space, and the version or file of the weights."""
     created_at: str
+    """UTC, ISO 8601."""
 
     @property
     def slices(self) -> dict[str, slice]:
-        """Where each level's numbers lie within a vector, in network order."""
+        """The part of a vector that belongs to each level, in network order."""
         slices, start = {}, 0
         for level, dimensions in self.levels.items():
             slices[level] = slice(start, start + dimensions)
@@ -51,7 +63,7 @@ class Space:
 
     @property
     def identity(self) -> tuple:
-        """What tells this space from all others, also from one of a file that was replaced."""
+        """A key that no other space has, even if the database file is replaced by another."""
         return (
             self.id, self.name, self.created_at, self.source_table, self.model,
             self.weights_sha256, tuple(self.levels.items()), self.pooling,
@@ -60,12 +72,12 @@ class Space:
 
     @property
     def rows_a_transaction(self) -> int:
-        """How many vectors to write or remove at once: readers wait for the transaction."""
+        """How many vectors one transaction may write or remove, since readers wait for it."""
         vector_bytes = self.dimensions * np.dtype(DTYPES[self.dtype]).itemsize
         return min(ROWS_A_TRANSACTION, max(1, BYTES_A_TRANSACTION // vector_bytes))
 
     def decode(self, blob: bytes) -> np.ndarray:
-        """The float32 numbers (dimensions,) of a stored vector."""
+        """The numbers of a stored vector, (dimensions,) float32."""
         return np.frombuffer(blob, DTYPES[self.dtype]).astype(np.float32)
 
     def encode(self, vector: np.ndarray) -> bytes:
@@ -80,7 +92,7 @@ SPACE_COLUMNS = (
 
 
 def _space(row: tuple) -> Space:
-    """Raises ImgsimError for a row that is damaged."""
+    """The space of a row. Raises ImgsimError if the row is damaged."""
     values = dict(zip(SPACE_COLUMNS.split(", "), row))
     for name in ("levels", "preprocess", "level_weights", "versions"):
         try:
@@ -99,7 +111,7 @@ def _space(row: tuple) -> Space:
 def all_spaces(conn: sqlite3.Connection, table: str | None = None) -> list[Space]:
     """All spaces, or those of one source table; defaults first, then in order of creation.
 
-    Raises ImgsimError where one is damaged.
+    Raises ImgsimError if one is damaged.
     """
     rows = conn.execute(
         f"""
@@ -120,7 +132,8 @@ def choose_space(
 ) -> Space:
     """The space called `name`; else the configured one; else the default of `table`.
 
-    Without `table`: of `images`, else of the only table that has a space. Raises ImgsimError.
+    Without `table`, it is the default of `images`, else of the only table that has a space.
+    Raises ImgsimError.
     """
     spaces = all_spaces(conn, table)
     if not spaces:
@@ -144,7 +157,7 @@ def choose_space(
 
 
 def create_space(conn: sqlite3.Connection, **values) -> Space:
-    """Inserts a space; the first of its source table becomes the default."""
+    """Inserts a space with these column values; the first of a source table is its default."""
     table = values["source_table"]
     values |= {"is_default": int(not all_spaces(conn, table)), "created_at": utc_now()}
     row = {k: json.dumps(v) if isinstance(v, dict) else v for k, v in values.items()}
@@ -156,28 +169,31 @@ def create_space(conn: sqlite3.Connection, **values) -> Space:
 
 
 def read_centre(conn: sqlite3.Connection, space: Space) -> np.ndarray | None:
-    """The mean of each level's unit vectors (dimensions,), or None while there are too few."""
+    """The centre of a space, (dimensions,) float32, the mean of its vectors; None without one."""
     (blob,) = conn.execute("select centre from imgsim_spaces where id = ?", [space.id]).fetchone()
     return None if blob is None else np.frombuffer(blob, "<f4")
 
 
 def read_calibration(conn: sqlite3.Connection, space: Space) -> str | None:
-    """What `search.calibration` has stored of a space, or None."""
+    """The calibration of a space as `search.calibration` stored it, JSON text, or None."""
     row = conn.execute("select calibration from imgsim_spaces where id = ?", [space.id]).fetchone()
     return row and row[0]
 
 
 def save_calibration(conn: sqlite3.Connection, space: Space, calibration: str) -> None:
+    """Stores the calibration of a space, JSON text."""
     conn.execute("update imgsim_spaces set calibration = ? where id = ?", [calibration, space.id])
 
 
 def save_versions(conn: sqlite3.Connection, space: Space, versions: dict) -> None:
+    """Replaces the `versions` of a space."""
     conn.execute(
         "update imgsim_spaces set versions = ? where id = ?", [json.dumps(versions), space.id]
     )
 
 
 def set_default_space(conn: Writer, space: Space) -> None:
+    """Makes a space the default of its source table."""
     with conn.transaction():
         conn.execute(
             "update imgsim_spaces set is_default = (id = ?) where source_table = ?",
@@ -186,7 +202,7 @@ def set_default_space(conn: Writer, space: Space) -> None:
 
 
 def drop_space(conn: Writer, space: Space) -> None:
-    """Removes a space with its vectors and atlas; the oldest one left becomes the default."""
+    """Removes a space with its vectors and map; the oldest one left becomes the default."""
     for ids in batches(embedded_ids(conn, space), space.rows_a_transaction):
         with conn.transaction():
             conn.executemany(
@@ -207,7 +223,7 @@ def drop_space(conn: Writer, space: Space) -> None:
                 [space.source_table],
             )
         if not column_names(conn, space.source_table):
-            # Of a table that is gone, nothing must stay that nobody can ask for any more.
+            # The source table is gone too: nothing can use these rows any more.
             for table in ("imgsim_thumbnails", "imgsim_failures", "imgsim_contents"):
                 conn.execute(
                     f"""
@@ -219,36 +235,36 @@ def drop_space(conn: Writer, space: Space) -> None:
 
 
 def embedded_ids(conn: sqlite3.Connection, space: Space) -> list:
-    """The images that have a vector in a space."""
+    """The ids of the images that have a vector in a space."""
     rows = conn.execute("select image_id from imgsim_vectors where space_id = ?", [space.id])
     return [id for (id,) in rows]
 
 
 def count_vectors(conn: sqlite3.Connection) -> dict[int, int]:
-    """Vectors per space id."""
+    """The number of vectors in each space, by space id."""
     return dict(conn.execute("select space_id, count(*) from imgsim_vectors group by space_id"))
 
 
 def raise_generation(conn: sqlite3.Connection, space: Space) -> None:
-    """Tells readers that a space has changed. Raises ImgsimError where it is gone."""
-    changed = conn.execute(
+    """Marks a space as changed, so that readers reload it. Raises ImgsimError if it is gone."""
+    cursor = conn.execute(
         "update imgsim_spaces set generation = generation + 1 where id = ?", [space.id]
     )
-    if changed.rowcount == 0:
+    if cursor.rowcount == 0:
         raise ImgsimError(f"The space {space.name!r} was removed by another program meanwhile")
 
 
 def renew_centre(conn: Writer, space: Space) -> None:
-    """Computes the space's mean where it has none, or has doubled since it was computed.
+    """Computes the centre of a space that has none, or has doubled since the last time.
 
-    The mean of each level's unit vectors; with fewer than 3 images it says nothing and stays
-    empty (two centred vectors are always opposite).
+    The centre is the mean of each level's unit vectors. With fewer than 3 images there is none,
+    since two centred vectors are always opposite.
     """
     ids = embedded_ids(conn, space)
     if len(ids) < SMALLEST_CENTRED_SPACE or len(ids) < 2 * space.centred_on:
         return
     total, count = np.zeros(space.dimensions, np.float64), 0
-    # One at a time, since a long read would keep other writers waiting.
+    # Vectors are read one at a time, since a long read would keep other writers waiting.
     for id in ids:
         row = conn.execute(
             "select vector from imgsim_vectors where space_id = ? and image_id = ?", [space.id, id]

@@ -1,4 +1,4 @@
-"""Source tables: the tables whose rows are images, ours or somebody's own."""
+"""Source tables: the tables whose rows are images, `images` or users' own."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ WHOLE_NUMBER = re.compile("0|-?[1-9][0-9]{0,18}")
 
 @dataclass(frozen=True)
 class SourceTable:
-    """A table whose rows are images. In its SQL the table is called t."""
+    """A table whose rows are images. Its SQL fragments call the table t."""
 
     name: str
     key: str
-    """The column that is the primary key, or 'rowid' where none is declared."""
+    """The column that is the primary key, or 'rowid' if none is declared."""
     label: str | None
-    """The column that names an image to people."""
+    """The column whose value is shown as an image's name; None if there is none."""
 
     @classmethod
     def read(cls, conn: sqlite3.Connection, name: str) -> SourceTable:
-        """What the database says of a table.
+        """Finds the key and label of a table.
 
-        Raises ImgsimError where the table is gone, and for a primary key of several columns.
+        Raises ImgsimError if the table is gone or its primary key has several columns.
         """
         columns = conn.execute("select name, pk from pragma_table_info(?)", [name]).fetchall()
         if not columns:
@@ -47,23 +47,24 @@ class SourceTable:
 
     @functools.cached_property
     def rows_sql(self) -> str:
-        """The table, for a from clause."""
+        """The table, as SQL for a from clause."""
         return f"{quoted(self.name)} t"
 
     @functools.cached_property
     def key_sql(self) -> str:
+        """The key, as an SQL expression."""
         return f"t.{quoted(self.key)}"
 
     @functools.cached_property
     def label_sql(self) -> str:
+        """The label, as an SQL expression; null if there is none or it is a BLOB."""
         return without_blobs(f"t.{quoted(self.label)}") if self.label else "null"
 
     def find(self, conn: sqlite3.Connection, id):
-        """The key, as stored, of the row that `id` names; None where there is none.
+        """The key, as stored, of the row with this id, or None.
 
-        SQLite compares as the key's affinity wants: '42' finds 42, and 42 finds '42'. Where the
-        key has no affinity, '7' finds the text '7' first, then the number 7. Raises ImgsimError
-        for a BLOB.
+        SQLite compares by the key's affinity: '42' finds 42, and 42 finds '42'. If the key has no
+        affinity, '7' finds the text '7' first, then the number 7. Raises ImgsimError for a BLOB.
         """
         if isinstance(id, bytes):
             raise ImgsimError("An id must be a number or text, not a BLOB")
@@ -76,14 +77,14 @@ class SourceTable:
                     f"select {self.key_sql} from {self.rows_sql} where {self.key_sql} = ?",
                     [candidate],
                 ).fetchone()
-            except (OverflowError, UnicodeEncodeError):  # more than SQLite can hold
+            except (OverflowError, UnicodeEncodeError):  # SQLite cannot hold it
                 continue
             if row:
                 return row[0]
         return None
 
     def present(self, conn: sqlite3.Connection, ids: Iterable) -> set:
-        """Those of the ids, given as stored, that are rows of the table."""
+        """The ids, out of ids as stored, that have a row in the table."""
         rows = conn.execute(
             f"select {self.key_sql} from {self.rows_sql} "
             f"where {self.key_sql} in (select value from json_each(?))",
@@ -94,19 +95,19 @@ class SourceTable:
     def described(
         self, conn: sqlite3.Connection, ids: Iterable
     ) -> dict[int | str, tuple[str, bool]]:
-        """{id: (what people call the image, whether it has a thumbnail)} of those that are rows."""
+        """{id: (display name, whether it has a thumbnail)} of the ids that have a row."""
         described: dict[int | str, tuple[str, bool]] = {}
-        for some in batches(list(ids), IDS_A_QUERY):
-            # The + takes the key's affinity away, without which the index could not be used.
+        for batch in batches(list(ids), IDS_A_QUERY):
+            # Without "+", the key's affinity would keep SQLite from using the index.
             rows = conn.execute(
                 f"""
                 select {self.key_sql}, {self.label_sql}, exists (
                     select 1 from imgsim_thumbnails
                     where source_table = ? and image_id = +{self.key_sql}
                 )
-                from {self.rows_sql} where {self.key_sql} in ({", ".join("?" * len(some))})
+                from {self.rows_sql} where {self.key_sql} in ({", ".join("?" * len(batch))})
                 """,
-                [self.name, *some],
+                [self.name, *batch],
             )
             described.update(
                 (id, (self.display_name(id, label), bool(has_thumbnail)))
@@ -115,23 +116,23 @@ class SourceTable:
         return described
 
     def display_name(self, id, label) -> str:
-        """What people call an image: its file name, where there is one."""
+        """The name of an image for people: its file name, else its label, else its id."""
         text = "" if label is None or isinstance(label, bytes) else str(label)
         return (posixpath.basename(text) if self.label == "path" else text) or str(id)
 
     def values(
         self, conn: sqlite3.Connection, column: str, ids: list | None = None
     ) -> Iterator[tuple]:
-        """(key, value) of a column in all rows, or in some; rows where it is null are left out.
+        """(key, value) of a column in all rows, or in those with `ids`, without null values.
 
-        Text that is not UTF-8 comes with replacement characters.
+        Bytes of a text that are not UTF-8 become replacement characters.
         """
         value = f"t.{quoted(column)}"
-        some = "1" if ids is None else f"{self.key_sql} in (select value from json_each(:ids))"
+        chosen = "1" if ids is None else f"{self.key_sql} in (select value from json_each(:ids))"
         for id, kind, content in conn.execute(
             f"select {self.key_sql}, typeof({value}), "
             f"iif(typeof({value}) = 'text', cast({value} as blob), {value}) "
-            f"from {self.rows_sql} where {value} is not null and {some}",
+            f"from {self.rows_sql} where {value} is not null and {chosen}",
             {"ids": json.dumps(ids)},
         ):
             yield id, content.decode(errors="replace") if kind == "text" else content
@@ -150,14 +151,14 @@ def source_table_names(conn: sqlite3.Connection) -> list[str]:
         """
     )
     names = [name for (name,) in rows]
-    # Ours has no space while no picture could be embedded; one that is not ours has no images.
+    # `images` has no space before a picture was embedded; a table of this name may be the user's.
     if schema.SOURCE_TABLE not in names and schema.is_ours(conn):
         names.insert(0, schema.SOURCE_TABLE)
     return names
 
 
 def _label_column(conn: sqlite3.Connection, table: str) -> str | None:
-    """The path, else the first text column that is not the key."""
+    """The column `path`, else the first text column, else the first column; never the key."""
     rows = conn.execute(
         """
         select name from pragma_table_info(?) where not pk
@@ -169,9 +170,9 @@ def _label_column(conn: sqlite3.Connection, table: str) -> str | None:
 
 
 def check_column(conn: sqlite3.Connection, table: str, column: str, hint: str = "") -> None:
-    """Raises ImgsimError unless the table has the column; generated columns count.
+    """Raises ImgsimError unless the table has the column, which may be a generated one.
 
-    `hint` ends the sentence about a column that is not there.
+    `hint` is appended to the sentence about a missing column.
     """
     names = column_names(conn, table)
     if not names:
@@ -183,7 +184,7 @@ def check_column(conn: sqlite3.Connection, table: str, column: str, hint: str = 
 
 
 def column_names(conn: sqlite3.Connection, table: str) -> list[str]:
-    """The columns of a table, with the generated ones; none where there is no such table."""
+    """The columns of a table, also generated ones; none if there is no such table."""
     return [name for (name,) in conn.execute("select name from pragma_table_xinfo(?)", [table])]
 
 
@@ -197,7 +198,7 @@ def _gone(conn: sqlite3.Connection, table: str) -> ImgsimError:
 
 
 def without_blobs(column: str) -> str:
-    """SQL for a column's value; a BLOB, which may be a picture, is not read but null."""
+    """SQL for a column's value, with null for a BLOB: it may be a picture and is not read."""
     return f"case typeof({column}) when 'blob' then null else {column} end"
 
 

@@ -1,1 +1,1 @@
-"""From files to vectors: sources, then decode, then pipeline."""
+"""From picture files to stored vectors: sources, plan, decode, run."""

@@ -1,4 +1,4 @@
-"""Bytes of a picture file -> upright RGB pixels, a thumbnail, and what EXIF says."""
+"""Decodes picture files: upright RGB pixels, a thumbnail, and facts such as EXIF."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from .facts import Facts, read_facts
 FORMATS = ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF"]
 MAX_PIXELS = 250_000_000
 LARGE_PIXELS = 40_000_000
-_one_large = threading.Lock()
+_large_picture = threading.Lock()
 WHITE = (255, 255, 255)
-# Scaled-down decoding of JPEG must leave more pixels than are needed, or detail is lost twice.
+# A JPEG is decoded at a reduced size, at least this many times the needed one: it is resized again.
 DRAFT_MARGIN = 1.5
 THUMBNAIL_QUALITY = 80
 
 
 class NotAPicture(ImgsimError):
-    """The bytes are no picture of a known format, or a damaged one."""
+    """The bytes are not a picture of a known format, or the picture is damaged."""
 
 
 class TooLarge(ImgsimError):
@@ -37,10 +37,12 @@ class TooLarge(ImgsimError):
 
 @dataclass(frozen=True)
 class Picture:
-    """What is made of a picture file."""
+    """A decoded picture file."""
 
     pixels: np.ndarray
+    """(size, size, 3) uint8 RGB, upright."""
     thumbnail: bytes
+    """A JPEG file without metadata."""
     facts: Facts
 
 
@@ -51,13 +53,13 @@ def decode(
     thumbnail_size: int = 256,
     max_pixels: int = MAX_PIXELS,
 ) -> Picture:
-    """Reads the first frame of a picture.
+    """Decodes the first frame of a picture.
 
-    `pixels` is (size, size, 3) uint8 RGB; `thumbnail` a JPEG without metadata that fits into
-    thumbnail_size x thumbnail_size. Raises NotAPicture or TooLarge with a reason for people.
+    `resize`, a key of RESIZE, is how it becomes size x size pixels. The thumbnail fits into
+    thumbnail_size x thumbnail_size. Raises NotAPicture or TooLarge, and OSError if reading fails.
     """
     try:
-        with open_image(file, max_pixels) as image, _turn(image):
+        with open_image(file, max_pixels) as image, _large_lock(image):
             facts = read_facts(image)
             image.draft(None, _draft_size(image.size, size, thumbnail_size))
             rgb = upright_rgb(image)
@@ -69,17 +71,17 @@ def decode(
         raise _too_large(ex) from ex
     except MemoryError:
         raise TooLarge("there is not enough memory to decode the picture") from None
-    # Decoders raise nearly anything on hostile bytes, and one file must not stop a run.
+    # Decoders raise nearly any error for hostile bytes, and one file must not stop a run.
     except Exception as ex:
         if isinstance(ex, OSError) and ex.errno is not None:
-            raise  # the disk's fault, not the picture's
+            raise  # an error of the disk, not of the picture
         reason = str(ex).splitlines()[0] if str(ex) else type(ex).__name__
         raise NotAPicture(f"the picture is damaged, cut off or of a rare kind ({reason})") from ex
 
 
-def _turn(image: Image.Image) -> AbstractContextManager:
-    """Large pictures are decoded one at a time, so that threads do not multiply their memory."""
-    return _one_large if image.width * image.height > LARGE_PIXELS else nullcontext()
+def _large_lock(image: Image.Image) -> AbstractContextManager:
+    """A lock for large pictures: one is decoded at a time, since each needs much memory."""
+    return _large_picture if image.width * image.height > LARGE_PIXELS else nullcontext()
 
 
 def _too_large(ex: Exception) -> TooLarge:
@@ -87,14 +89,14 @@ def _too_large(ex: Exception) -> TooLarge:
 
 
 def open_image(file: BinaryIO, max_pixels: int) -> Image.Image:
-    """Pillow's lazy image of a file. Raises NotAPicture or TooLarge."""
+    """Opens a picture file without decoding its pixels. Raises NotAPicture or TooLarge."""
     start = file.read(12)
     file.seek(0)
     if not start:
         raise NotAPicture("the file is empty")
     if _is_heif(start):
         _refuse_fatal_heif(file)
-    # Pillow's own limit is lower than ours; where someone has switched it off it stays off.
+    # Pillow's own limit is lower than ours. If it was switched off, it stays off.
     if Image.MAX_IMAGE_PIXELS is not None:
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, max_pixels)
     try:
@@ -118,6 +120,7 @@ def open_image(file: BinaryIO, max_pixels: int) -> Image.Image:
 
 @functools.cache
 def _heif() -> list[str]:
+    """Pillow's name of the HEIF format, if pi-heif is installed."""
     try:
         import pi_heif
     except ImportError:
@@ -127,7 +130,7 @@ def _heif() -> list[str]:
 
 
 def _is_heif(start: bytes) -> bool:
-    """Whether pi-heif would take a file, by its first 12 bytes; films begin alike."""
+    """Whether pi-heif would open a file with these first 12 bytes."""
     if not _heif():
         return False
     import pi_heif
@@ -140,7 +143,7 @@ HEIF_ITEM = re.compile(rb"infe(?:\x02.{7}|\x03.{9})", re.DOTALL)
 
 
 def _refuse_fatal_heif(file: BinaryIO) -> None:
-    """Raises NotAPicture for item names that are no text: pi-heif 1.4 dies of them (SIGSEGV)."""
+    """Raises NotAPicture for item names that are not UTF-8: they crash pi-heif 1.4 (SIGSEGV)."""
     data = file.read()
     file.seek(0)
     for item in HEIF_ITEM.finditer(data):
@@ -153,11 +156,11 @@ def _refuse_fatal_heif(file: BinaryIO) -> None:
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:
-    """The loaded picture turned as EXIF says, as RGB: alpha over white, 16 bits to 8."""
+    """The picture as upright RGB: rotated by EXIF, transparency over white, 16 bits to 8."""
     image.load()
     try:
         ImageOps.exif_transpose(image, in_place=True)
-    except Exception:  # damaged metadata must not cost the picture
+    except Exception:  # a picture with damaged metadata is usable
         pass
     if image.mode.startswith("I") or image.mode == "F":
         image = _eight_bits(image)
@@ -171,7 +174,7 @@ def upright_rgb(image: Image.Image) -> Image.Image:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Grey of 16 or 32 bits, or of floating point, with its range brought to 0..255."""
+    """Scales grey of 16 or 32 bits, or of floating point, to 8 bits."""
     values = np.nan_to_num(np.asarray(image, np.float32))
     largest = float(values.max(initial=0))
     if image.mode == "F":
@@ -182,17 +185,17 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 
 def _draft_size(stored: tuple[int, int], size: int, thumbnail_size: int) -> tuple[int, int]:
-    """The fewest pixels from which both the input and the thumbnail can be made well."""
+    """The smallest size from which the network's input and the thumbnail can be made well."""
     shrink = thumbnail_size / max(stored)
     width, height = (math.ceil(DRAFT_MARGIN * max(size, side * shrink)) for side in stored)
     return width, height
 
 
-# Input size
+# Resizing to the network's input
 
 
 def _squash(image: Image.Image, size: int) -> Image.Image:
-    """The whole picture, its sides made equal: the article's way."""
+    """The whole picture, stretched to a square."""
     return _resized(image, (size, size))
 
 
@@ -204,7 +207,7 @@ def _crop(image: Image.Image, size: int) -> Image.Image:
 
 
 def _pad(image: Image.Image, size: int) -> Image.Image:
-    """The whole picture with its proportions, white where it does not reach."""
+    """The whole picture in its proportions, with white borders."""
     small = _resized(image, _fitting(image.size, size))
     square = Image.new("RGB", (size, size), WHITE)
     square.paste(small, ((size - small.width) // 2, (size - small.height) // 2))
@@ -226,10 +229,13 @@ def _fitting(size: tuple[int, int], side: int) -> tuple[int, int]:
 
 
 def small_jpeg(image: Image.Image, side: int, quality: int) -> bytes:
-    """A JPEG of an RGB image that fits into side x side, never enlarged, without metadata."""
+    """An RGB image as a JPEG file that fits into side x side pixels, without metadata.
+
+    It is never enlarged. `quality` is 0 to 100.
+    """
     if max(image.size) > side:
         image = _resized(image, _fitting(image.size, side))
     buffer = io.BytesIO()
-    # Without `comment`, Pillow would carry over that of the original.
+    # Without `comment`, Pillow would copy the comment of the original.
     image.save(buffer, "JPEG", quality=quality, comment=b"")
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""What a picture file says of itself: size, format and EXIF."""
+"""Facts from a picture file: size, format and EXIF."""
 
 from __future__ import annotations
 
@@ -13,29 +13,34 @@ SIDEWAYS = {5, 6, 7, 8}
 
 @dataclass(frozen=True)
 class Facts:
-    """What the images table says of a picture. width and height are of the upright picture."""
+    """What the table `images` stores of a picture, beside path, hash, size and mtime."""
 
     width: int
+    """In pixels, of the upright picture, like height."""
     height: int
     format: str
     taken_at: str | None
+    """Local time, ISO 8601."""
     camera: str | None
     latitude: float | None
+    """In degrees, north positive."""
     longitude: float | None
+    """In degrees, east positive."""
 
 
 def read_exif(image: Image.Image) -> Image.Exif:
+    """The EXIF data of an opened picture; empty if damaged."""
     try:
         return image.getexif()
-    except Exception:  # damaged metadata must not cost the picture
+    except Exception:  # a picture with damaged metadata is usable
         return Image.Exif()
 
 
 def read_facts(image: Image.Image) -> Facts:
-    """The facts of an opened picture, which need not be loaded. Damaged EXIF counts as absent."""
+    """The facts of an opened picture, without decoding it. Damaged EXIF counts as absent."""
     exif = read_exif(image)
     width, height = image.size
-    # Pillow gives the size of a TIFF as it is to be seen, that of the others as it is stored.
+    # For a TIFF, Pillow gives the upright size; for other formats, the stored one.
     if image.format != "TIFF" and exif.get(ExifTags.Base.Orientation) in SIDEWAYS:
         width, height = height, width
     kind = "JPEG" if image.format == "MPO" else str(image.format)
@@ -74,7 +79,7 @@ def _degrees(parts, reference, limit: int) -> float | None:
     except (TypeError, ValueError, ZeroDivisionError):
         return None
     value = degrees + minutes / 60 + seconds / 3600
-    if not 0 <= value <= limit:  # also when it is not a number
+    if not 0 <= value <= limit:  # also if it is NaN
         return None
     return -value if _text(reference) in ("S", "W") else value
 
@@ -82,7 +87,7 @@ def _degrees(parts, reference, limit: int) -> float | None:
 def _directory(exif: Image.Exif, ifd: int) -> dict:
     try:
         return exif.get_ifd(ifd)
-    except Exception:  # damaged metadata must not cost the picture
+    except Exception:  # a picture with damaged metadata is usable
         return {}
 
 

@@ -1,4 +1,4 @@
-"""How long a run will take, told after its first batch, and what the small network would take."""
+"""Estimates, after the first batch, how long a run takes, and how long with the small model."""
 
 from __future__ import annotations
 
@@ -13,19 +13,23 @@ from ..models import registry
 from ..models.network import Network
 
 WORTH_SAYING = 300
-"""Seconds; of a shorter run nothing is said."""
+"""In seconds. A shorter run has no forecast."""
 MUCH_FASTER = 2
+"""The small model is named if it is at least this many times as fast."""
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """Seconds that all images will take, with a model and with a much faster one, if there is."""
+    """The time that a run will take."""
 
     images: int
+    """How many images the run embeds."""
     model: str
     seconds: float
     faster: str | None = None
+    """The name of a much faster model, if there is one that the user can still choose."""
     faster_seconds: float | None = None
+    """The time that the run would take with it."""
 
 
 def forecast(
@@ -37,19 +41,19 @@ def forecast(
     images: int,
     faster: Callable[[], Network] | None,
 ) -> Forecast | None:
-    """None where the run is short.
+    """The forecast of a run over `images` images, or None if the run is short.
 
-    `reading` and `embedding` are the seconds that `pictures` (N, size, size, 3) took, the first of
-    all `images`; `faster` loads the small network, where the user can still choose it.
+    `reading` and `embedding` are the seconds that the first batch, `pictures` (N, size, size, 3)
+    uint8, took. `faster` loads the small model's network; None if it is too late to choose it.
     """
 
-    def whole(seconds: float) -> float:
-        return (reading + seconds) / len(pictures) * images
+    def run_seconds(batch_seconds: float) -> float:
+        return (reading + batch_seconds) / len(pictures) * images
 
-    if whole(embedding) < WORTH_SAYING:
+    if run_seconds(embedding) < WORTH_SAYING:
         return None
-    # The first batch of a network is slow, and this is its second.
-    seconds = whole(_time(network, pictures))
+    # A network's first batch is slow, so the batch is timed once more.
+    seconds = run_seconds(_time(network, pictures))
     if seconds < WORTH_SAYING:
         return None
     if faster is not None:
@@ -57,8 +61,8 @@ def forecast(
             small = faster()
             blank = np.zeros((len(pictures), small.size, small.size, 3), np.uint8)
             _time(small, blank)
-            small_seconds = whole(_time(small, blank))
-        except (ImgsimError, RuntimeError):  # timm is missing, say, or there is too little memory
+            small_seconds = run_seconds(_time(small, blank))
+        except (ImgsimError, RuntimeError):  # such as a missing package or too little memory
             return Forecast(images, model, seconds)
         if small_seconds * MUCH_FASTER < seconds:
             return Forecast(images, model, seconds, registry.SMALL, small_seconds)

@@ -1,4 +1,4 @@
-"""Embeds files, or the pictures of a table, into the space that is asked for."""
+"""A job: embeds files, or the pictures of a table, into a space."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ from .sources import Item
 
 
 class Interface(Protocol):
-    """How a job tells its user what happens."""
+    """How a job reports to its user."""
 
     @property
     def progress(self) -> Progress:
-        """Shows how far the work is."""
+        """Shows the progress of the work."""
 
     def waiting(self) -> None:
-        """Says that another program has the database locked; called once at most."""
+        """Reports that another program has the database locked; called at most once."""
 
     def is_watched(self) -> bool:
-        """Whether a person is there to be told of a forecast, which takes a second to make."""
+        """Whether a person reads the reports; else no forecast is made, which takes a second."""
 
     def forecast(self, forecast: Forecast) -> None:
-        """Says how long a long run will take; called once at most."""
+        """Reports how long a long run will take; called at most once."""
 
 
 class Silent:
-    """Tells nothing."""
+    """An Interface that reports nothing."""
 
     @property
     def progress(self) -> Progress:
@@ -65,18 +65,19 @@ class Silent:
 
 @dataclass(frozen=True)
 class Job:
-    """What is asked for: a database, a space, and how to compute."""
+    """A database to embed into, a space, and how to compute."""
 
     database: Path
     settings: Settings | None = None
-    """Of the space; None goes on in one that is there."""
+    """The settings of the space; None continues an existing space."""
     space_name: str | None = None
+    """None stands for the table's default space, or for the one with these settings."""
     options: RunOptions = RunOptions()
     interface: Interface = Silent()
 
     @property
     def base(self) -> Path:
-        """The folder of the database file, which stored paths are relative to."""
+        """The folder of the database file: stored paths are relative to it."""
         return self.database.absolute().parent
 
     def embed_files(self, paths: list[Path]) -> Summary:
@@ -112,9 +113,9 @@ class Job:
         return run.summary
 
     def _network(self, needed: bool) -> Network | None:
-        """The network of new settings, by default that of the default model where it is needed.
+        """The network of `settings`; else of the default model if it is needed, else None.
 
-        Whatever is wrong with it must show before anything is written.
+        It is loaded first, so that its errors come before anything is written.
         """
         keep_memory()
         if not (self.settings or needed):
@@ -134,7 +135,7 @@ class Job:
     def _run(
         self, conn: Writer, pictures: Pictures, items: list[Item], network: Network | None
     ) -> Run:
-        """Does the run: in a space that is there, or with `network` in one that fits it."""
+        """Embeds the items: with `network`, in a space that matches it; else in an existing one."""
         options, table = self.options, pictures.table
         space = None if network else _present_space(conn, table, self.space_name)
         if space is None:
@@ -150,19 +151,19 @@ class Job:
             return settings.load_network(space, self.base, options.device, options.precision)
 
         planned = plan(conn, pictures, space, items, options.retry_failed)
-        tell = self._forecast(conn, space, len(planned.pending))
-        run = Run(conn, pictures, space, load, planned, options, tell)
+        report = self._forecast(conn, space, len(planned.pending))
+        run = Run(conn, pictures, space, load, planned, options, report)
         with self.interface.progress(len(planned.pending)) as advance:
             run.go(advance)
         run.summary.space = space.name
         return run
 
     def _forecast(self, conn: Writer, space: Space, total: int) -> Callable | None:
-        """What tells the user how long it will take, once the first batch is done."""
+        """The function that reports a forecast after the first batch; None if nobody watches."""
         if not self.interface.is_watched():
             return None
 
-        def tell(network: Network, pixels: np.ndarray, reading: float, embedding: float) -> None:
+        def report(network: Network, pixels: np.ndarray, reading: float, embedding: float) -> None:
             # A user who continues a space has already chosen the network.
             can_choose = space.model != registry.SMALL and not count_vectors(conn).get(space.id)
             faster = self._small_network if can_choose else None
@@ -170,21 +171,23 @@ class Job:
             if estimate:
                 self.interface.forecast(estimate)
 
-        return tell
+        return report
 
     def _small_network(self) -> Network:
-        """The small network on the same device. Raises ImgsimError."""
+        """The small model's network on the same device. Raises ImgsimError."""
         chosen = settings.from_options(model=registry.SMALL)
         return chosen.network(self.options.device, self.options.precision)
 
 
 def _tidy(conn: Writer, run: Run) -> None:
+    """Removes what belongs to deleted rows, and renews the centre of the space."""
     forget_orphans(conn, run.pictures.table)
     renew_centre(conn, choose_space(conn, run.space.name))
 
 
 def _present_space(conn: sqlite3.Connection, table: str, name: str | None) -> Space | None:
-    present = all_spaces(conn, table)
+    """The table's space with this name, or its default space; None if there is none."""
+    spaces = all_spaces(conn, table)
     if name is None:
-        return present[0] if present else None
-    return next((space for space in present if space.name == name), None)
+        return spaces[0] if spaces else None
+    return next((space for space in spaces if space.name == name), None)

@@ -1,4 +1,4 @@
-"""Where pictures come from: files, or a column of somebody's own table."""
+"""The two origins of pictures: files, or a column of a table of the user's own."""
 
 from __future__ import annotations
 
@@ -19,30 +19,31 @@ from .sources import Item
 
 
 class Pictures(Protocol):
-    """What a run embeds: the rows of a source table, each of which is an image."""
+    """The pictures that a run embeds: those of one source table."""
 
     table: str
+    """The name of the source table."""
 
     def find(self, conn: sqlite3.Connection) -> list[Item]:
-        """What there is to embed; the name of an item identifies its image."""
+        """The items to embed. An item's name identifies its image."""
 
     def known(self, conn: sqlite3.Connection, space: Space | None) -> list[KnownImage]:
-        """The images the database knows of; `path` is the name of their item."""
+        """The images in the database; their `path` is the name of their item."""
 
     def is_gone(self, image: KnownImage) -> bool:
-        """Whether an image that was not found has lost its picture, so that it may be renamed."""
+        """Whether the picture of an image without an item is gone: such an image may be renamed."""
 
     def is_settled(self, failure: str) -> bool:
-        """Whether a failure whose item was not found can be forgotten."""
+        """Whether the failure of a name without an item can be removed."""
 
     def loaded(self, conn: sqlite3.Connection, item: Item) -> Item:
-        """The item with its bytes, where these are in the database."""
+        """The item, with its bytes if they are in the database."""
 
     def save(self, conn: Writer, item: Item, sha256: str, facts: dict) -> int | str:
-        """Stores what is known of an image; gives its id."""
+        """Stores hash, size, mtime and facts of an item's picture; returns the image's id."""
 
     def facts(self, conn: sqlite3.Connection, id) -> dict:
-        """What `save` has stored of another image with the same content."""
+        """The stored facts of an image, to be stored also of an image with the same content."""
 
 
 class Files:
@@ -80,17 +81,20 @@ class Files:
 class Column:
     """A column that holds pictures as BLOBs, or paths of files relative to the database.
 
-    Rows where it is null or empty are passed over, as are those whose key is null: nothing can be
-    stored of them. Its table is never written to.
+    Rows where it is null or empty are skipped, and rows whose key is null, since nothing can be
+    stored of them. The table itself is never written to.
     """
 
     def __init__(self, conn: sqlite3.Connection, table: str, column: str, base: Path):
-        """Raises ImgsimError for what is no column of a table with a key of one column."""
-        self.table, self.base = _table(conn, table), base
+        """`base` is the folder of the database file.
+
+        Raises ImgsimError unless there is such a column, in a table whose key is one column.
+        """
+        self.table, self.base = _own_name(conn, table), base
         check_column(conn, table, column)
         source = SourceTable.read(conn, self.table)
         self.rows, self.key, self.column = source.rows_sql, source.key_sql, f"t.{quoted(column)}"
-        # Of a BLOB, SQLite knows the length without reading it.
+        # SQLite knows the length of a BLOB without reading it.
         self.filled = (
             f"case typeof({self.column}) when 'blob' then length({self.column}) > 0 "
             f"when 'text' then cast({self.column} as blob) <> x'' "
@@ -98,7 +102,7 @@ class Column:
         )
 
     def find(self, conn) -> list[Item]:
-        # Text is read as bytes: SQLite does not check that it is UTF-8, and Python would stop.
+        # Text is read as bytes: it need not be UTF-8, and then Python would raise an error.
         rows = conn.execute(
             f"""
             select typeof({self.key}),
@@ -109,9 +113,9 @@ class Column:
             from {self.rows} where {self.filled} and {self.key} is not null
             """
         )
-        return [self._source(*row) for row in rows]
+        return [self._item(*row) for row in rows]
 
-    def _source(self, key_kind: str, key, kind: str, value) -> Item:
+    def _item(self, key_kind: str, key, kind: str, value) -> Item:
         if key_kind == "text":
             try:
                 key = key.decode()
@@ -167,7 +171,7 @@ class Column:
         return count
 
     def emptied(self, conn: sqlite3.Connection) -> list:
-        """The ids of images whose picture was taken out of their row."""
+        """The ids of images whose picture was removed from their row."""
         rows = conn.execute(
             f"""
             select c.image_id from imgsim_contents c join {self.rows}
@@ -183,8 +187,8 @@ def _failed(name, error: str) -> Item:
     return Item("", name, None, None, error)
 
 
-def _table(conn: sqlite3.Connection, table: str) -> str:
-    """The name of a table as it was made. Raises ImgsimError for what is none or is ours."""
+def _own_name(conn: sqlite3.Connection, table: str) -> str:
+    """A table's name as declared. Raises ImgsimError for a view or a table of ours."""
     row = conn.execute(
         "select name, type from sqlite_master where name = ? collate nocase "
         "and type in ('table', 'view')",

@@ -1,4 +1,4 @@
-"""What a run has to do: items compared with the tables, and what --prune removes."""
+"""Decides what a run has to do, and removes the images that --prune asks to remove."""
 
 from __future__ import annotations
 
@@ -19,16 +19,20 @@ from .sources import Item
 
 @dataclass(frozen=True)
 class Plan:
-    """The files of a run, sorted by what is to be done with them."""
+    """The items of a run, by what has to be done with them."""
 
     pending: list[Item]
+    """Items to embed."""
     rows: dict[int | str, KnownImage]
-    """Images by the name of their item, without those whose file is gone."""
+    """Images in the database by the name of their item, except those in `gone`."""
     gone: list[KnownImage]
+    """Images in the database whose file is gone."""
     unchanged: int
+    """The number of items that are embedded and have not changed."""
     failed_before: int
+    """The number of items that failed in an earlier run and have not changed."""
     recovered: list[str]
-    """Names of failures that are none any more: the old file is back, the folder can be listed."""
+    """Names of failures that are over: the old file is back, or the folder can be listed."""
 
 
 def plan(
@@ -38,9 +42,10 @@ def plan(
     items: list[Item],
     retry_failed: bool = False,
 ) -> Plan:
-    """Compares the items with the tables: unchanged is same name, size, mtime and a vector.
+    """Compares the items with the database.
 
-    A picture in the database has no mtime: its bytes must be looked at.
+    An item is unchanged if its name, size and mtime are those of an image with a vector in the
+    space. A BLOB has no mtime, so it is always pending: its bytes must be read and compared.
     """
     names = {item.name for item in items}
     rows: dict[int | str, KnownImage] = {}
@@ -51,14 +56,14 @@ def plan(
         else:
             rows[image.path] = image
     failures = read_failures(conn, pictures.table)
-    found_texts = {str(name) for name in names}
-    recovered = [name for name in failures.keys() - found_texts if pictures.is_settled(name)]
+    names_as_text = {str(name) for name in names}
+    recovered = [name for name in failures.keys() - names_as_text if pictures.is_settled(name)]
     pending, unchanged, failed_before = [], 0, 0
     for item in items:
         row, stamp = rows.get(item.name), (item.size, item.mtime_ns)
         name = str(item.name)
-        same = row is not None and row.embedded and (row.bytes, row.mtime_ns) == stamp
-        if same and item.mtime_ns is not None:
+        is_same = row is not None and row.embedded and (row.bytes, row.mtime_ns) == stamp
+        if is_same and item.mtime_ns is not None:
             unchanged += 1
             if name in failures:
                 recovered.append(name)
@@ -72,9 +77,10 @@ def plan(
 def prune(
     conn: Writer, gone: Iterable[KnownImage], items: list[Item], folders: list[Path], base: Path
 ) -> int:
-    """Removes images whose file is gone, where it was below one of `folders` that exist.
+    """Removes images whose file is gone from one of `folders`; returns how many.
 
-    `gone` are those that had no file when the run began; how many were removed.
+    `gone` are the images that had no file when the run began. A folder that does not exist is
+    ignored: perhaps its drive is not connected.
     """
     names = {item.name for item in items}
     tops = [os.path.join(os.path.abspath(folder), "") for folder in folders if folder.is_dir()]

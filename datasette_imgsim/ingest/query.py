@@ -25,14 +25,14 @@ class EmbeddedPicture:
 
 
 _network: tuple[tuple, Network] | None = None
-"""The network that is loaded, with what identifies it."""
+"""The key that identifies the loaded network, and the network."""
 _loading = threading.Lock()
 
 
 def embed_picture(space: Space, base: Path, data: bytes, max_pixels: int) -> EmbeddedPicture:
-    """Embeds a picture as the images of a space were. `base` is the folder of the database file.
+    """Embeds a picture file's bytes in the same way as the images of a space.
 
-    Raises ImgsimError.
+    `base` is the folder of the database file. Raises ImgsimError.
     """
     picture = decode.decode(
         io.BytesIO(data),
@@ -41,16 +41,16 @@ def embed_picture(space: Space, base: Path, data: bytes, max_pixels: int) -> Emb
         max_pixels=max_pixels,
     )
     units, _ = _network_of(space, base).vectors(picture.pixels[None])
-    # Stored vectors were rounded to the space's dtype: so is this one, or twins would differ.
+    # Rounded to the space's dtype like stored vectors, so that copies have equal vectors.
     return EmbeddedPicture(space.decode(space.encode(units[0])), picture.thumbnail, picture.facts)
 
 
 def _network_of(space: Space, base: Path) -> Network:
-    """The network of a space; one stays loaded in the process."""
+    """The network of a space. The one used last stays loaded."""
     global _network
     key = (space.weights_sha256, space.model, *space.levels, space.pooling, str(space.preprocess))
     with _loading:
         if _network is None or _network[0] != key:
-            _network = None  # two would need twice the memory
+            _network = None  # freed first: two networks would need twice the memory
             _network = key, settings.load_network(space, base)
         return _network[1]

@@ -1,4 +1,4 @@
-"""One run in one space: decoding runs ahead, the network follows, batches are stored."""
+"""One run in one space: threads decode ahead, the network embeds batches, and each is stored."""
 
 from __future__ import annotations
 
@@ -47,26 +47,28 @@ PLACE = ("latitude", "longitude")
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How pictures are read and computed; none of it changes what a vector means."""
+    """How pictures are read and embedded. No option changes what a vector means."""
 
     device: str = "auto"
     precision: str = "auto"
     batch_size: int = 32
     workers: int | None = None
-    """Threads that decode; None is one a processor."""
+    """The number of threads that decode; None stands for one per processor."""
     thumbnail_size: int = 256
+    """Thumbnails fit into a square with this side, in pixels."""
     max_pixels: int = decode.MAX_PIXELS
+    """Larger pictures are refused."""
     gps: bool = False
     """Store where pictures were taken."""
     retry_failed: bool = False
-    """Try again what failed before and is unchanged."""
+    """Try items again that failed before and have not changed."""
     prune: bool = False
-    """Remove images below the given folders whose file is gone."""
+    """Remove images whose file is gone from the folders that are embedded."""
 
 
 @dataclass
 class Summary:
-    """What a run did, in images."""
+    """What a run did, in numbers of images."""
 
     embedded: int = 0
     unchanged: int = 0
@@ -76,22 +78,23 @@ class Summary:
     failed_before: int = 0
     pruned: int = 0
     without_key: int = 0
-    """Rows of a table that were passed over."""
+    """Rows of a table that were skipped, since their key is null."""
     interrupted: bool = False
     space: str | None = None
-    """The name of the space that was worked on; None where there was nothing to embed."""
+    """The name of the space of the run; None if there was nothing to embed."""
     default_space: str | None = None
     """The name of the default space of the same table."""
     seconds: float = 0.0
 
     @property
     def nothing_worked(self) -> bool:
+        """Whether there were failures and no successes."""
         return self.failed > 0 and not (self.embedded or self.renamed or self.copied)
 
 
 @dataclass(frozen=True)
 class Read:
-    """An item that was read, of whose content there is a vector already."""
+    """An item whose content has a vector already."""
 
     item: Item
     sha256: str
@@ -99,14 +102,14 @@ class Read:
 
 @dataclass(frozen=True)
 class Decoded(Read):
-    """An item that had to be decoded."""
+    """An item whose content is new, so it was decoded."""
 
     picture: Picture
 
 
 @dataclass(frozen=True)
 class Failed:
-    """An item that cannot be embedded; it has a hash if it could be read that far."""
+    """An item that cannot be embedded; it has a hash if its bytes could be read."""
 
     item: Item
     error: str
@@ -114,10 +117,11 @@ class Failed:
 
 
 Outcome: TypeAlias = "Read | Failed"
+"""What became of a pending item."""
 
 
 class Run:
-    """One run over the pending files of a plan, in one space."""
+    """One run over the pending items of a plan, in one space."""
 
     def __init__(
         self,
@@ -131,8 +135,8 @@ class Run:
     ):
         """`network` loads the network when the first picture needs it.
 
-        `forecast` is called once, with it, the first batch (N, size, size, 3) and the seconds that
-        reading and embedding that batch took.
+        `forecast` is called once, with the network, the first batch (N, size, size, 3), the
+        seconds that reading this batch took, and the seconds that embedding it took.
         """
         self.forecast = forecast
         self.first_read_at = 0.0
@@ -143,8 +147,8 @@ class Run:
         self.gone = collections.defaultdict(list)
         for image in plan.gone:
             self.gone[image.sha256].append(image)
-        # By content, an image that has its vector. Skip files that may have changed: their hash
-        # may be stale.
+        # The id of an image with a vector, by the hash of its content. Pending items are left out:
+        # their content may have changed.
         changing = {item.name for item in plan.pending}
         self.holders = {
             image.sha256: image.id
@@ -154,13 +158,16 @@ class Run:
         self.stop = threading.Event()
 
     def go(self, advance: Advance) -> Summary:
-        """Reads, embeds and stores. `advance` is told of the items that are finished."""
+        """Reads, embeds and stores all pending items, until Ctrl-C.
+
+        `advance` is called with the number of items in each stored batch. Raises ImgsimError.
+        """
         started = time.monotonic()
         if self.plan.recovered:
             with self.conn.transaction():
                 clear_failures(self.conn, self.pictures.table, self.plan.recovered)
-        with _ctrl_c(self.stop), _silent_pillow(), closing(self._ahead()) as reads:
-            for batch in self._batches(reads):
+        with _ctrl_c(self.stop), _silent_pillow(), closing(self._outcomes()) as outcomes:
+            for batch in self._batches(outcomes):
                 self._store(batch)
                 advance(len(batch))
                 if self.stop.is_set():
@@ -169,36 +176,36 @@ class Run:
         self.summary.seconds = time.monotonic() - started
         return self.summary
 
-    def _batches(self, reads: Iterator[Outcome]) -> Iterator[list[Outcome]]:
-        """Files in order, as many at a time as hold one batch of pictures for the network."""
-        # A run of copies or failures must not wait for pictures for ever.
+    def _batches(self, outcomes: Iterator[Outcome]) -> Iterator[list[Outcome]]:
+        """The outcomes in lists that have as many decoded pictures as the network takes at once."""
+        # Many copies or failures in a row are stored without waiting for pictures.
         most = self.space.rows_a_transaction
         batch: list[Outcome] = []
         pictures = 0
-        for read in reads:
-            # The time to load packages, before the first file, must not count.
+        for outcome in outcomes:
+            # The time to load packages, before the first item, must not count.
             self.first_read_at = self.first_read_at or time.monotonic()
-            batch.append(read)
-            pictures += isinstance(read, Decoded)
+            batch.append(outcome)
+            pictures += isinstance(outcome, Decoded)
             if pictures == self.options.batch_size or len(batch) == most:
                 yield batch
                 batch, pictures = [], 0
         if batch:
             yield batch
 
-    def _ahead(self) -> Generator[Outcome, None, None]:
-        """Decodes in threads, a bounded number of files ahead of the one that is given."""
+    def _outcomes(self) -> Generator[Outcome, None, None]:
+        """The outcomes of pending items in order; threads decode a limited number ahead."""
         workers = self.options.workers or os.cpu_count() or 1
-        todo = (self.pictures.loaded(self.conn, item) for item in self.plan.pending)
+        items = (self.pictures.loaded(self.conn, item) for item in self.plan.pending)
         ahead = BATCHES_AHEAD * self.options.batch_size + workers
         pool = ThreadPoolExecutor(workers)
         try:
             futures = collections.deque(
-                pool.submit(self._read, item) for item in itertools.islice(todo, ahead)
+                pool.submit(self._read, item) for item in itertools.islice(items, ahead)
             )
             while futures:
                 yield futures.popleft().result()
-                for item in itertools.islice(todo, 1):
+                for item in itertools.islice(items, 1):
                     futures.append(pool.submit(self._read, item))
         finally:
             pool.shutdown(cancel_futures=True)
@@ -227,37 +234,40 @@ class Run:
             return Failed(item, sources.os_reason(ex), sha256)
 
     def _only_touched(self, item: Item, sha256: str) -> bool:
+        """Whether an item is embedded and its content is unchanged, even if its mtime is not."""
         row = self.plan.rows.get(item.name)
         return row is not None and row.embedded and row.sha256 == sha256
 
     def _is_replaced(self, failed: Failed) -> bool:
         """Whether a row certainly holds another picture than the one that was embedded.
 
-        Of a file one cannot say: it may be on its way, or come back.
+        A file is not certain: it may be incomplete for the moment, or come back.
         """
         row, item = self.plan.rows.get(failed.item.name), failed.item
         return row is not None and item.data is not None and row.sha256 != failed.sha256
 
     def _store(self, batch: list[Outcome]) -> None:
-        """Embeds a batch, outside the transaction, and writes it in one."""
+        """Embeds a batch, then writes it in one transaction."""
         fresh: dict[str, Decoded] = {}
-        for read in batch:
-            if isinstance(read, Decoded) and read.sha256 not in self.holders:
-                fresh.setdefault(read.sha256, read)
+        for outcome in batch:
+            if isinstance(outcome, Decoded) and outcome.sha256 not in self.holders:
+                fresh.setdefault(outcome.sha256, outcome)
         vectors = self._embed(fresh)
-        lost = fresh.keys() - vectors
-        batch = [_not_finite(read) if read.sha256 in lost else read for read in batch]
-        failed = [read for read in batch if isinstance(read, Failed)]
-        good = [read for read in batch if isinstance(read, Read)]
+        not_finite = fresh.keys() - vectors
+        batch = [
+            _not_finite(outcome) if outcome.sha256 in not_finite else outcome for outcome in batch
+        ]
+        failed = [outcome for outcome in batch if isinstance(outcome, Failed)]
+        good = [outcome for outcome in batch if isinstance(outcome, Read)]
         table = self.pictures.table
         changed = [read for read in good if not self._only_touched(read.item, read.sha256)]
         with self.conn.transaction():
             save_failures(
                 self.conn,
                 table,
-                [(str(r.item.name), r.error, r.item.size, r.item.mtime_ns) for r in failed],
+                [(str(f.item.name), f.error, f.item.size, f.item.mtime_ns) for f in failed],
             )
-            replaced = [read.item.name for read in failed if self._is_replaced(read)]
+            replaced = [failure.item.name for failure in failed if self._is_replaced(failure)]
             forget_images(self.conn, table, replaced)
             clear_failures(self.conn, table, [str(read.item.name) for read in good])
             self._store_vectors([fresh[sha256] for sha256 in vectors], vectors)
@@ -269,7 +279,7 @@ class Run:
         self.summary.failed += len(failed)
 
     def _embed(self, reads: dict[str, Decoded]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """sha256 -> (vector, norms), for those that have finite numbers."""
+        """sha256 -> (vector, norms), without pictures whose numbers are not all finite."""
         if not reads:
             return {}
         read_at = time.monotonic()
@@ -277,7 +287,7 @@ class Run:
         try:
             with np.errstate(all="ignore"):
                 units, norms = self.network().vectors(pixels)
-        except RuntimeError as ex:  # which PyTorch's errors about memory are, on every device
+        except RuntimeError as ex:  # PyTorch raises it for too little memory, on every device
             if "memory" not in str(ex):
                 raise
             raise ImgsimError(
@@ -292,7 +302,7 @@ class Run:
         return {sha256: (units[n], norms[n]) for n, sha256 in enumerate(reads) if finite[n]}
 
     def _store_vectors(self, reads: list[Decoded], vectors: dict) -> None:
-        """Rows, vectors and thumbnails of pictures that no other image has."""
+        """Stores rows, vectors and thumbnails of pictures that no other image has."""
         ids = []
         for read in reads:
             self._rename(read)
@@ -310,7 +320,7 @@ class Run:
         self.summary.embedded += len(reads)
 
     def _link(self, read: Read) -> None:
-        """A file whose content has a vector already: touched, renamed or copied."""
+        """Stores an item whose content has a vector already: touched, renamed or copied."""
         if self._only_touched(read.item, read.sha256):
             row = self.plan.rows[read.item.name]
             if (row.bytes, row.mtime_ns) != (read.item.size, read.item.mtime_ns):
@@ -327,7 +337,7 @@ class Run:
         self.summary.copied += not renamed
 
     def _rename(self, read: Read) -> bool:
-        """Gives a new file the row of one that is gone and had its content; whether it did."""
+        """Gives a new file the row of a gone file with the same content; returns whether it did."""
         gone = self.gone.get(read.sha256)
         if not gone or read.item.name in self.plan.rows:
             return False
@@ -337,16 +347,16 @@ class Run:
         return self.pictures.save(self.conn, read.item, read.sha256, facts)
 
     def _storable(self, facts: dict) -> dict:
-        """What may be stored of a picture: where it was taken only if that was asked for."""
+        """The facts to store: where a picture was taken only with the option gps."""
         if self.options.gps:
             return facts
         return {name: value for name, value in facts.items() if name not in PLACE}
 
 
-def _not_finite(read: Outcome) -> Failed:
-    # Without size and mtime the failure does not hold for the next run, or for another network.
-    item = replace(read.item, size=None, mtime_ns=None)
-    return Failed(item, "the network gives no finite numbers for it", read.sha256)
+def _not_finite(outcome: Outcome) -> Failed:
+    # Without size and mtime the next run tries it again, perhaps with another network.
+    item = replace(outcome.item, size=None, mtime_ns=None)
+    return Failed(item, "the network gives no finite numbers for it", outcome.sha256)
 
 
 def _digest(file: BinaryIO) -> str:
@@ -360,16 +370,16 @@ def _digest(file: BinaryIO) -> str:
 def _ctrl_c(stop: threading.Event) -> Iterator[None]:
     """Ctrl-C sets `stop`; a second one ends the program at once."""
     before = signal.getsignal(signal.SIGINT)
-    # A program that was started to ignore Ctrl-C, in the background, goes on ignoring it.
+    # A program started in the background to ignore Ctrl-C continues to ignore it.
     if before == signal.SIG_IGN or threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def asked(number, frame):
+    def interrupted(number, frame):
         stop.set()
         signal.signal(signal.SIGINT, before)
 
-    signal.signal(signal.SIGINT, asked)
+    signal.signal(signal.SIGINT, interrupted)
     try:
         yield
     finally:
@@ -378,7 +388,7 @@ def _ctrl_c(stop: threading.Event) -> Iterator[None]:
 
 @contextmanager
 def _silent_pillow() -> Iterator[None]:
-    """What it warns of and logs names no file, and what matters becomes a failure."""
+    """Silences Pillow's warnings and logs: they name no file, and errors become failures."""
     logger = logging.getLogger("PIL")
     before = logger.level
     logger.setLevel(logging.CRITICAL)

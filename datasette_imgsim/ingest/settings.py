@@ -1,4 +1,4 @@
-"""Which space a run works in: from options, or from a space that is there."""
+"""Settings of a space, from options or from an existing space, and the network they describe."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .sources import absolute_path, stored_name
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides the numbers of a vector, the weights' content aside."""
+    """What determines the numbers of a vector, apart from the content of the weights."""
 
     model: str
     levels: tuple[str, ...]
@@ -46,7 +46,7 @@ class Settings:
         )
 
     def describes(self, space: Space) -> bool:
-        """Whether a space was made with these settings, whatever its weights."""
+        """Whether a space was made with these settings, with any weights."""
         return self._identity() == (
             space.model, tuple(space.levels), space.pooling, space.preprocess, space.dtype
         )  # fmt: skip
@@ -56,7 +56,7 @@ class Settings:
 
     @property
     def space_name(self) -> str:
-        """The name of a new space: the model's, with what is not its default."""
+        """A name for a new space: the model's, with levels and pooling that are not its default."""
         description = registry.get(self.model).description
         default = (description.default_levels, description.default_pooling)
         if (self.levels, self.pooling) == default:
@@ -74,15 +74,18 @@ def from_options(
     size: int | None = None,
     dtype: str | None = None,
 ) -> Settings:
-    """Settings of the command line; what is None is the model's default. Raises ImgsimError."""
+    """Settings from options of the command line; None stands for the model's default.
+
+    `levels` are separated by commas, in any order. Raises ImgsimError.
+    """
     chosen = registry.get(model or registry.DEFAULT)
     description = chosen.description
-    asked = (
+    names = (
         [level.strip() for level in levels.split(",")] if levels else [*description.default_levels]
     )
     return Settings(
         description.name,
-        tuple(in_network_order(chosen, asked)),
+        tuple(in_network_order(chosen, names)),
         pooling or description.default_pooling,
         {
             "normalise": preprocess or description.normalise,
@@ -110,7 +113,7 @@ def from_space(space: Space, base: Path) -> Settings:
 def load_network(
     space: Space, base: Path, device: str = "auto", precision: str = "auto"
 ) -> Network:
-    """The network whose vectors can be compared with those of a space. Raises ImgsimError."""
+    """The network that made a space. Raises ImgsimError if its weights are not available."""
     settings = from_space(space, base)
     network = settings.network(device, precision)
     if network.weights_sha256 == space.weights_sha256:
@@ -142,7 +145,10 @@ def find_or_create(
     base: Path,
     name: str | None = None,
 ) -> Space:
-    """The space that equals these settings and weights, or a new one. Raises ImgsimError."""
+    """The space with these settings and weights, or a new one.
+
+    Raises ImgsimError if the space called `name` has other settings or weights.
+    """
     with conn.transaction():
         present = {space.name: space for space in all_spaces(conn)}
         equal = [
@@ -179,7 +185,7 @@ def find_or_create(
 
 
 def _remember_weights(conn: Writer, space: Space, settings: Settings, base: Path) -> None:
-    """The same weights were given again, perhaps from where they were moved to."""
+    """Stores where the weights file is, if it was moved since the space was made."""
     file = _versions(settings, base).get("weights_file")
     if file and file != space.versions.get("weights_file"):
         save_versions(conn, space, space.versions | {"weights_file": file})
@@ -196,7 +202,7 @@ def _unused(name: str, taken) -> str:
 def _level_weights(settings: Settings) -> dict[str, float]:
     default = registry.get(settings.model).description.level_weights
     weights = {level: default.get(level, 1) for level in settings.levels}
-    # Of levels that count nothing beside others, each counts where they are all there is.
+    # Levels whose default weight is 0 weigh 1 if there are no others.
     return weights if any(weights.values()) else dict.fromkeys(weights, 1)
 
 
@@ -214,7 +220,7 @@ def _versions(settings: Settings, base: Path) -> dict:
 
 
 def unavailable(space: Space, base: Path) -> str | None:
-    """Why pictures cannot be embedded into a space on this machine, or None; quick."""
+    """Why this machine cannot embed pictures into a space, or None; does not load the network."""
     try:
         settings, model = from_space(space, base), registry.get(space.model)
         missing = model.missing_package()
@@ -226,5 +232,5 @@ def unavailable(space: Space, base: Path) -> str | None:
         return model.unavailable()
     if settings.weights.exists():
         return None
-    # Visitors see this: the name must do, without the folder.
+    # Visitors of the website see this, so it does not name the folder.
     return f"The weights file {settings.weights.name} is not on this machine"

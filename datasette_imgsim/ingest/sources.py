@@ -1,4 +1,4 @@
-"""What there is to embed: picture files under the given files and folders."""
+"""Finds picture files in files and folders."""
 
 from __future__ import annotations
 
@@ -19,27 +19,32 @@ SKIPPED_FOLDERS = {"__MACOSX"}
 
 @dataclass(frozen=True)
 class Item:
-    """One picture: where it is, the name it has in the database, and how it looked when listed."""
+    """One picture to embed."""
 
     file: str
-    """Empty where the picture is in the database."""
+    """Its absolute path; empty if the picture is in the database."""
     name: int | str
     """The stored path of a file, or the key of a row."""
     size: int | None
-    """In bytes."""
+    """In bytes, when it was listed."""
     mtime_ns: int | None
+    """When it was listed; None for a picture in the database."""
     error: str | None = None
+    """Why it cannot be embedded, if that is clear without reading it."""
     data: bytes | None = None
+    """The bytes of a picture in the database, once they were read."""
 
     def open(self) -> BinaryIO:
+        """The picture as a binary file. Raises OSError."""
         return open(self.file, "rb") if self.data is None else io.BytesIO(self.data)
 
 
 def find(paths: Iterable[str | Path], base: str | Path) -> Iterator[Item]:
-    """Every picture file under `paths`, each once, named relative to the folder `base`.
+    """The picture files in `paths`, each once, named relative to the folder `base`.
 
-    Hidden files and folders are skipped. Links to folders are followed, but no folder is entered
-    twice. A file given by name is taken whatever its suffix.
+    Folders are searched recursively for files with a picture's suffix, except hidden files and
+    folders. Links to folders are followed, but no folder is entered twice. A path that is a file
+    may have any suffix.
     """
     base = os.path.abspath(base)
     seen: set[str] = set()
@@ -49,11 +54,11 @@ def find(paths: Iterable[str | Path], base: str | Path) -> Iterator[Item]:
         for file in files:
             if file not in seen:
                 seen.add(file)
-                yield _source(file, base)
+                yield _item(file, base)
 
 
 def _walk(top: str) -> Iterator[str]:
-    """Files with a picture's suffix; real folders before links, so that names stay short."""
+    """The files in a folder with a picture's suffix; links last, so that paths stay short."""
     entered: set[tuple[int, int]] = set()
     folders = [top]
     links: list[str] = []
@@ -66,7 +71,7 @@ def _walk(top: str) -> Iterator[str]:
             entered.add((identity.st_dev, identity.st_ino))
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         except OSError:
-            # The folder itself is named as a failure: its pictures cannot even be listed.
+            # The folder itself becomes a failure, since its pictures cannot be listed.
             yield folder
             continue
         below: list[str] = []
@@ -80,7 +85,7 @@ def _walk(top: str) -> Iterator[str]:
         folders.extend(reversed(below))
 
 
-def _source(file: str, base: str) -> Item:
+def _item(file: str, base: str) -> Item:
     name = stored_name(file, base)
     try:
         name.encode()
@@ -93,7 +98,7 @@ def _source(file: str, base: str) -> Item:
 
 
 def file_item(file: str, name: int | str) -> Item:
-    """The item called `name`, which is a file."""
+    """The item called `name` of a file; it has an error if that cannot be a picture."""
     try:
         status = os.stat(file)
     except OSError as ex:
@@ -113,10 +118,7 @@ def file_item(file: str, name: int | str) -> Item:
 
 
 def stored_name(file: str, base: str) -> str:
-    """The path of a file as the database has it: relative to `base`, with '/'.
-
-    Absolute where `base` is on another drive.
-    """
+    """The path of a file as stored: relative to `base` and with '/'; absolute on another drive."""
     try:
         return os.path.relpath(file, base).replace(os.sep, "/")
     except ValueError:
@@ -124,12 +126,12 @@ def stored_name(file: str, base: str) -> str:
 
 
 def absolute_path(name: str, base: str | Path) -> str:
-    """The file that `stored_name` gave this name."""
+    """The absolute path of a stored one."""
     return os.path.normpath(os.path.join(base, name))
 
 
 def is_gone(file: str) -> bool:
-    """Whether there is no such file; one in a folder that may not be entered is not gone."""
+    """Whether a file does not exist; False if its folder may not be entered."""
     try:
         os.lstat(file)
     except (FileNotFoundError, NotADirectoryError):
@@ -140,11 +142,12 @@ def is_gone(file: str) -> bool:
 
 
 def can_be_listed(path: str) -> bool:
+    """Whether a path is a folder whose entries may be read."""
     return os.path.isdir(path) and os.access(path, os.R_OK | os.X_OK)
 
 
 def os_reason(ex: OSError) -> str:
-    """Why a file could not be read, in words."""
+    """The reason, in words, why a file could not be read."""
     if isinstance(ex, PermissionError):
         return "no permission to read the file"
     if isinstance(ex, FileNotFoundError):

@@ -1,1 +1,1 @@
-"""Networks that can be cut at a level; nothing here knows of a database."""
+"""Models: neural networks that can be cut at a level. Nothing here uses a database."""

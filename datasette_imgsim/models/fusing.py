@@ -1,7 +1,8 @@
-"""The same numbers from fewer passes over memory: what follows a convolution is done within it.
+"""Fuses convolutions with the batch norm or activation that follows, to save passes over memory.
 
-Which layer reads which convolution is guessed from the order of a module's parts. So the network is
-asked before and after; where a guess was wrong, or this torch cannot do it, all is as it was.
+Which layer follows a convolution is guessed from the order of a module's parts. So the network's
+output is compared before and after: if it differs, or this torch lacks the operator, the changes
+are undone.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ if TYPE_CHECKING:
     import torch
 
 TOLERANCE = {"float32": 1e-4, "bfloat16": 1e-2}
+"""The largest change of a level's map, relative to its norm, by precision."""
 Change = tuple["torch.nn.Module", str, "torch.nn.Module"]
-"""A module, the name of one of its parts, and what comes in the place of that part."""
+"""(a module, the name of one of its parts, the part that replaces it)"""
 
 
 def fold_batch_norms(module: torch.nn.Module, size: int) -> None:
-    """Multiplies batch norms into the weights of a float32 network in evaluation mode, in place.
+    """Multiplies batch norms into the weights of the convolutions before them, in place.
 
-    It takes pictures of size x size pixels. Jacob et al. 2018, arXiv 1712.05877, section 3.2.
+    The network is float32, in evaluation mode, and takes pictures of size x size pixels. Jacob et
+    al. 2018, arXiv 1712.05877, section 3.2.
     """
     import torch
     from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -29,7 +32,7 @@ def fold_batch_norms(module: torch.nn.Module, size: int) -> None:
     for parent, (conv_name, conv), (norm_name, norm) in _pairs(module):
         is_norm = isinstance(norm, torch.nn.BatchNorm2d)
         if is_norm and norm.num_features == conv.out_channels:
-            # timm's batch norms carry the activation that follows.
+            # timm's batch norms include the activation that follows.
             rest = [getattr(norm, name) for name in ("drop", "act") if hasattr(norm, name)]
             changes.append((parent, conv_name, fuse_conv_bn_eval(conv, norm)))
             changes.append((parent, norm_name, torch.nn.Sequential(*rest)))
@@ -37,10 +40,10 @@ def fold_batch_norms(module: torch.nn.Module, size: int) -> None:
 
 
 def fuse_activations(module: torch.nn.Module, size: int, precision: str) -> None:
-    """Lets convolutions on the processor apply the ReLU or ReLU6 that follows, in place.
+    """Makes convolutions on the processor apply the ReLU or ReLU6 that follows, in place.
 
-    Large maps then need not be read and written once more: VGG16 takes a quarter less time, and
-    EfficientNet-Lite two fifths. The operator is the one that torch's own compiler chooses.
+    This saves reading and writing large maps once more: VGG16 takes a quarter less time,
+    EfficientNet-Lite two fifths less. The operator is the one that torch's own compiler chooses.
     """
     import torch
 
@@ -55,7 +58,7 @@ def fuse_activations(module: torch.nn.Module, size: int, precision: str) -> None
 
 
 def _pairs(module: torch.nn.Module) -> Iterator[tuple]:
-    """(module, (name, convolution), (name, what stands behind it)) of each module's parts."""
+    """(parent, (name, convolution), (name, the part after it)) for each convolution."""
     import torch
 
     for parent in list(module.modules()):
@@ -66,7 +69,7 @@ def _pairs(module: torch.nn.Module) -> Iterator[tuple]:
 
 
 def _activation(module: torch.nn.Module) -> tuple[str, list[float]] | None:
-    """What oneDNN calls an activation, which may stand alone in a sequence, and its numbers."""
+    """oneDNN's name and parameters of a ReLU or ReLU6, also of a sequence of just that; or None."""
     import torch
 
     while isinstance(module, torch.nn.Sequential):
@@ -97,25 +100,25 @@ def _fused(conv: torch.nn.Conv2d, activation: str, numbers: list[float]) -> torc
 
 
 def _change(module: torch.nn.Module, size: int, precision: str, changes: list[Change]) -> None:
-    """Makes the changes, unless that changes what the module gives."""
+    """Makes the changes, but undoes them if the module's output differs."""
     import torch
 
     if not changes:
         return
-    before = [getattr(parent, name) for parent, name, _ in changes]
+    original_parts = [getattr(parent, name) for parent, name, _ in changes]
     pixels = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected = module(pixels)
         for parent, name, part in changes:
             setattr(parent, name, part)
         try:
-            changed = module(pixels)
+            outputs = module(pixels)
             is_same = all(
-                (one - other).norm() <= TOLERANCE[precision] * other.norm()
-                for one, other in zip(changed, expected)
+                (after - before).norm() <= TOLERANCE[precision] * before.norm()
+                for after, before in zip(outputs, expected)
             )
-        except (RuntimeError, AttributeError):  # of a torch or a processor without the operator
+        except (RuntimeError, AttributeError):  # torch or the processor lacks the operator
             is_same = False
     if not is_same:
-        for (parent, name, _), part in zip(changes, before):
+        for (parent, name, _), part in zip(changes, original_parts):
             setattr(parent, name, part)

@@ -1,7 +1,8 @@
-"""VGG in whole numbers of 8 bits: quick on processors that have VNNI but no bfloat16.
+"""VGG in 8-bit integers, which are fast on processors with VNNI but without bfloat16.
 
-Weights have 8 signed bits and a scale a channel, maps 8 bits from 0 and one scale (Krishnamoorthi
-2018, arXiv 1806.08342, section 3). The operator is the one that torch's own compiler chooses.
+Weights are signed and have one scale a channel; maps are unsigned and have one scale
+(Krishnamoorthi 2018, arXiv 1806.08342, section 3). The operator is the one that torch's own
+compiler chooses.
 """
 
 from __future__ import annotations
@@ -17,29 +18,32 @@ if TYPE_CHECKING:
     import torch
 
 WEIGHT_BITS = 8
-# The first convolution reads bright pixels. Processors without VNNI add up two products in 16
-# bits, which are too few for those and weights of 8 bits.
+# Processors without VNNI add two products in 16 bits. In the first convolution, which reads bright
+# pixels, that would overflow with weights of 8 bits.
 FIRST_WEIGHT_BITS = 7
-# The largest values are those of photos. Drawings have more, which would be cut off.
+# The maxima are those of photos. Drawings reach larger values, which would be clipped.
 HEADROOM = 1.5
 TOLERANCE = 0.1
-"""How far, relative to its length, a level may be from that of float32."""
+"""The largest difference of a level's vector from that of float32, relative to its norm."""
 Scaling = tuple[bool, np.ndarray, np.ndarray]
-"""Whether channels are BGR, and what makes a pixel the cut's input: value * factor + shift."""
+"""(whether channels are BGR, factor (3,), shift (3,)): a pixel's input is value * factor + shift"""
 
 
 class Int8:
-    """A cut VGG at work on the processor, made from one that carries its `maxima`."""
+    """A `network.Runner` of a cut VGG on the processor."""
 
     precision = "int8"
 
     def __init__(self, cut: Any, levels: list[str], scaling: Scaling):
-        """Raises RuntimeError or AttributeError where this torch lacks the operator."""
+        """`cut` has `maxima`: the largest value behind each ReLU, by level.
+
+        Raises RuntimeError or AttributeError if this torch lacks the operator.
+        """
         import torch
 
         self.levels, (self.is_reversed, factor_, shift_) = levels, scaling
         factor, shift = torch.from_numpy(factor_), torch.from_numpy(shift_)
-        # The pixel whose input is 0: a border of it is what a border of 0 is to the cut.
+        # The pixel whose input is 0. A border of such pixels stands for the zeros around the input.
         self.border = (-shift / factor).round().byte()
         self.steps: list[tuple[Callable, str | None, float]] = []
         scale = 1.0
@@ -48,22 +52,22 @@ class Int8:
             if isinstance(layer, torch.nn.Conv2d):
                 conv: Any = layer
             elif isinstance(layer, torch.nn.ReLU):
-                made = HEADROOM * cut.maxima[level] / 255
+                out_scale = HEADROOM * cut.maxima[level] / 255
                 if self.steps:
-                    step = _quantised(conv.weight, conv.bias, 1, WEIGHT_BITS, scale, made)
+                    step = _quantised(conv.weight, conv.bias, 1, WEIGHT_BITS, scale, out_scale)
                 else:
-                    step = self._first(conv, factor, shift, made)
-                scale = made
+                    step = self._first_step(conv, factor, shift, out_scale)
+                scale = out_scale
                 self.steps.append((step, level, scale))
             else:
                 self.steps.append((_halved, level, scale))
 
     @staticmethod
-    def _first(conv: Any, factor: torch.Tensor, shift: torch.Tensor, made: float):
-        """The convolution that reads the pixels as they are, with their border around them."""
+    def _first_step(conv: Any, factor: torch.Tensor, shift: torch.Tensor, out_scale: float):
+        """The first convolution, which reads unscaled pixels with a border around them."""
         weight = conv.weight * factor[:, None, None]
         bias = conv.bias + (conv.weight * shift[:, None, None]).sum((1, 2, 3))
-        return _quantised(weight, bias, 0, FIRST_WEIGHT_BITS, 1.0, made)
+        return _quantised(weight, bias, 0, FIRST_WEIGHT_BITS, 1.0, out_scale)
 
     def pooled(self, pictures: np.ndarray, pooling: str) -> list[np.ndarray]:
         """(N, size, size, 3) uint8 RGB -> (N, D) float32 of each level."""
@@ -85,29 +89,29 @@ class Int8:
 
 
 def _quantised(
-    weight: Any, bias: Any, padding: int, bits: int, scale: float, made: float
+    weight: Any, bias: Any, padding: int, bits: int, scale: float, out_scale: float
 ) -> Callable:
-    """A convolution and its ReLU, from maps of one scale to maps of another."""
+    """A convolution and its ReLU, from maps with `scale` to maps with `out_scale`."""
     import torch
 
     weight, bias = weight.detach(), bias.detach()
     scales = weight.abs().amax((1, 2, 3)) / (2 ** (bits - 1) - 1)
-    whole = (weight / scales[:, None, None, None]).round().to(torch.int8)
-    one, sides = [1, 1], [padding, padding]
-    packed = torch.ops.onednn.qconv_prepack(whole, scales, scale, 0, one, sides, one, 1)
+    integers = (weight / scales[:, None, None, None]).round().to(torch.int8)
+    ones, paddings = [1, 1], [padding, padding]
+    packed = torch.ops.onednn.qconv_prepack(integers, scales, scale, 0, ones, paddings, ones, 1)
     zeros = torch.zeros(len(scales), dtype=torch.int64)
 
     def step(maps: torch.Tensor) -> torch.Tensor:
         return torch.ops.onednn.qconv_pointwise(
-            maps, scale, 0, packed, scales, zeros, bias, one, sides, one, 1,
-            made, 0, torch.uint8, "relu", [], "",
+            maps, scale, 0, packed, scales, zeros, bias, ones, paddings, ones, 1,
+            out_scale, 0, torch.uint8, "relu", [], "",
         )  # fmt: skip
 
     return step
 
 
 def _halved(maps: torch.Tensor) -> torch.Tensor:
-    """Max-pooling 2 x 2, which torch's own does not do for maps of bytes laid out like these."""
+    """Max-pooling 2 x 2; torch's own does not support maps of bytes in this memory layout."""
     import torch
 
     maps = maps.permute(0, 2, 3, 1)
@@ -117,7 +121,10 @@ def _halved(maps: torch.Tensor) -> torch.Tensor:
 
 
 def attempt_int8(cut: Any, levels: list[str], size: int, scaling: Scaling) -> Int8 | None:
-    """The cut in int8, or None where the levels of a picture are not about those of float32."""
+    """The cut in int8; None if this torch cannot run it, or its levels differ from float32's.
+
+    They are compared on one picture of size x size pixels, within TOLERANCE.
+    """
     import torch
 
     picture, (is_reversed, factor, shift) = _smooth_picture(size), scaling
@@ -128,17 +135,17 @@ def attempt_int8(cut: Any, levels: list[str], size: int, scaling: Scaling) -> In
         try:
             runner = Int8(cut, levels, scaling)
             computed = runner.pooled(picture, "avg")
-        except (RuntimeError, AttributeError):  # of a torch or a processor without the operator
+        except (RuntimeError, AttributeError):  # torch or the processor lacks the operator
             return None
     is_near = all(
-        np.linalg.norm(one - other) <= TOLERANCE * np.linalg.norm(other)
-        for one, other in zip(computed, expected)
+        np.linalg.norm(vectors - reference) <= TOLERANCE * np.linalg.norm(reference)
+        for vectors, reference in zip(computed, expected)
     )
     return runner if is_near else None
 
 
 def _smooth_picture(size: int) -> np.ndarray:
-    """(1, size, size, 3) uint8: colours that change slowly, as in photos; always the same."""
+    """A fixed picture (1, size, size, 3) uint8 whose colours change slowly, as in photos."""
     import torch
 
     cells = torch.rand(1, 3, 12, 12, generator=torch.Generator().manual_seed(0))

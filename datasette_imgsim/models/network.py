@@ -1,4 +1,4 @@
-"""A cut model at work: uint8 pictures in, unit vectors and their norms out."""
+"""Runs a cut model: uint8 pictures in, unit vectors and their norms out."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ class Runner(Protocol):
     """A cut model on one device, in one precision."""
 
     precision: str
+    """'float32', 'bfloat16' or 'int8'."""
 
     def pooled(self, pictures: np.ndarray, pooling: str) -> list[np.ndarray]:
         """(N, size, size, 3) uint8 RGB -> (N, D) float32 of each level."""
@@ -56,8 +57,11 @@ class Network:
         device: str = "auto",
         precision: str = "auto",
     ):
-        """Loads the weights. `levels` in any order; raises ImgsimError."""
+        """Loads the weights.
 
+        `levels` are in any order; `normalise` is as in `Description`; `weights` is a file, or None
+        for the model's own; `device` and `precision` may be 'auto'. Raises ImgsimError.
+        """
         self.levels = in_network_order(model, levels)
         self.pooling, self.size = pooling, size
         cut = model.cut(self.levels, weights, size)
@@ -69,7 +73,7 @@ class Network:
                 self.runner = self._on_torch(model, cut, is_own, normalise, device, precision)
             else:
                 self.runner = _Numpy(cut, normalise, device, precision)
-            # How many numbers each level gives is seen from one black picture.
+            # One black picture shows how many numbers each level has.
             vectors = self.runner.pooled(np.zeros((1, size, size, 3), np.uint8), pooling)
         self.precision = self.runner.precision
         self.dimensions = {level: values.shape[1] for level, values in zip(self.levels, vectors)}
@@ -83,9 +87,9 @@ class Network:
         device: str,
         precision: str,
     ) -> Runner:
-        """The runner of a module, in int8 only where that gives about what float32 gives.
+        """The runner of a module, in int8 only if that agrees with float32.
 
-        `is_own` says that weights and scaling are the model's own: its `maxima` hold for them.
+        `is_own` says that weights and scaling are the model's own, for which its `maxima` hold.
         """
         device, takes_int8 = choose_device(device), is_own and hasattr(cut, "maxima")
         chosen = choose_precision(precision, device, takes_int8)
@@ -106,7 +110,7 @@ class Network:
 
     @contextmanager
     def _size_named(self) -> Iterator[None]:
-        """Names the size where the network cannot take it."""
+        """Turns errors about the size of pictures into sentences."""
         try:
             yield
         except RuntimeError as ex:
@@ -116,7 +120,7 @@ class Network:
                 f"Pictures of {self.size} x {self.size} pixels are too small for the level "
                 f"{self.levels[-1]}: give a larger --size"
             ) from ex
-        except AssertionError as ex:  # so networks of timm refuse what they cannot divide
+        except AssertionError as ex:  # from networks of timm, for a size they cannot divide
             raise ImgsimError(
                 f"The network cannot take pictures of {self.size} x {self.size} pixels ({ex}): "
                 "give another --size"
@@ -125,7 +129,7 @@ class Network:
     def vectors(self, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(N, size, size, 3) uint8 RGB -> unit vectors (N, dimensions), norms (N, levels).
 
-        Each level is made unit length by itself and they are laid end to end; float32.
+        Each level is made unit length by itself, and the levels are concatenated; all float32.
         """
         units, norms = [], []
         for values in self.runner.pooled(pictures, self.pooling):
@@ -137,7 +141,7 @@ class Network:
 
 
 class _Torch:
-    """A cut that is a module of torch, on its device and in its precision."""
+    """The Runner of a cut that is a module of torch."""
 
     def __init__(
         self,
@@ -171,7 +175,7 @@ class _Torch:
 
 
 class _Numpy:
-    """A cut that works without torch, on the processor and in float32."""
+    """The Runner of a cut that works without torch, on the processor and in float32."""
 
     precision = "float32"
 
@@ -192,12 +196,12 @@ class _Numpy:
 
 
 def _is_module(cut: Cut) -> bool:
-    torch = sys.modules.get("torch")  # not loaded: then nothing is a module of it
+    torch = sys.modules.get("torch")  # not imported here, since it may be missing
     return torch is not None and isinstance(cut, torch.nn.Module)
 
 
 def scaling(normalise: str | dict) -> tuple[bool, np.ndarray, np.ndarray]:
-    """Whether the channels are BGR, and (3,) factor and shift: value = pixel * factor + shift."""
+    """(whether channels are BGR, factor (3,), shift (3,)): value = pixel * factor + shift."""
     if isinstance(normalise, dict):
         order, divisor, mean, deviation = "RGB", 255, normalise["mean"], normalise["deviation"]
     else:
@@ -208,10 +212,10 @@ def scaling(normalise: str | dict) -> tuple[bool, np.ndarray, np.ndarray]:
 
 
 def _at_precision(module: torch.nn.Module, device: str, precision: str) -> torch.nn.Module:
-    """The module at work in a precision, taking float32 pixels.
+    """The module on a device and in a precision; its input stays float32.
 
-    Its first convolution stays in float32: a scaled pixel does not fit into the 8 significant
-    bits of bfloat16, and that error is passed through all other layers. It costs little.
+    Its first convolution stays in float32, too: a scaled pixel does not fit into the 8 significant
+    bits of bfloat16, and that error would pass through all other layers. It costs little.
     """
     import torch
 
@@ -229,10 +233,10 @@ def _at_precision(module: torch.nn.Module, device: str, precision: str) -> torch
 
 
 def keep_memory() -> None:
-    """Lets this process keep the memory of one batch for the next, where the C library is glibc.
+    """Makes this process keep the memory of one batch for the next, if its C library is glibc.
 
-    By default each layer's large maps are given back to the kernel, which fills them with zeros
-    when the next layer asks: a fifth of the time of VGG16 and more of a small network.
+    By default, the memory of each layer's large maps goes back to the kernel, which fills it with
+    zeros for the next layer. That takes a fifth of VGG16's time, and more of a small network's.
     """
     if sys.platform == "linux":
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
@@ -242,7 +246,7 @@ def keep_memory() -> None:
 
 
 def in_network_order(model: Model, levels: list[str]) -> list[str]:
-    """The levels without repeats, as the network reaches them. Raises ImgsimError."""
+    """The levels without repeats, in the order of the network. Raises ImgsimError."""
     known = model.description.channels
     for level in levels:
         if level not in known:
@@ -253,7 +257,7 @@ def in_network_order(model: Model, levels: list[str]) -> list[str]:
 
 
 def digest(state: Mapping) -> str:
-    """SHA-256 over the names, shapes and float32 values of the tensors or arrays used."""
+    """SHA-256 over the names, shapes and float32 values of tensors or arrays, in hexadecimal."""
     sha = hashlib.sha256()
     for name in sorted(state):
         values = np.ascontiguousarray(np.asarray(state[name]), "<f4")
@@ -263,25 +267,32 @@ def digest(state: Mapping) -> str:
 
 
 def choose_device(device: str) -> str:
-    """'auto' is cuda, then mps, else cpu. Raises ImgsimError for one that is not there."""
+    """The device to use: 'auto' is cuda, mps or cpu, the first that there is.
+
+    Raises ImgsimError if the device is not there.
+    """
     import torch
 
-    present = {
+    counts = {
         "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
         "mps": int(torch.backends.mps.is_available()),
         "cpu": 1,
     }
     if device == "auto":
-        return next(name for name, count in present.items() if count)
+        return next(name for name, count in counts.items() if count)
     name, _, number = device.partition(":")
     number = number or "0"
-    if not (number.isdecimal() and int(number) < present.get(name, 0)):
+    if not (number.isdecimal() and int(number) < counts.get(name, 0)):
         raise ImgsimError(f"There is no device {device!r} on this machine: use --device cpu")
     return device
 
 
 def choose_precision(precision: str, device: str, takes_int8: bool = False) -> str:
-    """'auto' is bfloat16 where it is native, else int8 where both can do it, else float32."""
+    """The precision to use: 'auto' is bfloat16, int8 or float32, the first that is fast.
+
+    bfloat16 must be native on the device, and int8 on the processor; `takes_int8` says whether
+    the model can compute in int8.
+    """
     if precision != "auto":
         return precision
     if has_bfloat16() if device == "cpu" else _runs_bfloat16(device):
@@ -290,18 +301,18 @@ def choose_precision(precision: str, device: str, takes_int8: bool = False) -> s
 
 
 def has_bfloat16() -> bool:
-    """Whether the processor multiplies bfloat16 by itself (AVX-512 BF16, AMX or Arm BF16)."""
+    """Whether the processor has bfloat16 instructions (AVX-512 BF16, AMX or Arm BF16)."""
     return any(capabilities().get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def has_vnni() -> bool:
-    """Whether the processor adds up products of 8 bits by itself; else int8 is no quicker."""
+    """Whether the processor has instructions for sums of 8-bit products; else int8 is not fast."""
     return any(capabilities().get(name) for name in ("avx512_vnni", "avx_vnni"))
 
 
 @functools.cache
 def capabilities() -> dict:
-    """What the processor can do, by torch's names."""
+    """Which instructions the processor has, by torch's names."""
     import torch
 
     try:

@@ -20,9 +20,9 @@ def avg(maps: Maps) -> Maps:
 
 def max(maps: Maps) -> Maps:
     """Largest cell: (N, C, H, W) -> (N, C). MAC of Tolias et al. 2016, arXiv 1511.05879."""
-    # torch's own `max` takes one axis only.
-    either: Any = maps
-    return either.amax((2, 3)) if hasattr(maps, "amax") else either.max((2, 3))
+    # torch's own `max` takes only one axis.
+    array: Any = maps
+    return array.amax((2, 3)) if hasattr(maps, "amax") else array.max((2, 3))
 
 
 def gem(maps: Maps) -> Maps:
@@ -42,6 +42,9 @@ POOLINGS = {function.__name__: function for function in (avg, max, gem, flatten)
 
 
 def pooled(maps: Maps, pooling: str) -> Maps:
-    """A level's map as vectors (N, D). A single cell is taken as it is, also where negative."""
+    """A level's maps as vectors: (N, C, H, W) -> (N, D). Maps of a single cell are not pooled.
+
+    `pooling` is a key of POOLINGS.
+    """
     is_one_cell = maps.shape[2] == maps.shape[3] == 1
     return flatten(maps) if is_one_cell else POOLINGS[pooling](maps)

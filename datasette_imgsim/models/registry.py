@@ -1,4 +1,4 @@
-"""The networks that are known, by name."""
+"""The models, by name."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from .base import Model
 
 DEFAULT = "vgg16-oxford"
 SMALL = "efficientnet-lite"
-"""The fast one that the package carries."""
+"""The small, fast model that this package carries."""
 GONE = ("vgg-mini",)
-"""Networks of earlier versions: their vectors still rank, but nothing more can be embedded."""
+"""Models of earlier versions: their vectors can be searched, but no pictures can be embedded."""
 
 
 def models() -> dict[str, Model]:
-    """Every model that has a name of its own: ours, then those that other packages register."""
+    """All models by name, except timm's: ours, then those that other packages register."""
     by_name: dict[str, Model] = {}
 
     def register(model: Model) -> None:
@@ -34,7 +34,7 @@ def models() -> dict[str, Model]:
 
 @functools.cache
 def _plugins():
-    """Datasette's plugin manager, through which other packages add networks."""
+    """Datasette's plugin manager, through which other packages add models."""
     from datasette.plugins import pm
 
     pm.add_hookspecs(hookspecs)

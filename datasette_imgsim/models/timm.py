@@ -29,21 +29,22 @@ LITE_WEIGHTS = Path(__file__).with_name("efficientnet_lite.safetensors")
 
 
 class Timm(Model):
-    """A network of timm: nearly any.
+    """Nearly any network of timm.
 
-    Its levels are `stage1`, `stage2`, … (timm's `feature_info`) and, last, `head`: the map before
-    the classifier. Where that is no map but a row of tokens, as in most transformers, the last
-    level is `embedding`: what the network itself makes of the tokens for its classifier.
+    Its levels are `stage1`, `stage2`, … (timm's `feature_info`) and last `head`, the map before
+    the classifier. If there is no such map but a row of tokens, as in most transformers, the last
+    level is `embedding`: the vector that the network makes of the tokens for its classifier.
     """
 
     packages = ("torch", "timm", "safetensors")
 
     def __init__(self, name: str):
-        """`name` is timm's, and may say which weights: resnet50 or resnet50.a1_in1k."""
+        """`name` is timm's, with or without the name of weights: resnet50 or resnet50.a1_in1k."""
         self.name = name
 
     @functools.cached_property
     def description(self) -> Description:  # type: ignore[override]
+        """The description, from timm's configuration. Raises ImgsimError."""
         config = self._config()
         size = max(config.input_size[1:])
         levels = _levels(config.architecture, size)
@@ -52,7 +53,7 @@ class Timm(Model):
             about="a network of timm",
             channels=levels,
             default_levels=([*levels][-1],),
-            # What the classifiers of these networks read. Many of their maps have negative numbers.
+            # The classifiers of these networks read the mean; gem would lose negative numbers.
             default_pooling="avg",
             size=size,
             normalise={"mean": list(config.mean), "deviation": list(config.std)},
@@ -60,7 +61,7 @@ class Timm(Model):
         )
 
     def _config(self) -> timm.models.PretrainedCfg:
-        """What timm says of the network. Raises ImgsimError."""
+        """timm's configuration of the network. Raises ImgsimError."""
         missing = self.missing_package()
         if missing:
             raise ModelUnavailable(missing)
@@ -79,11 +80,11 @@ class Timm(Model):
     def cut(self, levels: list[str], weights: Path | None, size: int) -> torch.nn.Module:
         known = [*self.description.channels]
         stages = [known.index(level) for level in levels if level not in (HEAD, EMBEDDING)]
-        network = self._whole(self._loaded(weights), size)
+        network = self._network(self._overlay(weights), size)
         return _cut(network, stages, known[-1] if known[-1] in levels else None)
 
-    def _loaded(self, weights: Path | None) -> dict:
-        """What tells timm where its weights are. Raises ImgsimError."""
+    def _overlay(self, weights: Path | None) -> dict:
+        """The changes to timm's configuration that make it load the weights. Raises ImgsimError."""
         config = self._config()
         if weights is None:
             if not config.has_weights:
@@ -92,16 +93,17 @@ class Timm(Model):
         names = config.classifier or ()
         classifier = tuple(f"{name}." for name in ([names] if isinstance(names, str) else names))
         state = {k: v for k, v in read(weights).items() if not k.startswith(classifier)}
-        # timm lets tensors be missing where the number of classes is another one than the weights'.
+        # timm accepts missing tensors if the number of classes differs from that of the weights.
         return {"state_dict": state, "num_classes": 0}
 
-    def _whole(self, overlay: dict, size: int) -> torch.nn.Module:
+    def _network(self, overlay: dict, size: int) -> torch.nn.Module:
+        """The whole network with its weights. Raises ImgsimError."""
         import timm
         import torch
 
         options: dict[str, Any] = {"num_classes": 0}
         config = self._config()
-        # Transformers with a table of positions are built for a size.
+        # Transformers with a table of positions must be built for the size of the pictures.
         if config.fixed_input_size and (size, size) != tuple(config.input_size[1:]):
             options["img_size"] = size
             try:
@@ -128,7 +130,7 @@ class Timm(Model):
     def unavailable(self) -> str | None:
         home = os.environ.get("HF_HOME") or os.path.join(cache_home(), "huggingface")
         hub = Path(os.environ.get("HF_HUB_CACHE") or os.path.join(home, "hub"))
-        # Where most weights lie is clear without timm, which takes seconds to import.
+        # Most weights are found without timm, which takes seconds to import.
         if [*hub.glob(f"models--timm--{self.name}/snapshots/*/*")]:
             return None
         try:
@@ -167,23 +169,23 @@ class EfficientNetLite(Timm):
     def __init__(self):
         super().__init__("tf_efficientnet_lite2")
 
-    def _loaded(self, weights: Path | None) -> dict:
-        return super()._loaded(weights or LITE_WEIGHTS)
+    def _overlay(self, weights: Path | None) -> dict:
+        return super()._overlay(weights or LITE_WEIGHTS)
 
     def unavailable(self) -> str | None:
         return None
 
 
 def _tagged(config: timm.models.PretrainedCfg) -> str:
-    """timm's name of a network with that of its weights, such as resnet50.a1_in1k."""
+    """timm's name of a network with the name of its weights, such as resnet50.a1_in1k."""
     return ".".join(filter(None, [config.architecture, config.tag]))
 
 
 @functools.cache
 def _levels(architecture: str, size: int) -> dict[str, int]:
-    """Each level's name and its channels, seen from a network without values.
+    """Each level and its channels, from running the network without values (device 'meta').
 
-    Raises ImgsimError for the few networks that are not built as the others are.
+    Raises ImgsimError for the few networks that cannot be cut.
     """
     import timm
     import torch
@@ -197,7 +199,7 @@ def _levels(architecture: str, size: int) -> dict[str, int]:
             is_map = isinstance(features, torch.Tensor) and features.dim() == 4
             last = HEAD if is_map else EMBEDDING
             maps = _cut(network, stages, last)(pixels)
-    except Exception as ex:  # whatever timm's networks may raise
+    except Exception as ex:  # timm's networks may raise any error
         raise ImgsimError(
             f"{PREFIX}{architecture} cannot be cut into levels ({first_line(ex)}): choose another "
             "network"
@@ -207,7 +209,7 @@ def _levels(architecture: str, size: int) -> dict[str, int]:
 
 
 def _cut(network: Any, stages: list[int], last: str | None) -> torch.nn.Module:
-    """`network` up to what is asked for: stages by number, then its HEAD or EMBEDDING."""
+    """The network cut into its stages with these numbers, and `last`, its HEAD or EMBEDDING."""
     import torch
 
     if last is None:

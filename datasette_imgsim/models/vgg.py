@@ -25,7 +25,7 @@ MEGABYTES = {"vgg11": 507, "vgg13": 508, "vgg16": 528, "vgg19": 548}
 HEAD = {"fc6": 4096, "fc7": 4096}
 OXFORD_VERSION = "1"
 OXFORD_WEIGHTS = Path(__file__).with_name("vgg16_oxford.safetensors")
-# The largest value behind each ReLU, which int8 needs to know: from 100 photos of public sets, by
+# The largest value behind each ReLU, which int8 needs, over 100 photos of public sets. Made by
 # python benchmarks/int8.py --calibrate PHOTOS
 OXFORD_MAXIMA = {
     "conv1_1": 771, "conv1_2": 3278,
@@ -50,7 +50,7 @@ def convolution_levels(layers: tuple) -> dict[str, tuple[int, int]]:
 
 
 class VGG(Model):
-    """A VGG cut at its levels, whose own weights `_own` finds."""
+    """A VGG, cut at its levels; subclasses find its own weights."""
 
     packages = ("torch", "torchvision", "safetensors")
 
@@ -59,12 +59,12 @@ class VGG(Model):
 
     def cut(self, levels: list[str], weights: Path | None, size: int) -> torch.nn.Module:
         module = build(self.layers, self.batch_norm, levels)
-        state = read(weights) if weights else self._own()
+        state = read(weights) if weights else self._own_weights()
         load(module, state, weights or self.description.name)
         return module
 
     @abstractmethod
-    def _own(self) -> dict[str, torch.Tensor]:
+    def _own_weights(self) -> dict[str, torch.Tensor]:
         """The model's own tensors, by torchvision's names. Raises ImgsimError."""
 
 
@@ -73,18 +73,18 @@ class Oxford(VGG):
 
     def cut(self, levels: list[str], weights: Path | None, size: int) -> torch.nn.Module:
         module: Any = super().cut(levels, weights, size)
-        if weights is None:  # others have other maxima
+        if weights is None:  # the maxima hold for no others
             module.maxima = OXFORD_MAXIMA
         return module
 
-    def _own(self) -> dict[str, torch.Tensor]:
+    def _own_weights(self) -> dict[str, torch.Tensor]:
         return read(OXFORD_WEIGHTS)
 
 
 class Torchvision(VGG):
     """A VGG of torchvision, with its default weights."""
 
-    def _own(self) -> dict[str, torch.Tensor]:
+    def _own_weights(self) -> dict[str, torch.Tensor]:
         import torchvision
 
         enum = torchvision.models.get_model_weights(self.description.name).DEFAULT
@@ -102,11 +102,12 @@ class Torchvision(VGG):
         return None if self._cached() else not_here(name, download)
 
     def _cached(self) -> list[Path]:
-        """The files that torchvision has downloaded."""
+        """The files of these weights that torchvision has downloaded."""
         return [*torch_checkpoints().glob(f"{self.description.name}-*.pth")]
 
 
 def oxford_vgg16() -> Oxford:
+    """The default model: VGG16 with the weights of its authors."""
     layers = LAYERS["vgg16"]
     description = Description(
         name="vgg16-oxford",
@@ -123,7 +124,7 @@ def oxford_vgg16() -> Oxford:
 
 
 def torchvision_vgg(name: str) -> Torchvision:
-    """`name` is vgg11, vgg13, vgg16 or vgg19, with or without _bn."""
+    """A VGG of torchvision: `name` is vgg11, vgg13, vgg16 or vgg19, with or without _bn."""
     plain = name.removesuffix("_bn")
     channels = {k: c for k, (_, c) in convolution_levels(LAYERS[plain]).items()}
     description = Description(
@@ -138,7 +139,11 @@ def torchvision_vgg(name: str) -> Torchvision:
 
 
 def build(layers: tuple, batch_norm: bool, levels: list[str]) -> torch.nn.Module:
-    """The layers up to the deepest of `levels`, named as torchvision names them, without values."""
+    """A module of the layers up to the deepest of `levels`, without values.
+
+    Its tensors have torchvision's names. It turns pixels (N, 3, H, W) into a list of the levels'
+    maps (N, C, H, W).
+    """
     import torch
     from torchvision.models.vgg import make_layers
 
@@ -166,13 +171,13 @@ def build(layers: tuple, batch_norm: bool, levels: list[str]) -> torch.nn.Module
                 _walk(self.classifier, flat, self.head_ends, maps_of)
             return [maps_of[level] for level in levels]
 
-    # Nothing is allocated or drawn at random: `load` puts the weights in place.
+    # No values are allocated or drawn at random, since `load` replaces them by the weights.
     with torch.device("meta"):
         return Cut().eval()
 
 
 def _ends(modules: torch.nn.Sequential, names: Iterable[str]) -> dict[int, str]:
-    """Which level each ReLU and each pooling ends, by its place."""
+    """The places of the modules that end a level, ReLU or max-pooling -> the level's name."""
     import torch
 
     ends = (torch.nn.ReLU, torch.nn.MaxPool2d)
@@ -187,7 +192,7 @@ def _fully_connected(inputs: int) -> list[torch.nn.Module]:
 
 
 def _walk(modules, values: torch.Tensor, ends: dict[int, str], maps_of: dict) -> torch.Tensor:
-    """Runs the modules and keeps what comes out at the end of each level, as (N, C, H, W)."""
+    """Runs the modules; adds the output of each level, as (N, C, H, W), to `maps_of`."""
     for place, module in enumerate(modules):
         values = module(values)
         if place in ends:

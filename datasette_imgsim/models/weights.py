@@ -1,4 +1,4 @@
-"""Files of weights: read without running code in them, put into a network."""
+"""Files of weights: reads them, without running code in them, and loads them into a network."""
 
 from __future__ import annotations
 
@@ -41,45 +41,45 @@ def read(path: Path) -> dict[str, torch.Tensor]:
 
 
 def load(module: torch.nn.Module, state: dict[str, torch.Tensor], source: str | Path) -> None:
-    """Puts the tensors that a cut network needs in place.
+    """Loads the tensors that a cut network needs; `source` names them in errors.
 
-    Raises ImgsimError, which names what is missing.
+    Raises ImgsimError if one is missing or has another shape.
     """
-    wanted = module.state_dict()
-    # Files from before batch norm counted its batches are complete without the count.
-    for name in wanted:
+    needed = module.state_dict()
+    # Old files lack the number of batches that batch norm has seen, which is not used.
+    for name in needed:
         if name.endswith("num_batches_tracked"):
-            state = {name: wanted[name].new_zeros((), device="cpu"), **state}
-    missing = [name for name in wanted if name not in state]
+            state = {name: needed[name].new_zeros((), device="cpu"), **state}
+    missing = [name for name in needed if name not in state]
     if missing:
-        deepest = [name for name in state if name in wanted]
+        deepest = [name for name in state if name in needed]
         have = f"; the last one it has is {deepest[-1]}" if deepest else ""
         raise ImgsimError(
             f"{source} has no layer {missing[0]!r}, which the deepest level asked for needs{have}: "
             "ask for earlier --levels or give a fuller file"
         )
-    for name, tensor in wanted.items():
+    for name, tensor in needed.items():
         if state[name].shape != tensor.shape:
             raise ImgsimError(
                 f"{source} is of another network: {name!r} has the shape "
                 f"{tuple(state[name].shape)}, not {tuple(tensor.shape)}"
             )
-    module.load_state_dict({name: state[name] for name in wanted}, assign=True)
+    module.load_state_dict({name: state[name] for name in needed}, assign=True)
 
 
 def cache_home() -> str:
-    """Where programs of this user keep what they have downloaded."""
+    """The user's cache folder."""
     return os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
 
 
 def torch_checkpoints() -> Path:
-    """Where torch keeps the weights that it has downloaded."""
+    """The folder of the weights that torch has downloaded."""
     home = os.environ.get("TORCH_HOME") or os.path.join(cache_home(), "torch")
     return Path(home, "hub", "checkpoints")
 
 
 def not_here(name: str, download: str = "") -> str:
-    """The sentence that weights are to be downloaded first."""
+    """The sentence for weights that must be downloaded first."""
     size = f" ({download})" if download else ""
     return (
         f"The weights of {name} are not on this machine: the first 'embed' with it downloads "
@@ -88,6 +88,7 @@ def not_here(name: str, download: str = "") -> str:
 
 
 def not_downloaded(name: str, reason: Exception) -> ModelUnavailable:
+    """The error for weights whose download failed."""
     return ModelUnavailable(
         f"The weights of {name} could not be downloaded ({first_line(reason)}): give them with "
         "--weights FILE, or leave --model out, since the default network comes with this package"
@@ -95,4 +96,5 @@ def not_downloaded(name: str, reason: Exception) -> ModelUnavailable:
 
 
 def first_line(error: Exception) -> str:
+    """The first line of an error's text, or the name of its type if there is no text."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")

@@ -1,1 +1,1 @@
-"""From stored vectors to ranked ids: index, then ranking, then sql."""
+"""From stored vectors to results: vectors, index, ranking, results and the SQL functions."""

@@ -1,4 +1,4 @@
-"""What a score is worth: how many random pairs of images of the same space score less."""
+"""Percentiles of scores: the share of random pairs of a space's images that score less."""
 
 from __future__ import annotations
 
@@ -19,40 +19,46 @@ from .vectors import Damaged, at_most, sample, sound_centre
 
 BYTES_OF_PAIRS = 1_000_000_000
 PAIRS_ON_THE_FLY, BYTES_ON_THE_FLY = 20_000, 100_000_000
-"""How many pairs at most; fewer where their vectors would be more bytes."""
+"""The most pairs scored without a stored calibration; fewer if their vectors have more bytes."""
 BYTES_OF_IMAGES = 200_000_000
 IMAGES_ON_THE_FLY = 2_000
-"""Pairs are drawn among so many images at most, likewise."""
+"""The most images from which these pairs are drawn, within the same number of bytes."""
 BYTES_AT_ONCE = 16_000_000
 WEIGHTS_REMEMBERED = 100
-"""Calibrations of so many level weights are kept: a slider asks for many."""
-# Percentiles that are stored: whole ones, and finer ones where what is like each other lies.
+"""How many calibrations are kept, one for each setting of level weights: a slider has many."""
+# The stored percentiles: whole numbers, and finer ones near 100, where similar images are.
 PERCENTILES = np.unique(
     np.concatenate([np.arange(101), *(100 - np.arange(1, 100) * 10.0**-n for n in (2, 3, 4))])
 )
-DIGITS = 10**4
+PARTS_A_PERCENT = 10**4
+"""Percentiles are rounded down to parts of this size."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """The scores that random pairs reach: `scores` (m,) ascending, at `percentiles` (m,) 0..100."""
+    """The scores of random pairs at some percentiles, between which it interpolates."""
 
     scores: np.ndarray
+    """(m,) ascending, -1..1."""
     percentiles: np.ndarray
+    """(m,) ascending, 0..100."""
 
     @classmethod
     def of_scores(cls, scores: np.ndarray) -> Calibration:
-        """From the scores of random pairs (pairs,)."""
+        """The calibration from the scores of random pairs (pairs,)."""
         count = len(scores)
         places = np.unique((PERCENTILES / 100 * (count - 1)).astype(int))
         return cls(np.sort(scores)[places], 100 * places / count)
 
     @classmethod
     def stored(cls, text: str | None, generation: int, weights: np.ndarray) -> Calibration | None:
-        """What `renew` wrote, where it is sound and of this generation and these level weights."""
+        """The calibration that `renew` stored as JSON text.
+
+        None if it is missing, damaged, or of another generation or other level weights (levels,).
+        """
         try:
             parsed = json.loads(text or "")
-            scores, percentiles, of = (
+            scores, percentiles, stored_weights = (
                 np.array(parsed[name], float) for name in ("scores", "percentiles", "weights")
             )
             is_sound = (
@@ -61,50 +67,50 @@ class Calibration:
                 and np.isfinite(scores).all()
                 and np.isfinite(percentiles).all()
             )
-            is_ours = parsed["generation"] == generation and of.shape == weights.shape
-            if is_sound and is_ours and np.allclose(of, weights):
+            is_same = parsed["generation"] == generation and stored_weights.shape == weights.shape
+            if is_sound and is_same and np.allclose(stored_weights, weights):
                 return cls(scores, percentiles)
             return None
         except (ValueError, TypeError, KeyError):
             return None
 
     def percentile(self, score: float) -> float:
-        """0..100: the share of random pairs that score less."""
+        """The percentile of a score, 0..100: the share of random pairs that score less."""
         return float(self.percentiles_of(np.array([score]))[0])
 
     def percentiles_of(self, scores: np.ndarray) -> np.ndarray:
-        """The percentiles of several scores, rounded down."""
+        """The percentiles of scores (n,), rounded down."""
         between = np.interp(scores, self.scores, self.percentiles)
-        # Where many pairs have one and the same score, only those before them are less.
+        # If many pairs have the same score, only the pairs before them score less.
         first = np.searchsorted(self.scores, scores).clip(max=len(self.scores) - 1)
         exact = np.where(self.scores[first] == scores, self.percentiles[first], between)
         exact = np.where(scores > self.scores[-1], 100, exact)
-        return np.floor(exact * DIGITS) / DIGITS
+        return np.floor(exact * PARTS_A_PERCENT) / PARTS_A_PERCENT
 
     def score(self, percentile: float) -> float:
-        """The score that has about this percentile."""
+        """The score with about this percentile."""
         return float(np.interp(percentile, self.percentiles, self.scores))
 
     @property
     def chance(self) -> float:
-        """The highest score that images which have nothing in common reach now and then.
+        """The highest score that unrelated images reach by chance.
 
-        Of random pairs, a few are truly alike, and which ones is not known. But the lower half
-        holds none of these: so far as its lowest percent lies below the median, as far above it
-        chance reaches.
+        A few random pairs are truly alike, and it is not known which. But they are not among the
+        lower half of the scores, and that half is mirrored at the median: the result is as far
+        above the median as the first percentile is below it.
         """
         return min(1.0, 2 * self.score(50) - self.score(1))
 
 
 def in_words(percentile: float) -> str:
-    """'closer than 99.98 % of random pairs'; never rounded up."""
+    """A percentile in words, such as 'closer than 99.98 % of random pairs'; never rounded up."""
     if percentile >= 100:
         return "closer than all random pairs"
     return f"closer than {shortened(percentile)} % of random pairs"
 
 
 def shortened(percentile: float) -> str:
-    """As few digits as tell it from 100: 42, 99.2, 99.98."""
+    """A percentile with just enough digits to differ from 100, such as 42, 99.2 or 99.98."""
     digits = 0 if percentile < 99 else 1 if percentile < 99.9 else 2
     return f"{math.floor(percentile * 10**digits) / 10**digits:.{digits}f}"
 
@@ -112,9 +118,9 @@ def shortened(percentile: float) -> str:
 def get_calibration(
     conn: sqlite3.Connection, vectors: Index, weights: np.ndarray
 ) -> Calibration | None:
-    """The calibration of a space for these level weights; None while it has too few images.
+    """The calibration of an index for level weights (levels,); None if it has too few images.
 
-    The stored one, where it is of these vectors and weights; else from pairs of loaded vectors.
+    It is the stored one if that fits the vectors and weights, else one from pairs of the vectors.
     """
     if len(vectors) < SMALLEST_CENTRED_SPACE:
         return None
@@ -134,24 +140,27 @@ def get_calibration(
 _sampling = threading.Lock()
 
 
-def _sampled_cosines(conn: sqlite3.Connection, vectors: Index) -> np.ndarray:
-    """(pairs, levels) of one generation, drawn once."""
+def _sampled_cosines(conn: sqlite3.Connection, index: Index) -> np.ndarray:
+    """The cosines of random pairs of an index, (pairs, levels), computed once."""
     with _sampling:
-        if vectors.sampled_cosines is None:
-            vectors.sampled_cosines = _cosines_on_the_fly(conn, vectors)
-    return vectors.sampled_cosines
+        if index.sampled_cosines is None:
+            index.sampled_cosines = _cosines_on_the_fly(conn, index)
+    return index.sampled_cosines
 
 
-def _cosines_on_the_fly(conn: sqlite3.Connection, vectors: Index) -> np.ndarray:
-    space = vectors.space
+def _cosines_on_the_fly(conn: sqlite3.Connection, index: Index) -> np.ndarray:
+    space = index.space
     images = at_most(IMAGES_ON_THE_FLY, BYTES_ON_THE_FLY, space.dimensions)
-    rows = np.arange(0, len(vectors), -(-len(vectors) // images))
+    rows = np.arange(0, len(index), -(-len(index) // images))
     most = at_most(PAIRS_ON_THE_FLY, BYTES_ON_THE_FLY, 2 * space.dimensions)
-    return cosines(space, vectors.vectors(conn, rows), most)
+    return cosines(space, index.vectors(conn, rows), most)
 
 
 def pairs(count: int, wanted: int) -> tuple[np.ndarray, np.ndarray]:
-    """Two columns of places below `count`, each pair different: all, or `wanted` random ones."""
+    """Pairs of two different numbers below `count`, as two arrays (pairs,).
+
+    They are all pairs if these are at most `wanted`, else `wanted` random ones with a fixed seed.
+    """
     if count * (count - 1) // 2 <= wanted:
         return np.triu_indices(count, 1)
     random = np.random.default_rng(0)
@@ -160,27 +169,30 @@ def pairs(count: int, wanted: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def cosines(space: Space, matrix: np.ndarray, wanted: int) -> np.ndarray:
-    """(pairs, levels) float32: the cosine of each level for pairs of rows of a centred matrix."""
+    """The cosines of each level, (pairs, levels) float32, for `pairs` of rows of a matrix.
+
+    `matrix` (n, dimensions) holds centred vectors.
+    """
     left, right = pairs(len(matrix), wanted)
     cosines_of_pairs = np.empty((len(left), len(space.levels)), np.float32)
     step = max(1, BYTES_AT_ONCE // (8 * space.dimensions))
     for start in range(0, len(left), step):
-        some = slice(start, start + step)
-        a, b = matrix[left[some]], matrix[right[some]]
+        batch = slice(start, start + step)
+        a, b = matrix[left[batch]], matrix[right[batch]]
         for number, part in enumerate(space.slices.values()):
-            cosines_of_pairs[some, number] = np.vecdot(a[:, part], b[:, part])
+            cosines_of_pairs[batch, number] = np.vecdot(a[:, part], b[:, part])
     return cosines_of_pairs
 
 
 def renew(conn: Writer, space: Space) -> None:
-    """Stores the calibration of a space for its own level weights, where vectors have changed."""
+    """Stores the calibration of a space for its own level weights, unless it is up to date."""
     weights = ranking.weights(space)
     if Calibration.stored(read_calibration(conn, space), space.generation, weights):
         return
     try:
         centre = sound_centre(conn, space)
     except Damaged:
-        return  # whoever loads the space sees this error
+        return  # the error is reported when the space is loaded
     matrix = sample(conn, space, centre, LIMITS.calibration_images, BYTES_OF_IMAGES)
     if len(matrix) < SMALLEST_CENTRED_SPACE:
         return

@@ -34,17 +34,19 @@ STATUS_OPTIONS = ("level_weights", "minus", "plus", "ranked", "space")
 
 @dataclass(frozen=True)
 class View:
-    """What one set of options comes to."""
+    """The meaning of one set of options."""
 
     space: Space
     table: SourceTable
     weights: np.ndarray
+    """(levels,), sum 1."""
     ranked: bool
     plus: list
     minus: list
-    # A statement mostly compares with one and the same image: what was made of the last ones.
     queries: dict[object, Query | None] = field(default_factory=dict)
+    """The last queries by id, since most statements compare with the same image."""
     raws: dict = field(default_factory=dict)
+    """The last raw vector by id, likewise."""
 
 
 class Functions:
@@ -54,11 +56,11 @@ class Functions:
         self.conn, self.spaces, self.configured = conn, spaces, configured
         self.began = self.ended = 0.0
         self.views: dict[tuple, View] = {}
-        # Weak, so that a connection that idles does not keep what has been replaced.
+        # Weak, so that an idle connection does not keep a replaced index in memory.
         self.indexes: dict[int, weakref.ref[Index]] = {}
 
     def called(self, function: Callable) -> Callable:
-        """The function as SQLite calls it."""
+        """Wraps a function for SQLite: the result is null if an argument is."""
 
         @functools.wraps(function)
         def inner(*arguments):
@@ -70,7 +72,7 @@ class Functions:
             except sqlite3.OperationalError as ex:
                 if not is_interrupt(ex):
                     raise
-                # The time limit was hit in our own query: let it end the user's as well.
+                # The time limit ended our own query: it must end the user's query, too.
                 self.conn.interrupt()
             finally:
                 self.ended = time.monotonic()
@@ -78,7 +80,7 @@ class Functions:
         return inner
 
     def _begin(self, now: float) -> None:
-        """Forgets what the last statement used, unless this call seems to be of the same one."""
+        """Forgets what the last statement used, unless this call seems to belong to it."""
         if self._is_new_statement(now):
             self.views.clear()
             self.indexes.clear()
@@ -91,22 +93,24 @@ class Functions:
         )
 
     def similar_to(self, id, k=DEFAULT_K, options="{}"):
+        """A JSON array of the k hits most like an image: id, score and percentile, best first."""
         k, view = _count(k), self._view(options, SIMILAR_OPTIONS)
-        vectors = self._index(view.space)
-        row = self._row(vectors, id)
+        index = self._index(view.space)
+        row = self._row(index, id)
         if row is None:
             return "[]"
         plus, minus = (
-            ranking.example_rows(name, ids, functools.partial(self._row_of_any, vectors))
+            ranking.example_rows(name, ids, functools.partial(self._row_of_any, index))
             for name, ids in (("plus", view.plus), ("minus", view.minus))
         )
-        query = ranking.query_of_examples(self.conn, vectors, row, plus, minus, view.weights)
-        return json.dumps([vars(hit) for hit in results.best(self.conn, vectors, query, k)])
+        query = ranking.query_of_examples(self.conn, index, row, plus, minus, view.weights)
+        return json.dumps([vars(hit) for hit in results.best(self.conn, index, query, k)])
 
     def _calibration(self, view: View) -> Calibration | None:
         return get_calibration(self.conn, self._index(view.space), view.weights)
 
     def imgsim_percentile(self, score, options="{}"):
+        """The percentile of a score, 0..100, or None if there are too few images."""
         if isinstance(score, str):
             try:
                 score = float(score)
@@ -118,42 +122,43 @@ class Functions:
         return calibration and calibration.percentile(score)
 
     def imgsim_score(self, a, b, options="{}"):
-        """The score of two images, or None.
+        """The score of two images, -1..1, or None if one of them has no vector.
 
         The image that others are compared with is looked up in its table, once. The others are
-        not, which would cost more than the score: one deleted by hand may still have one.
+        not, since that takes longer than the score: an image deleted by hand may have a score.
         """
         view = self._view(options)
-        vectors, queries = self._index(view.space), view.queries
+        index, queries = self._index(view.space), view.queries
         if a not in queries and b not in queries:
-            # Only the next call tells which of the two stays the same.
-            made = {id: self._query(vectors, view, id) for id in (a, b)}
+            # Only the next call shows which of the two images stays the same.
+            both = {id: self._query(index, view, id) for id in (a, b)}
             queries.clear()
-            queries.update(made)
+            queries.update(both)
         if b not in queries:
             a, b = b, a
-        row, query = self._row_of_any(vectors, a), queries[b]
+        row, query = self._row_of_any(index, a), queries[b]
         if row is None or query is None or queries.get(a, query) is None:
             return None
-        return ranking.pair(query, vectors.vector(self.conn, row))
+        return ranking.pair(query, index.vector(self.conn, row))
 
-    def _query(self, vectors: Index, view: View, id) -> Query | None:
-        row = self._row(vectors, id)
+    def _query(self, index: Index, view: View, id) -> Query | None:
+        row = self._row(index, id)
         if row is None:
             return None
-        return ranking.query_of_image(self.conn, vectors, row, view.weights)
+        return ranking.query_of_image(self.conn, index, row, view.weights)
 
-    def _row(self, vectors: Index, id) -> int | None:
-        """Where the vector of an image is that still is in its table."""
-        key = vectors.table.find(self.conn, id)
-        return None if key is None else vectors.row(key)
+    def _row(self, index: Index, id) -> int | None:
+        """The row of an image in the index; None if it is not in its table or has no vector."""
+        key = index.table.find(self.conn, id)
+        return None if key is None else index.row(key)
 
-    def _row_of_any(self, vectors: Index, id) -> int | None:
-        """The same, also for an image that was deleted by hand; quick for a key as stored."""
-        row = vectors.row(id)
-        return self._row(vectors, id) if row is None else row
+    def _row_of_any(self, index: Index, id) -> int | None:
+        """Like `_row`, but also for an image deleted by hand; fast for a key as stored."""
+        row = index.row(id)
+        return self._row(index, id) if row is None else row
 
     def imgsim_distance(self, a, b, options="{}"):
+        """The Euclidean distance of two images' raw vectors, weighted by level, or None."""
         view = self._view(options)
         if a in view.raws:
             a, b = b, a
@@ -164,48 +169,53 @@ class Functions:
             return None
         starts = [part.start for part in view.space.slices.values()]
         squares = np.add.reduceat((x - y) ** 2, starts, dtype=np.float64)
-        return float(np.sqrt(view.weights @ squares))  # NaN, of damaged norms, is NULL in SQL
+        return float(np.sqrt(view.weights @ squares))  # NaN, from damaged norms, is NULL in SQL
 
     def imgsim_vector(self, id, options="{}"):
+        """The vector of an image as little-endian float32 bytes, or None.
+
+        It is the stored one, or with the option ranked one whose inner products are scores.
+        """
         view = self._view(options, VECTOR_OPTIONS)
         if not view.ranked:
             stored = self._stored(view, id)
             return None if stored is None else stored[0].astype("<f4").tobytes()
-        vectors = self._index(view.space)
-        row = self._row(vectors, id)
+        index = self._index(view.space)
+        row = self._row(index, id)
         if row is None:
             return None
         scale = np.sqrt(ranking.per_number(view.space, view.weights))
-        return (vectors.vector(self.conn, row) * scale).astype("<f4").tobytes()
+        return (index.vector(self.conn, row) * scale).astype("<f4").tobytes()
 
     def imgsim_status(self, options="{}"):
+        """A sentence: what is loaded or loading, or what is wrong with the options."""
         try:
             space = self._new_view(options, STATUS_OPTIONS).space
-            vectors = self.spaces.get(self.conn, space, wait=0)
+            index = self.spaces.get(self.conn, space, wait=0)
         except ImgsimError as ex:
             return str(ex)
         text = f"The space {space.name!r} of the table {space.source_table!r} is loaded: "
-        text += "1 image" if len(vectors) == 1 else f"{len(vectors):,} images"
-        if vectors.damaged:
-            some = listed(str(id) for id in vectors.damaged[:5])
-            text += f"; {len(vectors.damaged):,} damaged vectors are left out, such as of {some}"
-        if vectors.space.generation != space.generation:
+        text += "1 image" if len(index) == 1 else f"{len(index):,} images"
+        if index.damaged:
+            ids = listed(str(id) for id in index.damaged[:5])
+            text += f"; {len(index.damaged):,} damaged vectors are left out, such as of {ids}"
+        if index.space.generation != space.generation:
             text += f"; a newer version {self.spaces.newer(space)}"
         return text
 
     def _stored(self, view: View, id) -> tuple[np.ndarray, bytes] | None:
-        """(vector, norms) of an image that is in its table, from the database."""
+        """(vector, norms) of an image that is in its table, from the database; or None."""
         if isinstance(id, bytes):
             raise ImgsimError("An id must be a number or text, not a BLOB")
         table = view.table
-        # The + takes the key's affinity away, without which the index could not be used.
+        # Without "+", the key's affinity would keep SQLite from using the index.
         sql = f"""
             select {VECTOR_SQL}, v.norms from {table.rows_sql}
             join imgsim_vectors v on v.image_id = +{table.key_sql}
             where v.space_id = ? and {table.key_sql} = ?
         """
         row = self.conn.execute(sql, [view.space.id, id]).fetchone()
-        if row is None:  # perhaps '7' names 7
+        if row is None:  # perhaps '7' stands for 7
             row = self.conn.execute(sql, [view.space.id, table.find(self.conn, id)]).fetchone()
         if row is None:
             return None
@@ -213,21 +223,21 @@ class Functions:
         return (vectors[0], row[1]) if usable else None
 
     def _raw(self, view: View, id) -> np.ndarray | None:
-        """The numbers as the network gave them: each level's unit vector times its norm."""
+        """The vector as the network computed it: each level's unit vector times its norm."""
         stored = self._stored(view, id)
         if stored is None or len(stored[1]) != 4 * len(view.space.levels):
             return None
         norms = np.frombuffer(stored[1], "<f4")
         return stored[0] * ranking.per_number(view.space, norms)
 
-    def _view(self, options: str, known: tuple = OPTIONS) -> View:
-        view = self.views.get((options, known))
+    def _view(self, options: str, allowed: tuple = OPTIONS) -> View:
+        view = self.views.get((options, allowed))
         if view is None:
-            view = self.views[options, known] = self._new_view(options, known)
+            view = self.views[options, allowed] = self._new_view(options, allowed)
         return view
 
-    def _new_view(self, options: str, known: tuple) -> View:
-        parsed = _parse(options, known)
+    def _new_view(self, options: str, allowed: tuple) -> View:
+        parsed = _parse(options, allowed)
         if "imgsim_spaces" not in schema.tables(self.conn):
             raise ImgsimError(
                 "This database holds no vectors: run 'datasette imgsim embed DATABASE FOLDER'"
@@ -247,13 +257,13 @@ class Functions:
         return index
 
 
-def _replace(remembered: dict, id, made) -> None:
+def _replace(remembered: dict, id, value) -> None:
     remembered.clear()
-    remembered[id] = made
+    remembered[id] = value
 
 
-def _parse(options, known: tuple) -> dict:
-    """The options; null is as good as absent. Raises ImgsimError."""
+def _parse(options, allowed: tuple) -> dict:
+    """The options as a dictionary, in which null means absent. Raises ImgsimError."""
     try:
         parsed = json.loads(options) if isinstance(options, str) else None
     except (ValueError, RecursionError):
@@ -261,8 +271,8 @@ def _parse(options, known: tuple) -> dict:
     if not isinstance(parsed, dict):
         raise ImgsimError(f"Options must be a JSON object, not {repr(options):.60}")
     for name in parsed:
-        if name not in known:
-            raise ImgsimError(f"No option {name!r}: there is {listed(known)}")
+        if name not in allowed:
+            raise ImgsimError(f"No option {name!r}: there is {listed(allowed)}")
     if not isinstance(parsed.get("space"), (str, type(None))):
         raise ImgsimError("The option space is the name of a space, as text")
     for name in ("plus", "minus"):
@@ -305,5 +315,6 @@ def register(conn: sqlite3.Connection, spaces: Indexes, configured: str | None =
     for name, arities in ARITIES.items():
         function = functions.called(getattr(functions, name))
         for arity in arities:
-            # Folds similar_to(7) in a statement into one call; the status may change within one.
+            # SQLite calls similar_to(7) once a statement, since it is deterministic. The status
+            # is not: it may change during a statement.
             conn.create_function(name, arity, function, deterministic=name != "imgsim_status")

@@ -1,10 +1,10 @@
 """The vectors of a space in memory, in one of three forms.
 
-The form depends on how many bytes the vectors would be as float32:
+The form depends on the size of the vectors as float32:
 
-- few: `InMemory` holds all of them, and every query looks at all
-- more: `WithReduction` also holds their reduction, which tells where to look
-- many: `ReductionOnly` holds just that; single vectors are read from the database
+- up to LIMITS.bytes_scanned: `InMemory` compares a query with all vectors
+- up to LIMITS.bytes_in_memory: `WithReduction` also has reduced vectors, which choose candidates
+- above: `ReductionOnly` has only reduced vectors; whole ones are read from the database
 """
 
 from __future__ import annotations
@@ -25,42 +25,45 @@ from ..limits import LIMITS
 from .reduction import Reduction
 from .vectors import at_most, centred, decoded, stored_blobs
 
-# float32 products are rounded: with this margin, all that tie with the last one stay in.
 ROUGH = 1e-5
+"""Scores that differ by less than this rounding error of float32 products count as equal."""
 BYTES_RESCORED, ALLOWANCE = 4_000_000, 2
-"""Beyond the reduction's best, so many are scored with their whole vectors."""
+"""A reduction chooses ALLOWANCE times as many candidates as results, and LIMITS.rescored more,
+or fewer if the vectors of these would exceed BYTES_RESCORED."""
 FEW = 250
-"""Up to so many results the reduction chooses; for more, all vectors in memory are looked at."""
-# Between the reduction in memory and one made anew: rounding is less, another picture is more.
+"""For up to this many results the reduction chooses the candidates."""
 LARGEST_ROUNDING = 1e-4
+"""Reduced vectors of the same picture differ by less than this, those of different ones by more."""
 READ_AHEAD, BLOCKS_KEPT = 64, 8
-"""Of vectors that are not in memory: queries often ask for one after the other."""
+"""How many vectors are read from the database at once, and how many such blocks are kept: queries
+often need them one after the other."""
 
 
 @dataclass(eq=False)
 class Index(ABC):
-    """The vectors of one generation of a space."""
+    """The vectors of one generation of a space. A vector's row is the place of its id in `ids`."""
 
     space: Space
     table: SourceTable
     centre: np.ndarray | None
+    """(dimensions,), subtracted from the vectors; None without centring."""
     ids: array | list
-    """The images, in ascending order; an array where all are integers."""
+    """The ids of the images, in ascending order; an array if all are integers."""
     damaged: list
-    """Images left out, whose stored vector has a wrong length or is not finite."""
+    """The ids of images left out: their stored vector has a wrong length or is not finite."""
     sampled_cosines: np.ndarray | None = None
-    """(pairs, levels) of random pairs, once `calibration` has drawn them."""
+    """The cosines of random pairs, (pairs, levels), once `calibration` has computed them."""
     calibrations: dict = field(default_factory=dict)
-    """What `calibration` has made for some level weights."""
+    """The calibrations for the level weights used last, kept here by `calibration`."""
 
     most_hits: int | None = None
-    """How many results can be given at most; None where that does not matter."""
+    """The most results that a search may have; None means no limit."""
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def row(self, id) -> int | None:
-        """Where an image's vector is, by its key as stored; None where it has none."""
+        """The row of an image, by its key as stored; None if it has no vector."""
         if isinstance(self.ids, list):
             return self._rows.get(id)
         if not isinstance(id, (int, float)):
@@ -74,26 +77,28 @@ class Index(ABC):
 
     @abstractmethod
     def vector(self, conn: sqlite3.Connection, row: int) -> np.ndarray:
-        """(dimensions,) float32: each level centred, then of unit length."""
+        """The vector in a row, (dimensions,) float32: each level centred, then made unit length."""
 
     @abstractmethod
     def vectors(self, conn: sqlite3.Connection, rows: Sequence[int] | np.ndarray) -> np.ndarray:
-        """(rows, dimensions) float32, as `vector` gives them."""
+        """The vectors in rows, (rows, dimensions) float32, as `vector` returns them."""
 
     @abstractmethod
     def scaled(self, factors: np.ndarray) -> np.ndarray:
-        """All vectors, (n, d) float32, each level times its factor (levels,).
+        """All vectors, (n, d) float32, each level multiplied by its factor (levels,).
 
-        Of a space that is not in memory d is smaller: what its reduction keeps.
+        d is `space.dimensions`, or less if only reduced vectors are in memory.
         """
 
     @abstractmethod
     def candidates(self, query: np.ndarray, count: int) -> np.ndarray:
-        """Rows (m,) among which the `count` best are, for a query (dimensions,)."""
+        """Rows (m,) that include the `count` best for the vector of a query (dimensions,)."""
 
 
 @dataclass(eq=False)
 class InMemory(Index):
+    """An index with all vectors in memory."""
+
     matrix: np.ndarray = field(kw_only=True)
     """(n, dimensions) float32."""
 
@@ -112,6 +117,8 @@ class InMemory(Index):
 
 @dataclass(eq=False)
 class WithReduction(InMemory):
+    """An index with all vectors in memory, and reduced ones that choose candidates."""
+
     reduction: Reduction = field(kw_only=True)
     reduced: np.ndarray = field(kw_only=True)
     """(n, reduction.numbers) float32."""
@@ -124,17 +131,19 @@ class WithReduction(InMemory):
 
 @dataclass(eq=False)
 class ReductionOnly(Index):
+    """An index with only reduced vectors in memory; whole ones are read from the database."""
+
     reduction: Reduction = field(kw_only=True)
     reduced: np.ndarray = field(kw_only=True)
     """(n, reduction.numbers) float32."""
     blocks: dict[int, np.ndarray] = field(default_factory=dict, kw_only=True)
-    """Vectors read ahead, by number of the block."""
+    """Vectors read ahead, (up to READ_AHEAD, dimensions), by the number of the block."""
 
     def __post_init__(self):
         self.most_hits = LIMITS.most_hits_from_database
 
     def vector(self, conn, row):
-        """Also reads those that follow: they are often asked for next."""
+        """As in Index; also reads the vectors around it, which are often needed next."""
         number, place = divmod(row, READ_AHEAD)
         block = self.blocks.get(number)
         if block is None:
@@ -146,22 +155,22 @@ class ReductionOnly(Index):
         return block[place]
 
     def vectors(self, conn, rows):
-        """From the database.
+        """As in Index, from the database.
 
-        A vector there counts only if its reduction is the one in memory. One that was written or
-        removed since this generation was loaded is reconstructed from its reduction instead: so an
-        answer is of one generation, in which such an image has the score of its reduction.
+        A stored vector is used only if it has the reduced vector that is in memory. If it was
+        changed or removed since this generation was loaded, it is replaced by one reconstructed
+        from the reduced vector, so that results are always of one generation.
         """
         reduced = self.reduced[rows]
         blobs = stored_blobs(conn, self.space, [self.ids[row] for row in rows])
         raw, usable = decoded(self.space, blobs)
         stored, places = centred(self.space, self.centre, raw), np.flatnonzero(usable)
-        off = np.abs(self.reduction.reduce(stored) - reduced[places]).max(axis=1, initial=0)
-        same = off < LARGEST_ROUNDING
-        if same.all() and len(same) == len(reduced):
+        change = np.abs(self.reduction.reduce(stored) - reduced[places]).max(axis=1, initial=0)
+        is_same = change < LARGEST_ROUNDING
+        if is_same.all() and len(is_same) == len(reduced):
             return stored
         vectors = self.reduction.reconstruct(reduced)
-        vectors[places[same]] = stored[same]
+        vectors[places[is_same]] = stored[is_same]
         return vectors
 
     def scaled(self, factors):
@@ -175,30 +184,30 @@ class ReductionOnly(Index):
 def _reduced_candidates(
     index: WithReduction | ReductionOnly, query: np.ndarray, count: int
 ) -> np.ndarray:
-    """The rows whose reductions are best, more than `count` since a reduction may be wrong."""
-    more = at_most(LIMITS.rescored, BYTES_RESCORED, index.space.dimensions)
-    many = count * ALLOWANCE + more
-    return _best_rows(index.reduced, index.reduction.reduce(query), many, all_ties=False)
+    """The rows with the best reduced vectors: more than `count`, since these are not exact."""
+    spare = at_most(LIMITS.rescored, BYTES_RESCORED, index.space.dimensions)
+    total = count * ALLOWANCE + spare
+    return _best_rows(index.reduced, index.reduction.reduce(query), total, all_ties=False)
 
 
 def _best_rows(
     matrix: np.ndarray, query: np.ndarray, count: int, all_ties: bool = True
 ) -> np.ndarray:
-    """Rows (m,) of a matrix (n, d) among which the `count` best for a query (d,) are.
+    """Rows (m,) of a matrix (n, d) that include the `count` best for a query (d,).
 
-    Of rows that tie with the last one all stay in, or as many as are needed.
+    With `all_ties` they include all rows that tie with the last of these, else as many as needed.
     """
     if count >= len(matrix):
         return np.arange(len(matrix))
-    # A product of matrices is fast, but need not be alike for equal rows. So it only chooses,
-    # with room for its rounding.
-    used = np.flatnonzero(query)  # levels that weigh nothing lie before or behind these
+    # A matrix product is fast, but may round equal rows differently. So it only chooses rows, with
+    # a margin for rounding.
+    used = np.flatnonzero(query)  # first and last levels that weigh 0 are skipped
     part = slice(used[0], used[-1] + 1) if len(used) else slice(0)
     rough = matrix[:, part] @ query[part]
     least = np.partition(rough, -count)[-count]
     rows = np.flatnonzero(rough >= least - ROUGH)
     if not all_ties:
-        # Copies of one picture may be many; of those that tie the first ones are enough.
+        # There may be many copies of one picture: of rows that tie, the first ones are enough.
         tied = rough[rows] <= least + ROUGH
         rows = rows[~tied | (np.cumsum(tied) <= count)]
     return rows

@@ -1,4 +1,4 @@
-"""Reads spaces into memory, and holds those of one database."""
+"""Loads spaces into memory, and keeps those of one database."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .reduction import Reduction
 from .vectors import VECTOR_SQL, centred, decoded, sample, sound_centre
 
 SAMPLE, BYTES_OF_SAMPLE = 4_000, 64_000_000
-"""From how many vectors a reduction is made, at most."""
+"""The most vectors from which a reduction is made, and their most bytes."""
 TRIES_WITHOUT_LOCK = 3
 Connect: TypeAlias = Callable[[], sqlite3.Connection]
 
@@ -40,10 +40,10 @@ class CannotLoad(ImgsimError):
 def load(
     conn: sqlite3.Connection, space: Space, progress: Progress = silent, centring: bool = True
 ) -> Index:
-    """Reads a space.
+    """Loads a space; without `centring`, its vectors are not centred.
 
-    Reads in pieces, so that a writer need not wait, and starts again where the space was changed
-    meanwhile; a space that changes all the time is at last read in one transaction. Raises
+    It is read in pieces, so that a writer need not wait, and once more if it has changed
+    meanwhile. A space that changes all the time is in the end read in one transaction. Raises
     ImgsimError.
     """
     for _ in range(TRIES_WITHOUT_LOCK):
@@ -58,9 +58,10 @@ def load(
 
 
 def _latest(conn: sqlite3.Connection, space: Space) -> Space:
-    for each in all_spaces(conn):
-        if each.identity == space.identity:
-            return each
+    """The space as it is now in the database. Raises ImgsimError if it is gone."""
+    for existing in all_spaces(conn):
+        if existing.identity == space.identity:
+            return existing
     raise ImgsimError("it was removed, or the database file was replaced")
 
 
@@ -75,19 +76,19 @@ def _read(conn: sqlite3.Connection, space: Space, progress: Progress, centring: 
     if size <= LIMITS.bytes_in_memory:
         matrix = np.empty((count, space.dimensions), np.float32)
     if size > min(LIMITS.bytes_scanned, LIMITS.bytes_in_memory):
-        some = sample(conn, space, centre, SAMPLE, BYTES_OF_SAMPLE)
-        reduction = Reduction(space.levels, some)
+        vectors = sample(conn, space, centre, SAMPLE, BYTES_OF_SAMPLE)
+        reduction = Reduction(space.levels, vectors)
         reduced = np.empty((count, reduction.numbers), np.float32)
     ids: array | list = array("q")
     damaged = []
     with progress(count) as advance:
         for keys, blobs in _pieces(conn, space, table, count):
             raw, usable = decoded(space, blobs)
-            start, good = len(ids), [id for id, good in zip(keys, usable) if good]
-            if isinstance(ids, array) and not all(isinstance(id, int) for id in good):
+            start, usable_ids = len(ids), [id for id, is_usable in zip(keys, usable) if is_usable]
+            if isinstance(ids, array) and not all(isinstance(id, int) for id in usable_ids):
                 ids = list(ids)
-            ids.extend(good)
-            damaged += [id for id, good in zip(keys, usable) if not good]
+            ids.extend(usable_ids)
+            damaged += [id for id, is_usable in zip(keys, usable) if not is_usable]
             vectors, piece = centred(space, centre, raw), slice(start, len(ids))
             if matrix is not None:
                 matrix[piece] = vectors
@@ -108,9 +109,9 @@ def _read(conn: sqlite3.Connection, space: Space, progress: Progress, centring: 
 def _pieces(
     conn: sqlite3.Connection, space: Space, table: SourceTable, count: int
 ) -> Iterator[tuple[tuple, tuple]]:
-    """(ids, blobs) of images that still are in their table, in order of id, piece by piece.
+    """(ids, BLOBs) of the images that are in their table, in order of id, piece by piece.
 
-    At most `count`: what comes in addition belongs to a later generation.
+    They are at most `count`: further ones belong to a later generation.
     """
     sql = f"""
         select v.image_id, {table.key_sql}, {VECTOR_SQL} from imgsim_vectors v
@@ -124,9 +125,9 @@ def _pieces(
         sql.format(after=after),
         {"space": space.id, "last": last, "limit": min(count, rows_a_read)},
     ).fetchall():
-        images, keys, blobs = zip(*rows)
+        image_ids, keys, blobs = zip(*rows)
         yield keys, blobs
-        after, last = "v.image_id > :last", images[-1]
+        after, last = "v.image_id > :last", image_ids[-1]
         count -= len(rows)
 
 
@@ -134,18 +135,19 @@ class Indexes:
     """The spaces of one database that are in memory. Safe to call from any thread."""
 
     def __init__(self, connect: Connect | None):
-        """`connect` opens a private connection, which has no time limit, for a loading thread.
+        """`connect` opens a private connection without a time limit, for a loading thread.
 
-        Without it, spaces are loaded on the caller's connection while the caller waits.
+        Without it, spaces are loaded with the caller's connection while the caller waits.
         """
         self.connect = connect
         self.cache: Cache[Index] = Cache()
 
     def get(self, conn: sqlite3.Connection, space: Space, wait: float = 0.5) -> Index:
-        """The space's index. `space` must be fresh from the database: its generation tells.
+        """The index of a space.
 
-        While a newer generation is loaded the older one is given. Raises Loading where nothing
-        is loaded within `wait` seconds, CannotLoad where loading failed.
+        `space` must be fresh from the database: its generation shows whether the index in memory
+        is outdated. While a newer generation is loaded, the older index is returned. Raises
+        Loading if there is no index within `wait` seconds, and CannotLoad if loading failed.
         """
         if self.connect is None:
             return self._load_now(conn, space)
@@ -157,7 +159,7 @@ class Indexes:
             raise kind(f"The space {space.name!r} {ex}") from ex.load.error
 
     def newer(self, space: Space) -> str:
-        """How it stands with the load that replaces an older index."""
+        """The state, in words, of the load that replaces an older index."""
         load = self.cache.newest_load(space.identity)
         return load.state if load else ""
 
@@ -174,11 +176,11 @@ class Indexes:
                     return
                 schema.check_version(conn)
                 for space in _used_by_default(all_spaces(conn), configured):
-                    self._begin(conn, space)
+                    self._start_loading(conn, space)
         except (sqlite3.Error, ImgsimError):
-            pass  # the first query will meet the same and tell its user
+            pass  # the first query will have the same error and report it
 
-    def _begin(self, conn: sqlite3.Connection, space: Space) -> None:
+    def _start_loading(self, conn: sqlite3.Connection, space: Space) -> None:
         try:
             self.get(conn, space, wait=0)
         except (Loading, CannotLoad):
@@ -187,8 +189,8 @@ class Indexes:
     def _load(self, connect: Connect, space: Space, progress: Progress) -> tuple[int, Index]:
         with closing(connect()) as conn:
             index = load(conn, space, progress)
-            # Those of dropped spaces are let go.
-            self.cache.keep({each.identity for each in all_spaces(conn)})
+            # This drops the indexes of spaces that were removed.
+            self.cache.keep({existing.identity for existing in all_spaces(conn)})
         return index.space.generation, index
 
     def _load_now(self, conn: sqlite3.Connection, space: Space) -> Index:
@@ -202,12 +204,12 @@ class Indexes:
                 raise
             raise CannotLoad(f"The space {space.name!r} cannot be loaded: {ex}") from ex
         self.cache.put(space.identity, index.space.generation, index)
-        self.cache.keep({each.identity for each in all_spaces(conn)})
+        self.cache.keep({existing.identity for existing in all_spaces(conn)})
         return index
 
 
 def _used_by_default(spaces: list[Space], configured: str | None) -> list[Space]:
-    """The configured space, which stands in for its table's default, and other tables' defaults."""
+    """Each table's default space, or the configured space in place of its table's default."""
     replaced = {space.source_table for space in spaces if space.name == configured}
     return [
         space
@@ -217,5 +219,5 @@ def _used_by_default(spaces: list[Space], configured: str | None) -> list[Space]
 
 
 def is_interrupt(ex: Exception) -> bool:
-    """Whether a time limit, or somebody who gave up waiting, ended a query."""
+    """Whether an error means that a query was ended, such as by a time limit."""
     return isinstance(ex, sqlite3.OperationalError) and ex.args == ("interrupted",)

@@ -1,4 +1,4 @@
-"""The images most like a query: ranked, still in their table, each with its percentile."""
+"""Search results: the images most like a query, each with its score and percentile."""
 
 from __future__ import annotations
 
@@ -16,44 +16,43 @@ from .ranking import Query
 
 @dataclass(frozen=True)
 class Hit:
-    """One result."""
+    """One search result."""
 
     id: int | str
     score: float
     """-1..1."""
     percentile: float | None
-    """0..100, the share of random pairs that score less; None while there are too few images."""
+    """0..100, the share of random pairs that score less; None if there are too few images."""
 
 
 def best(conn: sqlite3.Connection, index: Index, query: Query, k: int) -> list[Hit]:
     """The k images most like a query, best first; equal scores in order of id.
 
-    Rows that were deleted by hand are made up for by those that follow.
+    Images whose row was deleted by hand are replaced by the next best.
     """
-    wanted = k
+    count = k
     while True:
-        scored = ranking.rank(conn, index, query, wanted)
+        scored = ranking.rank(conn, index, query, count)
         present = index.table.present(conn, [id for id, _ in scored])
-        there = [(id, score) for id, score in scored if id in present]
-        if len(there) >= k or len(scored) < wanted:
-            return _hits(conn, index, query, there[:k])
-        wanted *= 2
+        remaining = [(id, score) for id, score in scored if id in present]
+        if len(remaining) >= k or len(scored) < count:
+            return _hits(conn, index, query, remaining[:k])
+        count *= 2
 
 
 def reaching(
     conn: sqlite3.Connection, index: Index, query: Query, percentile: float
 ) -> list[Hit] | None:
-    """All images whose percentile is at least this, best first.
+    """All images with at least this percentile, best first; None if they exceed `most_hits`.
 
-    None where they are more than this form of an index can give. The space must have a
-    calibration.
+    The space must have enough images for a calibration.
     """
     k = LIMITS.first_hits
     while True:
         hits = best(conn, index, query, k)
-        enough = [hit for hit in hits if (hit.percentile or 0) >= percentile]
-        if len(enough) < k:
-            return enough
+        reached = [hit for hit in hits if (hit.percentile or 0) >= percentile]
+        if len(reached) < k:
+            return reached
         k *= 4
         if index.most_hits is not None and k > index.most_hits:
             return None
@@ -63,6 +62,6 @@ def _hits(conn: sqlite3.Connection, index: Index, query: Query, scored: list[tup
     calibration = get_calibration(conn, index, query.weights)
     if calibration is None:
         return [Hit(id, score, None) for id, score in scored]
-    # At once, since no time limit stops what is done for each of a million.
+    # All at once: no time limit could stop a loop over a million hits.
     percentiles = calibration.percentiles_of(np.array([score for _, score in scored])).tolist()
     return [Hit(id, score, percentile) for (id, score), percentile in zip(scored, percentiles)]

@@ -1,4 +1,4 @@
-"""Stored vectors: reading them from the database, and centring."""
+"""Reads stored vectors from the database, and centres them."""
 
 from __future__ import annotations
 
@@ -12,38 +12,41 @@ from ..db.dtypes import DTYPES
 from ..db.spaces import SMALLEST_CENTRED_SPACE, Space, read_centre
 from ..errors import ImgsimError
 
-# Text cannot even be read where it is not UTF-8.
+# Text in place of a BLOB is damage, and reading it may raise an error.
 VECTOR_SQL = "case typeof(v.vector) when 'blob' then v.vector end"
 IDS_A_READ = 64
-"""Some at a time, since a long read would keep writers waiting."""
+"""How many vectors are read at once: a long read keeps writers waiting."""
 # Below this norm a centred vector is only rounding error.
 SMALLEST_CENTRED = 1e-3
 
 
 class Damaged(ImgsimError):
-    """What is stored of a space cannot be used."""
+    """What is stored of a space is damaged."""
 
 
 def stored_blobs(conn: sqlite3.Connection, space: Space, ids: Sequence) -> list[bytes | None]:
-    """The stored vector of each image, or None where there is none."""
+    """The stored vector of each image, or None if there is none."""
     blobs: dict = {}
-    for some in batches(list(ids), IDS_A_READ):
+    for batch in batches(list(ids), IDS_A_READ):
         blobs.update(
             conn.execute(
                 f"select image_id, {VECTOR_SQL} from imgsim_vectors v "
-                f"where space_id = ? and image_id in ({', '.join('?' * len(some))})",
-                [space.id, *some],
+                f"where space_id = ? and image_id in ({', '.join('?' * len(batch))})",
+                [space.id, *batch],
             ).fetchall()
         )
     return [blobs.get(id) for id in ids]
 
 
 def decoded(space: Space, blobs: Sequence) -> tuple[np.ndarray, list[bool]]:
-    """The vectors (m, dimensions) of those BLOBs that are whole and finite, and which they are."""
+    """(vectors (m, dimensions) float32 of the usable BLOBs, for each BLOB whether it is usable).
+
+    A BLOB is usable if it has the right length and all its numbers are finite.
+    """
     size = space.dimensions * np.dtype(DTYPES[space.dtype]).itemsize
     usable = [blob is not None and len(blob) == size for blob in blobs]
-    whole = b"".join(blob for blob, good in zip(blobs, usable) if good)
-    vectors = space.decode(whole).reshape(-1, space.dimensions)
+    joined = b"".join(blob for blob, is_usable in zip(blobs, usable) if is_usable)
+    vectors = space.decode(joined).reshape(-1, space.dimensions)
     finite = np.isfinite(vectors).all(axis=1)
     if finite.all():
         return vectors, usable
@@ -54,10 +57,10 @@ def decoded(space: Space, blobs: Sequence) -> tuple[np.ndarray, list[bool]]:
 
 
 def sound_centre(conn: sqlite3.Connection, space: Space) -> np.ndarray | None:
-    """The centre of a space (dimensions,), or None where it has none. Raises Damaged."""
+    """The centre of a space, (dimensions,) float32, or None if it has none. Raises Damaged."""
     try:
         centre = read_centre(conn, space)
-    except (ValueError, TypeError):  # no BLOB of whole numbers
+    except (ValueError, TypeError):  # not a BLOB, or of a wrong length
         raise Damaged("its centre is damaged") from None
     if centre is not None and not (len(centre) == space.dimensions and np.isfinite(centre).all()):
         raise Damaged("its centre is damaged")
@@ -65,30 +68,30 @@ def sound_centre(conn: sqlite3.Connection, space: Space) -> np.ndarray | None:
 
 
 def centred(space: Space, centre: np.ndarray | None, vectors: np.ndarray) -> np.ndarray:
-    """Subtracts the space's mean from (n, dimensions) vectors and makes each level unit length.
+    """Subtracts the centre from vectors (n, dimensions), then makes each level unit length.
 
-    A vector that is nearly the mean itself has no direction left and stays as it was; one that
-    is zero stays zero. float32 in, float32 out.
+    A level that is nearly the centre would have no direction left and is not centred; one that is
+    zero stays zero. float32 in, float32 out.
     """
     result = np.empty_like(vectors, np.float32)
     for part in space.slices.values():
         raw = vectors[:, part]
-        moved = raw if centre is None else raw - centre[part]
-        norms = np.linalg.norm(moved, axis=1, keepdims=True)
-        lost = (norms < SMALLEST_CENTRED) | ~raw.any(axis=1, keepdims=True)
-        if lost.any():
-            moved = np.where(lost, raw, moved)
-            norms = np.linalg.norm(moved, axis=1, keepdims=True)
-        np.divide(moved, np.maximum(norms, 1e-12), out=result[:, part])
+        shifted = raw if centre is None else raw - centre[part]
+        norms = np.linalg.norm(shifted, axis=1, keepdims=True)
+        stays_raw = (norms < SMALLEST_CENTRED) | ~raw.any(axis=1, keepdims=True)
+        if stays_raw.any():
+            shifted = np.where(stays_raw, raw, shifted)
+            norms = np.linalg.norm(shifted, axis=1, keepdims=True)
+        np.divide(shifted, np.maximum(norms, 1e-12), out=result[:, part])
     return result
 
 
 def sample(
     conn: sqlite3.Connection, space: Space, centre: np.ndarray | None, count: int, size: int
 ) -> np.ndarray:
-    """Up to `count` vectors of a space, centred (m, dimensions), evenly spread over its images.
+    """Up to `count` centred vectors of a space, (m, dimensions), evenly spread over its images.
 
-    Fewer where they would be more than `size` bytes.
+    They are fewer if they would exceed `size` bytes.
     """
     sql = "select count(*) from imgsim_vectors where space_id = ?"
     (all_images,) = conn.execute(sql, [space.id]).fetchone()
@@ -107,5 +110,5 @@ def sample(
 
 
 def at_most(count: int, size: int, numbers: int) -> int:
-    """`count`, or fewer where each has so many float32 numbers that they would exceed `size`."""
+    """How many vectors, 3 to `count`, fit into `size` bytes, each with `numbers` float32."""
     return max(SMALLEST_CENTRED_SPACE, min(count, size // (4 * numbers)))

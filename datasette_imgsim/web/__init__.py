@@ -1,1 +1,1 @@
-"""The pages that Datasette shows."""
+"""The plugin's part of Datasette's website: pages, filters, menus and permissions."""

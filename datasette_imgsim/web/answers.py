@@ -1,4 +1,4 @@
-"""How a view answers: HTML, JSON, a picture, or an error of one sentence."""
+"""Responses of views: HTML, JSON, a picture, or an error of one sentence."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .refused import Refused
 from .source import Source, requested_source
 
 MAX_AGE = 600
-"""Seconds for which a browser may keep a picture."""
+"""How many seconds a browser may keep a picture."""
 
 
 def is_json(request) -> bool:
@@ -32,7 +32,7 @@ def json_answer(datasette, body: dict, status: int = 200, headers: dict | None =
 
 
 def common_context(source: Source, options: Options) -> dict:
-    """What the templates of all pages need."""
+    """The variables that the templates of all pages need."""
     return {
         "database": source.db.name,
         "table": source.table.name,
@@ -49,9 +49,9 @@ async def html_answer(datasette, request, template: str, context: dict, status=2
 
 
 def picture_answer(datasette, request, etag: str, jpeg: bytes, max_age=MAX_AGE) -> Response:
-    """A JPEG file, or the word that the browser's own is still good."""
+    """A JPEG file, or the status 304 if the browser's copy is still valid."""
     headers = {
-        # Datasette itself makes this private for whoever is logged in.
+        # Datasette itself makes this private for users who are logged in.
         "cache-control": f"max-age={max_age}",
         "etag": f'"{etag}"',
         "x-content-type-options": "nosniff",
@@ -64,31 +64,32 @@ def picture_answer(datasette, request, etag: str, jpeg: bytes, max_age=MAX_AGE) 
 
 
 def matches(request, etag: str) -> bool:
-    wanted = request.headers.get("if-none-match", "")
-    return wanted == "*" or etag in [part.strip().strip('W/"') for part in wanted.split(",")]
+    """Whether the browser has a copy with this ETag."""
+    header = request.headers.get("if-none-match", "")
+    return header == "*" or etag in [part.strip().strip('W/"') for part in header.split(",")]
 
 
 def next_link(
     source: Source, request, path: str, options: Options, next: str | None, **more
 ) -> dict:
-    """The keys 'next' and 'next_url' of a JSON answer; `more` are parameters of this page alone."""
+    """The keys 'next' and 'next_url' of a JSON answer; `more` are this page's own parameters."""
     query = options.paged(next, **more)
     url = source.datasette.absolute_url(request, path + query) if next else None
     return {"next": next, "next_url": url}
 
 
 def page(view):
-    """A view(datasette, request, source) whose errors are a page of one sentence, or JSON."""
-    return _answering(view, is_json)
+    """Wraps a view(datasette, request, source): its errors become a page, or JSON if asked for."""
+    return _with_errors(view, is_json)
 
 
 def json_only(view):
-    """A view(datasette, request, source) whose errors are {"ok": false, "error": ...}."""
-    return _answering(view, lambda request: True)
+    """Wraps a view(datasette, request, source): errors become {"ok": false, "error": ...}."""
+    return _with_errors(view, lambda request: True)
 
 
-def _answering(view, wants_json):
-    # Datasette looks at the names of these arguments, so this is no functools.wraps.
+def _with_errors(view, wants_json):
+    # No functools.wraps: Datasette passes arguments by the names that `answer` has.
     async def answer(datasette, request):
         source = None
         try:

@@ -1,4 +1,4 @@
-"""All that differs between Datasette 0.65 and 1.0."""
+"""The differences between Datasette 0.65 and 1.0."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def can_view(datasette, actor, database: str, table: str) -> bool:
         return await datasette.allowed(
             action="view-table", resource=TableResource(database, table), actor=actor
         )
-    # The first of these that has an opinion decides, so the most specific one comes first.
+    # The first permission with an answer decides, so the most specific one comes first.
     return await _visible(
         datasette,
         actor,
@@ -53,7 +53,7 @@ async def _visible(datasette, actor, permissions) -> bool:
 
 
 def denied(tables: list[tuple[str, str]]):
-    """A PermissionSQL of Datasette 1.0 that denies (database, table) pairs, whoever allows them."""
+    """A PermissionSQL of Datasette 1.0 that denies (database, table) pairs, even if allowed."""
     from datasette.permissions import PermissionSQL
 
     return PermissionSQL(
@@ -80,20 +80,21 @@ def color(db) -> str:
 def private_connection(db) -> sqlite3.Connection:
     """A connection that only the caller closes.
 
-    Datasette closes all that it knows of when it stops; amid a load that would crash the process.
+    When Datasette stops, it closes all connections it knows: during a load, that would crash the
+    process.
     """
     conn = db.connect()
     for name in ("_all_connections", "_all_file_connections"):  # Datasette 1.0, 0.65
-        known = getattr(db, name, [])
-        if conn in known:
-            known.remove(conn)
+        connections = getattr(db, name, [])
+        if conn in connections:
+            connections.remove(conn)
     return conn
 
 
 async def body(request, max_bytes: int) -> bytes | None:
-    """The raw request body, or None where it is longer than `max_bytes`.
+    """The raw request body, or None if it is longer than `max_bytes`.
 
-    Raises BrokenUpload. (Datasette 0.65 has no limit of its own, and 1.0 another one.)
+    Raises BrokenUpload. (Datasette 0.65 has no limit itself, and that of 1.0 differs.)
     """
     try:
         if int(request.headers.get("content-length", "")) > max_bytes:

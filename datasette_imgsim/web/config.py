@@ -1,4 +1,4 @@
-"""The plugin's configuration: instance settings, overlaid with those of one database."""
+"""The plugin's configuration: settings of the instance, and of single databases."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ BYTES_A_MB = 1_000_000
 
 @dataclass(frozen=True)
 class Config:
+    """The settings that apply to one database."""
+
     uploads: bool | dict = True
     """Who may search with an image of their own: everybody, nobody, or an allow block."""
     max_upload_mb: float = 20
     images_root: str | None = None
-    """The folder /large/ may show pictures from; without it that page does not exist."""
+    """The folder from which /large/ may show pictures; without it there is no such page."""
     space: str | None = None
     """The name of the default space."""
 
@@ -35,14 +37,14 @@ NAMES = [field.name for field in fields(Config)]
 
 
 def read_config(datasette, database: str) -> Config:
-    """The configuration that holds for a database."""
+    """The configuration of a database: its own settings, else those of the instance."""
     settings = {**_settings(datasette), **_settings(datasette, database)}
-    # Datasette 1.0 opens connections before `check` can refuse an unknown name.
+    # Datasette 1.0 opens connections before `check` refuses unknown names.
     return Config(**{name: value for name, value in settings.items() if name in NAMES})
 
 
 def check(datasette) -> None:
-    """Raises StartupError, one sentence, for settings that make no sense."""
+    """Raises StartupError, one sentence, if a setting is invalid."""
     for database in (None, *datasette.databases):
         settings = _settings(datasette, database)
         where = f"the plugin {PLUGIN}" + (f" of the database {database!r}" if database else "")

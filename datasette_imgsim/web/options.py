@@ -1,4 +1,4 @@
-"""What a request asks for: the parameters that all pages share."""
+"""The parameters of a request that all pages share."""
 
 from __future__ import annotations
 
@@ -19,50 +19,53 @@ PAGE_SIZE, MAX_PAGE_SIZE = 40, 200
 
 @dataclass(frozen=True)
 class Options:
-    """The parameters that all pages share."""
+    """The parameters of a request that all pages share."""
 
     space: str | None
     level_weights: str | None
+    """As in a URL, such as pool5:1,pool3:.5."""
     size: int
+    """How many images a page has."""
     next: str | None
+    """Where the page begins; its meaning depends on the page."""
     plus: tuple[str, ...] = ()
     """Images that results should be more like, as keys in a URL."""
     minus: tuple[str, ...] = ()
     """Images that results should be less like."""
     bbox: str | None = None
-    """A rectangle of the map: only images within it."""
+    """A rectangle of the map, x0,y0,x1,y1: only images within it are shown."""
 
     def query(self, **more) -> str:
-        """The part of a URL from '?' on that keeps the space and the level weights."""
+        """The query string, with '?', that keeps the space and the level weights."""
         values = {"space": self.space, "level_weights": self.level_weights, **more}
         kept = {name: value for name, value in values.items() if value not in (None, ())}
         # pool5:1,pool3:.5 stays readable.
         return "?" + urllib.parse.urlencode(kept, safe=":,", doseq=True) if kept else ""
 
     def paged(self, next: str | None, **more) -> str:
-        """The part of a URL from '?' on that keeps everything and leads to another page."""
+        """The query string that keeps all parameters and leads to another page."""
         size = self.size if self.size != PAGE_SIZE else None
         kept = {"plus": self.plus, "minus": self.minus, "bbox": self.bbox, **more}
         return self.query(**kept, _size=size, _next=next)
 
     def moved(self, id, to: str | None) -> str:
-        """The same with an image as an example: `to` is 'plus', 'minus' or None for neither."""
+        """The query string with an image as an example: `to` is 'plus', 'minus' or None."""
         key = str(id)
-        sides = {
-            name: tuple(each for each in getattr(self, name) if each != key)
+        examples = {
+            name: tuple(example for example in getattr(self, name) if example != key)
             for name in ("plus", "minus")
         }
         if to:
-            sides[to] += (key,)
-        return replace(self, **sides).paged(None)
+            examples[to] += (key,)
+        return replace(self, **examples).paged(None)
 
     def weighted(self, level_weights: str | None) -> str:
-        """The same with other level weights, written as in a URL."""
+        """The query string with other level weights, as in a URL."""
         return replace(self, level_weights=level_weights).paged(None)
 
     @property
     def start(self) -> int:
-        """`next` as a place in a ranking."""
+        """`next` as a place in a ranking, from 0. Raises Refused."""
         if self.next is None:
             return 0
         if not self.next.isdecimal() or len(self.next) > 9:
@@ -71,6 +74,7 @@ class Options:
 
 
 def parse_options(request, largest: int = MAX_PAGE_SIZE) -> Options:
+    """The options of a request, with pages of up to `largest` images. Raises Refused."""
     size = request.args.get("_size") or str(PAGE_SIZE)
     if size == "max":
         size = str(largest)
@@ -89,12 +93,12 @@ def parse_options(request, largest: int = MAX_PAGE_SIZE) -> Options:
 
 
 def parse_bounds(text: str, name: str = "bbox") -> tuple[float, float, float, float]:
-    """'x0,y0,x1,y1' as numbers, which mean x0 <= x < x1 and y0 <= y < y1. Raises Refused."""
+    """The numbers in 'x0,y0,x1,y1': a rectangle x0 <= x < x1, y0 <= y < y1. Raises Refused."""
     try:
         x0, y0, x1, y1 = map(float, text.split(","))
     except ValueError:
         x0, x1, y0, y1 = 1, 0, 0, 0
-    if not (x0 <= x1 and y0 <= y1):  # false for what is no number, too
+    if not (x0 <= x1 and y0 <= y1):  # also if one of them is NaN
         raise Refused(
             400, f"{name} is x0,y0,x1,y1 with x0 <= x1 and y0 <= y1, 0 to {SIDE}, not {text!r:.60}"
         )
@@ -102,7 +106,7 @@ def parse_bounds(text: str, name: str = "bbox") -> tuple[float, float, float, fl
 
 
 def within_bounds(key: str) -> str:
-    """The condition that the image `key` lies in a rectangle of the map, for `bounds_params`."""
+    """The SQL condition that `key` is in a rectangle of the map, given by `bounds_params`."""
     return (
         f"{key} in (select image_id from imgsim_atlas where space_id = :imgsim_space "
         "and x >= :imgsim_x0 and x < :imgsim_x1 and y >= :imgsim_y0 and y < :imgsim_y1)"
@@ -110,21 +114,23 @@ def within_bounds(key: str) -> str:
 
 
 def bounds_params(space: Space, bounds: tuple[float, float, float, float]) -> dict:
+    """The parameters of `within_bounds`."""
     names = ("imgsim_x0", "imgsim_y0", "imgsim_x1", "imgsim_y1")
     return {"imgsim_space": space.id, **dict(zip(names, bounds))}
 
 
 def chosen_space(conn: sqlite3.Connection, source: Source, options: Options) -> Space:
+    """The space that a request names, else the default one. Raises ImgsimError."""
     return choose_space(conn, options.space, source.table.name, source.config.space)
 
 
 def default_space(conn: sqlite3.Connection, source: Source) -> Space:
-    """The space that is used where a request names none."""
+    """The space that is used if a request names none. Raises ImgsimError."""
     return choose_space(conn, None, source.table.name, source.config.space)
 
 
 def chosen_weights(space: Space, options: Options) -> tuple[np.ndarray, dict[str, float]]:
-    """The weights to rank with, and the share of each level."""
-    given = options.level_weights
-    weights = ranking.weights(space, ranking.parse_level_weights(given) if given else None)
+    """The level weights of a request, as an array (levels,) with sum 1 and by level, rounded."""
+    text = options.level_weights
+    weights = ranking.weights(space, ranking.parse_level_weights(text) if text else None)
     return weights, dict(zip(space.levels, weights.round(6).tolist()))

@@ -1,4 +1,4 @@
-"""Nobody may look into the imgsim_* tables of a database whose pictures they may not all see."""
+"""Permissions: only who may view all source tables of a database may view its imgsim_* tables."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from contextvars import ContextVar
 from . import compat
 
 WITH_SOURCES = ("imgsim_spaces", "imgsim_thumbnails", "imgsim_failures", "imgsim_contents")
+"""Our tables with a column source_table."""
 WITHOUT = ("imgsim_vectors", "imgsim_atlas")
 
-# Set while source tables are checked, which must not ask about the imgsim_* tables again.
+# Set while source tables are checked: this must not check the imgsim_* tables again.
 _checking: ContextVar[bool] = ContextVar("imgsim_checking", default=False)
 
 
 def permission_allowed(datasette, actor, action: str, resource):
-    """For Datasette 0.65: False to deny, None for no opinion."""
+    """For Datasette 0.65: False denies, None leaves the decision to others."""
     if action != "view-table" or not resource:
         return None
     database, table = resource
@@ -29,7 +30,7 @@ def permission_allowed(datasette, actor, action: str, resource):
 
 
 async def permission_resources_sql(datasette, actor, action: str):
-    """For Datasette 1.0: denies our tables in the databases this actor may not see all of."""
+    """For Datasette 1.0: denies our tables in databases with a source table that is denied."""
     if action != "view-table" or _checking.get():
         return None
     token = _checking.set(True)
@@ -45,14 +46,14 @@ async def permission_resources_sql(datasette, actor, action: str):
 
 
 async def _denied_tables(datasette, actor, database: str) -> list[str]:
-    """Our tables in a database if the actor may not view one of its source tables, else none.
+    """Our tables in a database, if the actor may not view all of its source tables; else none.
 
-    Nobody may view a source table that was renamed or dropped: no permission is known of it.
+    A source table that was renamed or dropped may not be viewed: its permissions are unknown.
     """
     try:
         tables, sources, present = await datasette.databases[database].execute_fn(_ours)
     except sqlite3.Error:
-        # A database that cannot be read now must not break the pages of the others.
+        # A database that cannot be read must not break the pages of other databases.
         return [*WITH_SOURCES, *WITHOUT]
     if not present.issuperset(sources):
         return tables
@@ -63,7 +64,7 @@ async def _denied_tables(datasette, actor, database: str) -> list[str]:
 
 
 def _ours(conn: sqlite3.Connection) -> tuple[list[str], list[str], set[str]]:
-    """Our tables in a database, the source tables whose content is in them, and all its tables."""
+    """(our tables in a database, the source tables named in them, all tables of the database)."""
     names = conn.execute(
         """
         select name from sqlite_master
@@ -75,7 +76,7 @@ def _ours(conn: sqlite3.Connection) -> tuple[list[str], list[str], set[str]]:
     present = {name for (name,) in rows}
     sources: set[str] = set()
     for table in set(WITH_SOURCES).intersection(tables):
-        # Steps along the index from value to value: a million thumbnails take no time.
+        # Jumps from value to value along the index, which is fast even with a million thumbnails.
         rows = conn.execute(
             f"""
             with recursive found(source) as (

@@ -1,8 +1,8 @@
-"""What a page of ours says when it cannot do what was asked."""
+"""The error of our pages."""
 
 
 class Refused(Exception):
-    """What an error page says, with its HTTP status."""
+    """A request cannot be fulfilled: the sentence of the error page, with its HTTP status."""
 
     def __init__(self, status: int, message: str, headers: dict | None = None):
         super().__init__(message)

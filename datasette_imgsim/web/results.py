@@ -1,4 +1,4 @@
-"""Images as they appear in results: a page of a ranking, and the same as a query in SQL."""
+"""Search results on pages: tiles, a page of a ranking, and the ranking as a query in SQL."""
 
 from __future__ import annotations
 
@@ -21,24 +21,27 @@ from .source import Source
 
 @dataclass(frozen=True)
 class Tile:
-    """An image in a gallery or in results."""
+    """An image in the grid of a page."""
 
     id: int | str
     name: str
     href: str
+    """The address of its similar page."""
     row: str
+    """The address of Datasette's page of its row."""
     thumbnail: str | None
+    """The address of its thumbnail, if there is one."""
     score: float | None = None
     percentile: float | None = None
 
     @property
     def share(self) -> str:
-        """The percentile with as few digits as tell it from 100."""
+        """The percentile as text."""
         return shortened(self.percentile)
 
     @property
     def words(self) -> str:
-        """What the score means."""
+        """The percentile in words."""
         return in_words(self.percentile)
 
     def json(self) -> dict:
@@ -55,10 +58,10 @@ class Tile:
 
 
 def tiles(conn, source: Source, options: Options, ids: Iterable) -> list[Tile | None]:
-    """A tile for each image; None where its row has gone from the source table."""
+    """A tile for each image; None if its row is no longer in the source table."""
     ids = list(ids)
-    known = source.table.described(conn, ids)
-    return [_tile(source, options, id, *known[id]) if id in known else None for id in ids]
+    described = source.table.described(conn, ids)
+    return [_tile(source, options, id, *described[id]) if id in described else None for id in ids]
 
 
 def _tile(source: Source, options: Options, id, name: str, has_thumbnail: bool) -> Tile:
@@ -77,12 +80,13 @@ class Results:
 
     tiles: list[Tile]
     next: str | None
+    """The `_next` of the page that follows, if there is one."""
     chance: float | None
-    """The score up to which chance reaches, where this page or a later one comes down to it."""
+    """The highest score of unrelated images; None if unknown, or if an earlier page reached it."""
 
 
 def get_index(conn, source: Source, space: Space, wait: float = 0.5) -> Index:
-    """The vectors of a space. Raises Loading, or Refused where they cannot be loaded."""
+    """The index of a space. Raises Loading, or Refused if it cannot be loaded."""
     try:
         return source.state.indexes.get(conn, space, wait)
     except CannotLoad as ex:
@@ -98,7 +102,7 @@ def ranked(conn, source: Source, options: Options, vectors: Index, query: Query)
     calibration = get_calibration(conn, vectors, query.weights)
     chance = calibration and calibration.chance
     if chance is not None and hits[:start] and hits[:start][-1].score <= chance:
-        chance = None  # an earlier page has drawn the line
+        chance = None  # an earlier page has marked it
     shown = hits[start:end]
     page = [
         replace(tile, score=hit.score, percentile=hit.percentile)
@@ -109,11 +113,11 @@ def ranked(conn, source: Source, options: Options, vectors: Index, query: Query)
 
 
 def similar_sql(conn, source: Source, space: Space, id, k: int, options: dict) -> str:
-    """The query that gives the rows of the k images most like one, best first."""
+    """The SQL query for the rows of the k images most like an image, best first."""
     arguments = [str(id) if isinstance(id, int) else _literal(str(id)), str(k)]
-    given = sql_options(conn, source, space) | options
-    if given:
-        arguments.append(_literal(json.dumps(given)))
+    all_options = sql_options(conn, source, space) | options
+    if all_options:
+        arguments.append(_literal(json.dumps(all_options)))
     key = f"image.{quoted(source.table.key)}"
     return (
         f"select round(json_extract(found.value, '$.score'), 3) as score, image.*\n"
@@ -125,7 +129,7 @@ def similar_sql(conn, source: Source, space: Space, id, k: int, options: dict) -
 
 
 def sql_options(conn, source: Source, space: Space) -> dict:
-    """The options without which the SQL functions would use another space."""
+    """The options that make the SQL functions use this space."""
     try:
         default = choose_space(conn, configured=source.config.space).name
     except ImgsimError:

@@ -1,4 +1,4 @@
-"""The source table that a request is about, once its actor may view it."""
+"""The source table that a request is about, after its actor's permission was checked."""
 
 from __future__ import annotations
 
@@ -34,35 +34,35 @@ class Source:
 
     @property
     def folder(self) -> Path:
-        """Where the database file is, which paths are relative to."""
+        """The folder of the database file: stored paths are relative to it."""
         return Path(self.db.path or ".").absolute().parent
 
     @property
     def file(self) -> str:
-        """The database file, as a command would name it."""
+        """The name of the database file, for commands that are shown."""
         return posixpath.basename(self.db.path or "DATABASE")
 
     def large(self, id) -> str | None:
-        """Where the large picture is, of those that are read from files."""
+        """The address of the large picture of an image; None if there are none."""
         if not (self.config.images_root and self.table.label == "path" and self.db.path):
             return None
         return self.urls.large(id)
 
     def find(self, conn: sqlite3.Connection, text: str) -> int | str:
-        """The key, as stored, of the image that a URL names. Raises Refused."""
+        """The key, as stored, of an image that a request names. Raises Refused."""
         id = self.table.find(conn, text)
         if id is None:
             raise Refused(404, f"There is no image {text!r} in the table {self.table.name!r}")
         return id
 
     def name_of(self, conn: sqlite3.Connection, id) -> str:
-        """What people call an image."""
+        """The display name of an image."""
         ((name, _has_thumbnail),) = self.table.described(conn, [id]).values()
         return name
 
 
 async def requested_source(datasette, request) -> Source:
-    """The source table named in the URL, once the actor's permission has been checked."""
+    """The source table named in a URL. Raises Forbidden if the actor may not view it; Refused."""
     route = tilde_decode(request.url_vars["database"])
     name = tilde_decode(request.url_vars["table"])
     try:
@@ -82,7 +82,7 @@ async def requested_source(datasette, request) -> Source:
 
 
 def _read(conn: sqlite3.Connection, name: str) -> SourceTable | None:
-    """The source table of this name, or None where there is none. Raises Refused."""
+    """The source table with this name, or None. Raises Refused."""
     try:
         return SourceTable.read(conn, name) if name in source_table_names(conn) else None
     except ImgsimError as ex:

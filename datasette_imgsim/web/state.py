@@ -1,4 +1,4 @@
-"""What the server keeps in memory of each database: vectors, maps, and what was drawn or read."""
+"""What the server keeps in memory for each database: indexes, maps, tiles and recent reads."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from ..search.indexes import Indexes
 from . import config
 
 SECONDS_REMEMBERED = 2
-"""A table page asks once for each of its cells."""
+"""A table page asks the same for each of its cells."""
 TILE_OVERHEAD_BYTES = 500
 
 
 class State:
-    """The state of one database. It knows nothing of Datasette's object, so that both can go."""
+    """The state of one database. It has no reference to Datasette's, so that both can be freed."""
 
     def __init__(self, db):
         self.connect = connector(db)
         self.indexes = Indexes(self.connect)
         self.atlases = Atlases(self.connect)
         self.legends: Cache = Cache(least_pause=0)
-        """The colours of map frames, by column."""
+        """The legends of the map, by column."""
         self.tiles: LRUCache = LRUCache(
             LIMITS.bytes_of_tiles, lambda tile: len(tile[1]) + TILE_OVERHEAD_BYTES
         )
-        """(ETag, JPEG) of the map tiles that were asked for last."""
+        """(ETag, JPEG) of the map tiles that were requested last."""
         self.under_way: dict = {}
-        """The tiles that are being drawn just now, by the same keys."""
+        """The tasks of the tiles that are being drawn, by the same keys."""
         self.remembered: TTLCache = TTLCache(1_000, SECONDS_REMEMBERED)
-        """What was read a moment ago."""
+        """Recent results of `remember`, by name."""
 
     async def remember(self, db, name: str, read: Callable):
-        """What `read` found in the database a moment ago, or finds now."""
+        """The result of `read(conn)`, at most SECONDS_REMEMBERED old."""
         value = self.remembered.get(name, self)
         if value is self:  # not remembered
             value = self.remembered[name] = await db.execute_fn(read)
@@ -54,7 +54,7 @@ _states: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 def get_state(db) -> State:
-    """The one state of a Datasette database; it lives and dies with the Database object."""
+    """The state of a Datasette database. It exists as long as the Database object."""
     with _lock:
         if db not in _states:
             _states[db] = State(db)
@@ -62,10 +62,10 @@ def get_state(db) -> State:
 
 
 def connector(db) -> Callable[[], sqlite3.Connection] | None:
-    """Opens private connections to a database, which only the caller closes.
+    """A function that opens private connections to a database, which only the caller closes.
 
-    Datasette closes those it knows of when it stops; amid a load that would crash the process.
-    None for a nameless database in memory: each connection to one has tables of its own.
+    When Datasette stops, it closes all connections it knows: during a load, that would crash the
+    process. None for a nameless database in memory, where each connection has its own tables.
     """
     if db.memory_name:
         uri = f"file:{db.memory_name}?mode=memory&cache=shared"
@@ -80,7 +80,7 @@ def connector(db) -> Callable[[], sqlite3.Connection] | None:
 
 
 def warm(datasette) -> None:
-    """Starts loading the spaces used by default, so that the first query need not wait."""
+    """Starts loading the default spaces, so that the first query need not wait."""
     for name, db in datasette.databases.items():
         if name != "_internal":
             get_state(db).indexes.warm(config.read_config(datasette, name).space)

@@ -1,4 +1,4 @@
-"""The address of everything that belongs to a source table."""
+"""The addresses of pages and pictures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from . import compat
 
 @dataclass(frozen=True)
 class TableUrls:
-    """The addresses of one source table. Ids are given as stored."""
+    """The addresses of one source table's pages and pictures. Ids are keys as stored."""
 
     datasette: object
     database: str
@@ -24,7 +24,7 @@ class TableUrls:
         return str(self.datasette.urls.table(self.database, self.table))
 
     def rows_like(self, id) -> str:
-        """That page, filtered by likeness to an image."""
+        """Datasette's own page of the table, filtered by likeness to an image."""
         return f"{self.rows}?{urllib.parse.urlencode({'_similar_to': str(id)})}"
 
     def row(self, id) -> str:
@@ -54,7 +54,7 @@ class TableUrls:
 
 
 async def sql_url(datasette, actor, database: str, sql: str) -> str | None:
-    """Where a query can be run, for an actor who may."""
+    """The address that runs a query; None if the actor may not run queries."""
     if not await compat.can_execute_sql(datasette, actor, database):
         return None
     return f"{datasette.urls.database(database)}?{urllib.parse.urlencode({'sql': sql})}"

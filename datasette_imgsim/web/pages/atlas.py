@@ -1,4 +1,4 @@
-"""The map that a request asks for."""
+"""Finds the map that a request is about."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="imgsim-map")
 
 
 class NoMap(Refused):
-    """The space has not been laid out."""
+    """The space has no map; `command` makes one."""
 
     def __init__(self, space: Space, command: str):
         super().__init__(404, f"There is no map of the space {space.name!r} yet: run '{command}'")
@@ -25,12 +25,12 @@ class NoMap(Refused):
 
 
 async def get_atlas(source: Source, options: Options) -> Atlas:
-    """The map of the chosen space. Raises NoMap."""
+    """The map of the requested space. Raises NoMap."""
     atlases = source.state.atlases
     space = await source.db.execute_fn(lambda conn: chosen_space(conn, source, options))
     atlas = atlases.ready(space)
     if atlas is None:
-        # Whoever asks for the first time waits in this thread; nobody else does.
+        # Requests that wait for a map's first load use this thread, and hold up no others.
         atlas = await asyncio.get_running_loop().run_in_executor(_loader, atlases.get, space)
     if not len(atlas):
         raise NoMap(space, await source.db.execute_fn(lambda conn: _command(conn, source, space)))

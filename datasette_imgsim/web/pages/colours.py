@@ -1,4 +1,4 @@
-"""The colour of each image's frame on the map, by a column of the source table."""
+"""Colours of the images' frames on the map, by a column of the source table."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TypeAlias
 from ...db.tables import SourceTable, quoted, without_blobs
 from ..refused import Refused
 
-# "Tableau 10", of which the last is grey.
+# "Tableau 10" without its grey.
 PALETTE = (
     "#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#b07aa1",
     "#76b7b2", "#edc948", "#ff9da7", "#9c755f",
@@ -23,24 +23,27 @@ SCALE = (
     "#28ae80", "#5ec962", "#addc30", "#fde725",
 )  # fmt: skip
 LARGEST = 1e300
-"""What stands for infinity, which JSON does not know."""
+"""The number that replaces infinity, which JSON lacks."""
 DATE = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*"
 LOW, HIGH = 0.02, 0.98
-"""Between these quantiles numbers have a colour of their own, so that outliers spoil nothing."""
+"""The quantiles at the ends of a scale, so that outliers do not stretch it."""
 
 
 @dataclass(frozen=True)
 class Categories:
-    """A colour for each of the most frequent values, one for all others."""
+    """A colour for each of the most frequent values, and one for all others."""
 
     sql: str
+    """The expression whose value is coloured."""
     counts: dict[str, int]
-    """How often each value with a colour of its own occurs, the most frequent first."""
+    """How often each value with its own colour occurs, the most frequent first."""
     others: int
+    """How often other values occur."""
     shared: str = ""
-    """What all values begin with and nobody needs to read."""
+    """What all these values begin with, which the legend leaves out."""
 
     def color(self, value) -> str | None:
+        """The colour of a value; None for null, which has no frame."""
         return None if value is None else self._colours.get(value, OTHER)
 
     @functools.cached_property
@@ -62,12 +65,14 @@ class Scale:
     """Colours from dark to bright for numbers from `low` to `high`."""
 
     sql: str
+    """The expression whose value is coloured."""
     low: float
     high: float
     ends: tuple
-    """What a person calls `low` and `high`."""
+    """`low` and `high` as the legend shows them: numbers or dates."""
 
     def color(self, value) -> str | None:
+        """The colour of a value; None if it is not a finite number."""
         if not isinstance(value, (int, float)) or not math.isfinite(value):
             return None
         share = (value - self.low) / (self.high - self.low)
@@ -82,7 +87,7 @@ Legend: TypeAlias = "Categories | Scale"
 
 
 def mixed(share: float) -> str:
-    """The colour of the scale at 0..1."""
+    """The colour at a place of the scale, 0..1."""
     place = share * (len(SCALE) - 1)
     first = min(int(place), len(SCALE) - 2)
     ends = (bytes.fromhex(colour[1:]) for colour in SCALE[first : first + 2])
@@ -91,7 +96,7 @@ def mixed(share: float) -> str:
 
 
 def columns(conn, table: SourceTable) -> list[str]:
-    """The columns that frames can be coloured by: not the key, and no pictures."""
+    """The columns that frames can be coloured by: all but the key and BLOBs."""
     rows = conn.execute(
         "select name from pragma_table_xinfo(?) where hidden <> 1 and upper(type) <> 'BLOB'",
         [table.name],
@@ -100,7 +105,7 @@ def columns(conn, table: SourceTable) -> list[str]:
 
 
 def check_column(conn, table: SourceTable, column: str) -> None:
-    """Raises Refused for what is no column that frames can be coloured by."""
+    """Raises Refused unless frames can be coloured by this column."""
     known = columns(conn, table)
     if column not in known:
         raise Refused(
@@ -109,9 +114,10 @@ def check_column(conn, table: SourceTable, column: str) -> None:
 
 
 def choose_colours(conn, table: SourceTable, column: str) -> Categories | Scale:
-    """Numbers, and dates as ISO 8601 text, make a scale if the palette has too few colours.
+    """The colours for a column.
 
-    Of paths, the folder counts. Raises Refused.
+    They are a scale if all values are numbers, or all are dates (ISO 8601 text), and the palette
+    has too few colours; else categories. A path is coloured by its folder. Raises Refused.
     """
     check_column(conn, table, column)
     sql, shared = without_blobs(f"t.{quoted(column)}"), ""
@@ -119,16 +125,16 @@ def choose_colours(conn, table: SourceTable, column: str) -> Categories | Scale:
     if are_paths:
         sql = f"rtrim(rtrim({sql}, replace({sql}, '/', '')), '/')"
     rows = table.rows_sql
-    distinct, present, numbers, dates = conn.execute(
+    distinct, count, numbers, dates = conn.execute(
         f"""
         select count(distinct {sql}), count({sql}),
         coalesce(sum(typeof({sql}) in ('integer', 'real')), 0),
         coalesce(sum({sql} glob '{DATE}' and julianday({sql}) is not null), 0) from {rows}
         """
     ).fetchone()
-    if distinct > len(PALETTE) and present in (numbers, dates):
+    if distinct > len(PALETTE) and count in (numbers, dates):
         value = sql if numbers else f"julianday({sql})"
-        low, high = (_quantile(conn, value, rows, present, share) for share in (LOW, HIGH))
+        low, high = (_quantile(conn, value, rows, count, share) for share in (LOW, HIGH))
         if low < high:
             return Scale(value, low, high, (low, high) if numbers else _days(conn, low, high))
     sql = f"cast({sql} as text)"
@@ -141,7 +147,7 @@ def choose_colours(conn, table: SourceTable, column: str) -> Categories | Scale:
     if are_paths and len(frequent) > 1:
         common = posixpath.commonprefix([folder for folder, _ in frequent])
         shared = common[: common.rfind("/") + 1]
-    others = present - sum(count for _, count in frequent)
+    others = count - sum(occurrences for _, occurrences in frequent)
     return Categories(sql, dict(frequent), others, shared)
 
 

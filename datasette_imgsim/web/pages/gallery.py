@@ -1,4 +1,4 @@
-"""The gallery: all images of a source table, its spaces and failures, and search by an image."""
+"""The gallery page: all images of a source table, its spaces and failures, and the upload form."""
 
 from __future__ import annotations
 
@@ -30,20 +30,26 @@ FAILURES_SHOWN = 100
 
 @dataclass(frozen=True)
 class Contents:
-    """What a gallery page shows of the database."""
+    """What a gallery page shows, read from the database."""
 
     images: int
+    """How many rows the table has."""
     spaces: list[dict]
     space: Space | None
-    """The chosen one; None where the table has none yet."""
+    """The chosen space; None if the table has none yet."""
     vectors: int
+    """How many vectors the chosen space has."""
     failures: list[dict]
+    """The first FAILURES_SHOWN."""
     failed: int
+    """How many failures there are."""
     tiles: list[Tile]
     next: str | None
+    """The `_next` of the page that follows, if there is one."""
     note: str | None
-    """Why there can be no search yet."""
+    """Why there can be no search at present."""
     loading: bool
+    """Whether the note is about a space that is being loaded."""
     has_map: bool
 
 
@@ -69,7 +75,7 @@ def _contents(conn, source: Source, options: Options) -> Contents:
     spaces = all_spaces(conn, source.table.name)
     space = chosen_space(conn, source, options) if spaces or options.space else None
     if space:
-        chosen_weights(space, options)  # a wrong parameter shows here, not in each link
+        chosen_weights(space, options)  # refuses a wrong parameter here, not at each link
     counts = count_vectors(conn)
     failed = "from imgsim_failures where source_table = ?"
     failures = conn.execute(
@@ -79,7 +85,7 @@ def _contents(conn, source: Source, options: Options) -> Contents:
     note, loading = _note(conn, source, space)
     return Contents(
         images=conn.execute(f"select count(*) from {source.table.rows_sql}").fetchone()[0],
-        spaces=[_described(each, counts) for each in spaces],
+        spaces=[_described(listed, counts) for listed in spaces],
         space=space,
         vectors=counts.get(space.id, 0) if space else 0,
         failures=[{"source": file, "error": error} for file, error in failures],
@@ -119,13 +125,13 @@ def _rows(
 def _after(conn, source: Source, text: str):
     """The key, as stored, after which a page begins; its row may have been deleted meanwhile.
 
-    Raises Refused for what can be no key.
+    Raises Refused if the text cannot be a key.
     """
     table = source.table
     key = table.find(conn, text)
     if key is not None:
         return key
-    # Numbers come before text: where the last key is a number, all are.
+    # SQLite sorts numbers before text: if the last key is a number, all keys are.
     (kind,) = conn.execute(f"select typeof(max({table.key_sql})) from {table.rows_sql}").fetchone()
     if kind != "integer":
         return text
@@ -135,7 +141,7 @@ def _after(conn, source: Source, text: str):
 
 
 def _note(conn, source: Source, space: Space | None) -> tuple[str | None, bool]:
-    """(sentence, whether it is for a moment) while the vectors for a search are not there."""
+    """(why there can be no search, whether the space is being loaded); (None, False) if it can."""
     if space is None:
         return None, False
     try:
@@ -161,7 +167,7 @@ def _described(space: Space, counts: dict[int, int]) -> dict:
 
 
 def _upload(source: Source, request, options: Options, contents: Contents) -> dict | None:
-    """What the page needs to let people search with an image; None where they may not."""
+    """What the upload form needs; None if the actor may not search with an image."""
     if not contents.vectors or not source.config.may_upload(request.actor):
         return None
     return {
@@ -173,7 +179,7 @@ def _upload(source: Source, request, options: Options, contents: Contents) -> di
 
 
 async def _failures_url(datasette, request, source: Source, contents: Contents) -> str | None:
-    """Where all failures are, if the page does not show them and the actor may see them."""
+    """The address of all failures, if there are more than shown and the actor may view them."""
     table = "imgsim_failures"
     if contents.failed <= FAILURES_SHOWN or not await compat.can_view(
         datasette, request.actor, source.db.name, table

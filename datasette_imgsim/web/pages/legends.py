@@ -1,4 +1,4 @@
-"""The colours of a column, kept while the database stays as it is."""
+"""Legends of the map, kept in memory until the database changes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="imgsim-legend")
 
 
 async def get_legend(source: Source, column: str) -> Legend:
-    """The colours of a column, found anew when the database has changed. Raises Refused."""
+    """The colours of a column, chosen again if the database has changed. Raises Refused."""
     legends, version = source.state.legends, _file_stamps(source.db)
     legend = legends.held(column, version)
     if legend is not None:
@@ -37,7 +37,7 @@ async def get_legend(source: Source, column: str) -> Legend:
 
 
 def _file_stamps(db) -> tuple:
-    """What is another once a database file, or its write-ahead log, has been written to."""
+    """A value that changes when a database file or its write-ahead log is written to."""
     stamps: list[tuple | None] = []
     for path in (db.path, f"{db.path}-wal") if db.path else ():
         try:

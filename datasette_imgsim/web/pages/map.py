@@ -39,7 +39,7 @@ async def _page(datasette, request, source):
         missing, space = ex, ex.space
     spaces, is_default, columns = await source.db.execute_fn(
         lambda conn: (
-            [each.name for each in all_spaces(conn, source.table.name)],
+            [listed.name for listed in all_spaces(conn, source.table.name)],
             default_space(conn, source).id == space.id,
             colours.columns(conn, source.table),
         )
@@ -61,12 +61,12 @@ async def _page(datasette, request, source):
 
 async def _data(datasette, request, source):
     options = parse_options(request, MAX_ROWS)
-    asked = MapQuery.parse(request)
+    query = MapQuery.parse(request)
     atlas = await get_atlas(source, options)
-    legend = await get_legend(source, asked.column) if asked.column else None
-    named = await _by_name(source, atlas, asked) if asked.ids or asked.text else None
+    legend = await get_legend(source, query.column) if query.column else None
+    named = await _by_name(source, atlas, query) if query.ids or query.text else None
     rows, count, following = await source.db.execute_fn(
-        lambda conn: _rows(conn, source, options, atlas, asked, named)
+        lambda conn: _rows(conn, source, options, atlas, query, named)
     )
     return json_answer(
         datasette,
@@ -77,7 +77,7 @@ async def _data(datasette, request, source):
             "count": count,
             "legend": legend and legend.legend(),
             **next_link(
-                source, request, f"{source.urls.map}.json", options, following, **asked.kept
+                source, request, f"{source.urls.map}.json", options, following, **query.kept
             ),
         },
     )
@@ -85,15 +85,18 @@ async def _data(datasette, request, source):
 
 @dataclass(frozen=True)
 class MapQuery:
-    """Which images of the map are asked for."""
+    """Which images of the map a request asks for."""
 
     bounds: tuple[float, float, float, float] | None
+    """Only images in this rectangle, x0, y0, x1, y1."""
     zoom: int | None
-    """Only those that are shown at this zoom, with how many each stands for."""
+    """Only images that are shown at this zoom, with how many each stands for."""
     text: str | None
-    """Only those with this id, or this in their name."""
+    """Only images with this id or with this text in their name."""
     ids: tuple[str, ...]
+    """Only these images."""
     column: str | None
+    """The column for the legend."""
 
     @classmethod
     def parse(cls, request) -> MapQuery:
@@ -110,53 +113,53 @@ class MapQuery:
 
     @property
     def kept(self) -> dict:
-        """The parameters of this page that lead to its next part."""
+        """The parameters that the next page needs, too."""
         return {"z": self.zoom, "color": self.column}
 
 
 def _rows(
-    conn, source: Source, options: Options, atlas: Atlas, asked: MapQuery, named: list[int] | None
+    conn, source: Source, options: Options, atlas: Atlas, query: MapQuery, named: list[int] | None
 ) -> tuple[list[dict], int, str | None]:
-    """What JSON says of one page of images, how many there are, and `_next` of what follows."""
+    """(the JSON of one page of images, how many there are in all, the `_next` of the next page)."""
     if named is not None:
         return _described(conn, source, options, atlas, named, None, True), len(named), None
-    rows, counts = _rows_within(atlas, asked)
-    some = slice(options.start, options.start + options.size)
-    following = str(some.stop) if len(rows) > some.stop else None
-    shown = counts if counts is None else counts[some]
-    described = _described(conn, source, options, atlas, rows[some], shown, False)
+    rows, counts = _rows_within(atlas, query)
+    part = slice(options.start, options.start + options.size)
+    following = str(part.stop) if len(rows) > part.stop else None
+    shown = counts if counts is None else counts[part]
+    described = _described(conn, source, options, atlas, rows[part], shown, False)
     return described, len(rows), following
 
 
-def _rows_within(atlas: Atlas, asked: MapQuery) -> tuple[np.ndarray, np.ndarray | None]:
-    """Rows of the atlas, and how many images each stands for if only those of a zoom count."""
-    if asked.zoom is None:
-        bounds = asked.bounds
+def _rows_within(atlas: Atlas, query: MapQuery) -> tuple[np.ndarray, np.ndarray | None]:
+    """Rows of the atlas, and how many images each stands for if the query has a zoom."""
+    if query.zoom is None:
+        bounds = query.bounds
         return (np.arange(len(atlas)) if bounds is None else atlas.inside(*bounds)), None
-    if asked.zoom > atlas.cells.deepest:
-        raise Refused(404, f"The map has zooms 0 to {atlas.cells.deepest}, not {asked.zoom}")
+    if query.zoom > atlas.cells.deepest:
+        raise Refused(404, f"The map has zooms 0 to {atlas.cells.deepest}, not {query.zoom}")
     cells = atlas.cells
-    shown = cells.within(asked.zoom, asked.bounds) if asked.bounds else cells.of_zoom(asked.zoom)
+    shown = cells.within(query.zoom, query.bounds) if query.bounds else cells.of_zoom(query.zoom)
     return shown.rows, shown.counts
 
 
-async def _by_name(source: Source, atlas: Atlas, asked: MapQuery) -> list[int]:
-    """Rows of the images that are named, or that the text finds. Raises Refused."""
-    ids = await source.db.execute_fn(lambda conn: _keys(conn, source, asked))
-    if asked.text and not asked.ids:
-        ids = list(dict.fromkeys([*ids, *await _with_text(source, asked.text)]))
+async def _by_name(source: Source, atlas: Atlas, query: MapQuery) -> list[int]:
+    """Rows of the images with the query's ids, or with its text. Raises Refused."""
+    ids = await source.db.execute_fn(lambda conn: _keys(conn, source, query))
+    if query.text and not query.ids:
+        ids = list(dict.fromkeys([*ids, *await _with_text(source, query.text)]))
     rows = (atlas.row(id) for id in ids)
     return [row for row in rows if row is not None][:NAMES_FOUND]
 
 
-def _keys(conn, source: Source, asked: MapQuery) -> list:
-    """The keys that ids or the text name, None for each that names none.
+def _keys(conn, source: Source, query: MapQuery) -> list:
+    """The key for each of the query's ids, or for its text; None where there is no such image.
 
-    Raises Refused where a single id does not.
+    Raises Refused if a single id has no image.
     """
-    if len(asked.ids) == 1:
-        return [source.find(conn, asked.ids[0])]
-    return [source.table.find(conn, text) for text in asked.ids or (asked.text,)]
+    if len(query.ids) == 1:
+        return [source.find(conn, query.ids[0])]
+    return [source.table.find(conn, text) for text in query.ids or (query.text,)]
 
 
 async def _with_text(source: Source, text: str) -> list:
@@ -170,7 +173,7 @@ async def _with_text(source: Source, text: str) -> list:
         f"order by length({label}), {label} limit {NAMES_FOUND}"
     )
     try:
-        # Unlike what else is asked here, this looks at all rows: Datasette's time limit counts.
+        # This reads all rows, so Datasette's time limit must apply.
         return [row[0] for row in await source.db.execute(sql, {"text": text})]
     except QueryInterrupted:
         return []
@@ -179,36 +182,35 @@ async def _with_text(source: Source, text: str) -> list:
 def _described(
     conn, source: Source, options: Options, atlas: Atlas, rows, counts, more: bool
 ) -> list[dict]:
-    """What JSON says of rows of the atlas, without those whose row was deleted by hand."""
+    """The JSON of images on the map, without those whose row was deleted by hand."""
     ids = [atlas.id(row) for row in rows]
-    known = tiles(conn, source, options, ids)
     described = []
-    for number, (each, row) in enumerate(zip(known, rows)):
-        if each is None:
+    for number, (tile, row) in enumerate(zip(tiles(conn, source, options, ids), rows)):
+        if tile is None:
             continue
         x, y = atlas.positions[row].tolist()
-        about = {
-            **each.json(),
-            "name": each.name,
-            "row": each.row,
+        image = {
+            **tile.json(),
+            "name": tile.name,
+            "row": tile.row,
             "x": x,
             "y": y,
             "placed": "fitted" if atlas.fitted[row] else "interpolated",
         }
         if counts is not None:
-            about["count"] = int(counts[number])
+            image["count"] = int(counts[number])
         if more:
-            about |= {
+            image |= {
                 "zoom": atlas.cells.first_zoom(row, atlas.positions[row]),
-                "large": source.large(each.id),
-                "columns": _columns(conn, source, each.id),
+                "large": source.large(tile.id),
+                "columns": _columns(conn, source, tile.id),
             }
-        described.append(about)
+        described.append(image)
     return described
 
 
 def _columns(conn, source: Source, id) -> dict:
-    """The values of an image's row that JSON knows."""
+    """The values of an image's row, without BLOBs."""
     table = source.table
     names = ", ".join(
         f"{without_blobs(f't.{quoted(name)}')} as {quoted(name)}"

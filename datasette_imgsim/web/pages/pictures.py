@@ -1,4 +1,4 @@
-"""Pictures by the key of their row, never by a path: thumbnails, and large ones where allowed."""
+"""Thumbnails and large pictures, by the key of their row and never by a path."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..source import Source
 
 LARGE_SIDE = 2048
 
-# Decoding is slow and needs memory: two at a time, and none in the threads that run SQL.
+# Decoding is slow and needs memory: two pictures at a time, not in the threads that run SQL.
 _decoders = ThreadPoolExecutor(max_workers=2, thread_name_prefix="imgsim-large")
 
 
@@ -47,7 +47,7 @@ async def large(datasette, request, source):
         )
     path = await source.db.execute_fn(lambda conn: _path(conn, source, text))
     loop = asyncio.get_running_loop()
-    gone = Refused(404, f"The file of the image {text!r} cannot be shown")
+    refused = Refused(404, f"The file of the image {text!r} cannot be shown")
     try:
         stat = await loop.run_in_executor(_decoders, os.stat, path)
         etag = f"{stat.st_mtime_ns:x}-{stat.st_size:x}"
@@ -55,26 +55,26 @@ async def large(datasette, request, source):
             return picture_answer(datasette, request, etag, b"")
         jpeg = await loop.run_in_executor(_decoders, functools.partial(_upright_jpeg, path))
     except (OSError, ImgsimError) as ex:
-        raise gone from ex
+        raise refused from ex
     return picture_answer(datasette, request, etag, jpeg)
 
 
 def _path(conn, source: Source, text: str) -> str:
-    """The real path of an image's file, which lies inside the configured folder."""
+    """The real path of an image's file. Raises Refused unless it is inside `images_root`."""
     id = source.find(conn, text)
-    gone = Refused(404, f"The file of the image {text!r} is not in the folder of large pictures")
+    refused = Refused(404, f"The file of the image {text!r} is not in the folder of large pictures")
     if source.table.label != "path" or not source.db.path:
-        raise gone
+        raise refused
     table = source.table
     (relative,) = conn.execute(
         f"select t.path from {table.rows_sql} where {table.key_sql} = ?", [id]
     ).fetchone()
     if not isinstance(relative, str) or "\0" in relative:
-        raise gone
+        raise refused
     root = os.path.realpath(source.config.images_root)
     path = os.path.realpath(os.path.join(source.folder, relative))
     if not path.startswith(os.path.join(root, "")) or not os.path.isfile(path):
-        raise gone
+        raise refused
     return path
 
 

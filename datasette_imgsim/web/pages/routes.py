@@ -1,4 +1,4 @@
-"""Which URL leads to which view."""
+"""The URLs of the views."""
 
 from . import gallery, map, pictures, similar, tiles, upload
 

@@ -1,4 +1,4 @@
-"""The similar page: one image, and the others of its table by likeness."""
+"""The similar page: one image, and the images most like it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class SimilarPage:
     space: Space
     spaces: list[str]
     is_default: bool
-    """Whether the space is the one that is used where a request names none."""
+    """Whether the space is the one that is used if a request names none."""
     level_weights: dict[str, float]
     plus: list[Tile]
     minus: list[Tile]
@@ -97,14 +97,14 @@ def _read_page(conn, source: Source, options: Options, text: str) -> SimilarPage
     weights, level_weights = chosen_weights(space, options)
     id = source.find(conn, text)
     plus, minus = (
-        list(dict.fromkeys(source.find(conn, each) for each in names))
-        for names in (options.plus, options.minus)
+        list(dict.fromkeys(source.find(conn, key) for key in keys))
+        for keys in (options.plus, options.minus)
     )
     options = replace(options, plus=tuple(map(str, plus)), minus=tuple(map(str, minus)))
     results = loading = missing = None
     try:
-        vectors = get_index(conn, source, space)
-        row = vectors.row(id)
+        index = get_index(conn, source, space)
+        row = index.row(id)
         if row is None:
             missing = (
                 f"The image {text!r} has no vector in the space {space.name!r}: "
@@ -112,11 +112,11 @@ def _read_page(conn, source: Source, options: Options, text: str) -> SimilarPage
             )
         else:
             examples = (
-                ranking.example_rows(name, ids, vectors.row)
+                ranking.example_rows(name, ids, index.row)
                 for name, ids in (("plus", plus), ("minus", minus))
             )
-            query = ranking.query_of_examples(conn, vectors, row, *examples, weights)
-            results = ranked(conn, source, options, vectors, query)
+            query = ranking.query_of_examples(conn, index, row, *examples, weights)
+            results = ranked(conn, source, options, index, query)
     except Loading as ex:
         loading = ex
     place = read_point(conn, space, id)
@@ -124,13 +124,13 @@ def _read_page(conn, source: Source, options: Options, text: str) -> SimilarPage
         image=tiles(conn, source, options, [id])[0],
         options=options,
         space=space,
-        spaces=[each.name for each in all_spaces(conn, source.table.name)],
+        spaces=[listed.name for listed in all_spaces(conn, source.table.name)],
         is_default=space == default_space(conn, source),
         level_weights=level_weights,
         plus=tiles(conn, source, options, plus),
         minus=tiles(conn, source, options, minus),
         place=place and place[:2],
-        sql=similar_sql(conn, source, space, id, options.size, _given(options, plus, minus)),
+        sql=similar_sql(conn, source, space, id, options.size, _ranking(options, plus, minus)),
         results=results,
         loading=loading,
         missing=missing,
@@ -138,10 +138,10 @@ def _read_page(conn, source: Source, options: Options, text: str) -> SimilarPage
 
 
 def presets(space: Space) -> dict[str, str]:
-    """Ways to look, each with the level weights that make it, as in a URL.
+    """Names of kinds of likeness -> level weights for them, as in a URL.
 
-    What comes early in a network answers to colours and textures, what comes last to objects
-    (Zeiler & Fergus 2014, arXiv 1311.2901).
+    The first levels of a network respond to colours and textures, the last ones to objects (Zeiler
+    & Fergus 2014, arXiv 1311.2901).
     """
     names = ("colour and texture", "pattern", "object")
     levels = list(space.levels)
@@ -149,17 +149,17 @@ def presets(space: Space) -> dict[str, str]:
         return {}
     if len(levels) == 2:
         names = (names[0], names[2])
-    third = len(levels) / len(names)
-    parts = [levels[round(n * third) : round((n + 1) * third)] for n in range(len(names))]
+    size = len(levels) / len(names)
+    parts = [levels[round(n * size) : round((n + 1) * size)] for n in range(len(names))]
     return {name: ",".join(f"{level}:1" for level in part) for name, part in zip(names, parts)}
 
 
-def _given(options: Options, plus: list, minus: list) -> dict:
-    """What the SQL function must be told to rank as the page does."""
+def _ranking(options: Options, plus: list, minus: list) -> dict:
+    """The options that make the SQL function rank like the page."""
     weights = options.level_weights
-    given = {
+    sql_options = {
         "level_weights": ranking.parse_level_weights(weights) if weights else None,
         "plus": plus,
         "minus": minus,
     }
-    return {name: value for name, value in given.items() if value}
+    return {name: value for name, value in sql_options.items() if value}

@@ -1,4 +1,4 @@
-"""The tiles of the map, drawn when they are asked for and kept for a while."""
+"""The tiles of the map, drawn when they are requested, and kept for a while."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .atlas import get_atlas
 from .colours import Legend
 from .legends import get_legend
 
-# Decoding and encoding would hold up the event loop, and must not take the threads that run SQL.
+# Decoding and encoding would block the event loop, and must not use the threads that run SQL.
 _painters = ThreadPoolExecutor(max_workers=2, thread_name_prefix="imgsim-tiles")
 
 
@@ -33,24 +33,24 @@ async def tile(datasette, request, source):
         raise Refused(404, f"The map has zooms 0 to {atlas.cells.deepest}, and no tile {z}/{x}/{y}")
     legend = await get_legend(source, column) if column else None
     shown = await source.db.execute_fn(lambda conn: _shown(conn, source, atlas, (z, x, y), legend))
-    # A row deleted by hand, or of another colour now, makes it another tile.
+    # The key also changes if a row was deleted by hand or has another colour now.
     content = hashlib.sha256(repr(shown).encode()).hexdigest()
     space = atlas.space
     key = (space.identity, space.generation, z, x, y, scale, column, content)
     etag, jpeg = source.state.tiles.get(key) or await _draw_once(source, key, shown, scale)
-    # The page names the version it shows: a tile of another one must not be kept as that.
-    is_other = version is not None and version != str(space.generation)
-    return picture_answer(datasette, request, etag, jpeg, **({"max_age": 0} if is_other else {}))
+    # The page names the version it shows: the browser must not keep tiles of another one for it.
+    is_outdated = version is not None and version != str(space.generation)
+    return picture_answer(datasette, request, etag, jpeg, **({"max_age": 0} if is_outdated else {}))
 
 
 async def _draw_once(source: Source, key: tuple, shown: list, scale: int) -> tuple[str, bytes]:
-    """(ETag, JPEG); whoever asks for a tile that is being drawn waits for that."""
+    """(ETag, JPEG) of a tile; a request for a tile that is being drawn waits for it."""
     under_way = source.state.under_way
     task = under_way.get(key)
     if task is None:
         task = under_way[key] = asyncio.ensure_future(_draw(source, key, shown, scale))
         task.add_done_callback(lambda _: under_way.pop(key))
-    # A client that goes away must not take it from the others.
+    # A client that disconnects must not cancel the tile for the others.
     return await asyncio.shield(task)
 
 
@@ -65,7 +65,7 @@ async def _draw(source: Source, key: tuple, shown: list, scale: int) -> tuple[st
 def _shown(
     conn, source: Source, atlas: Atlas, place: tuple[int, int, int], legend: Legend | None
 ) -> list[tuple[int | str, drawing.Picture]]:
-    """(id, picture, still without its thumbnail) of each cell of a tile."""
+    """(id, picture without its thumbnail) of each cell of a tile."""
     shown = atlas.cells.of_tile(*place)
     ids = [atlas.id(row) for row in shown.rows]
     table, value = source.table, legend.sql if legend else "null"
@@ -88,7 +88,7 @@ def _shown(
             ),
         )
         for id, count, column, line in zip(ids, shown.counts, shown.columns, shown.lines)
-        if id in values  # else its row was deleted by hand
+        if id in values  # otherwise its row was deleted by hand
     ]
 
 

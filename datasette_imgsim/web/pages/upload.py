@@ -1,4 +1,4 @@
-"""Search by an image that is sent: one model in the process, one inference at a time."""
+"""Search with an uploaded image: one model is loaded, and one image is embedded at a time."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ from ..source import Source
 
 MAX_PIXELS = 50_000_000
 WAITING = 3
+"""How many requests may wait for the model."""
 
-# The model's own thread: SQL queries and other pages go on while it computes.
+# The model has its own thread, so that SQL queries and other pages continue while it computes.
 _model = ThreadPoolExecutor(max_workers=1, thread_name_prefix="imgsim-model")
-# Taken before a body is read: what is being sent needs memory too.
+# Acquired before a body is read, since bodies need memory, too.
 _places = threading.Semaphore(1 + WAITING)
 
 
@@ -35,16 +36,16 @@ async def search(datasette, request, source):
     options = parse_options(request)
     if not source.config.may_upload(request.actor):
         raise Refused(403, "You may not search with an image of your own here")
-    # Whatever is wrong with the request or not ready yet is said before the image is read.
+    # Errors in the request, and a space that is not loaded, are reported before the image is read.
     space, weights, level_weights = await source.db.execute_fn(
         lambda conn: _prepared(conn, source, options)
     )
     picture = await _embedded(request, source, space)
 
     def results(conn):
-        vectors = get_index(conn, source, space)
-        query = ranking.query_of_vector(vectors, picture.vector, weights)
-        return ranked(conn, source, options, vectors, query)
+        index = get_index(conn, source, space)
+        query = ranking.query_of_vector(index, picture.vector, weights)
+        return ranked(conn, source, options, index, query)
 
     page = await source.db.execute_fn(results)
     if "text/html" in request.headers.get("accept", ""):
@@ -72,7 +73,7 @@ async def search(datasette, request, source):
 
 
 def _prepared(conn, source: Source, options: Options):
-    """The space and level weights to search with, once its vectors are loaded."""
+    """The space and level weights to search with. Raises Loading if the space is not loaded."""
     space = chosen_space(conn, source, options)
     weights, level_weights = chosen_weights(space, options)
     sentence = settings.unavailable(space, source.folder)
@@ -100,7 +101,7 @@ async def _body(request, max_bytes: int) -> bytes:
 
 
 async def _embedded(request, source: Source, space):
-    """The vector and more of the image that a request sends. Raises Refused."""
+    """The uploaded image as an EmbeddedPicture. Raises Refused."""
     if not _places.acquire(blocking=False):
         raise Refused(
             429, "Too many images are being looked at: try again soon", {"retry-after": "5"}
@@ -108,10 +109,10 @@ async def _embedded(request, source: Source, space):
     try:
         data = await _body(request, source.config.max_upload_bytes)
         work = _model.submit(_embed, space, source.folder, data)
-    except BaseException:  # a client that goes away cancels this
+    except BaseException:  # also if the client disconnects, which cancels this
         _places.release()
         raise
-    # Also when the client goes away now: the place is free when the work is done or was dropped.
+    # Also if the client disconnects now: the place is freed when the work is done or was dropped.
     work.add_done_callback(lambda _work: _places.release())
     return await asyncio.wrap_future(work)
 
@@ -126,7 +127,7 @@ def _embed(space, base, data: bytes):
     except decode.NotAPicture as ex:
         raise Refused(415, f"The image cannot be read: {ex}") from ex
     except ImgsimError as ex:
-        # The sentence is for who runs the server: it may name a path.
+        # The sentence may contain a path, so it is only for the server's log.
         print(f"datasette-imgsim: {ex}", file=sys.stderr)
         raise Refused(
             503,

@@ -1,1 +1,1 @@
-"""What is added to the pages that Datasette has for a source table."""
+"""Additions to Datasette's own pages of a source table."""

@@ -17,7 +17,7 @@ from . import filters
 
 
 async def source_tables(datasette, database: str) -> dict[str, SourceTable]:
-    """The source tables of a database by name; none of a database without images."""
+    """The source tables of a database by name."""
     db = datasette.databases.get(database)
     if db is None or database == "_internal":
         return {}
@@ -26,7 +26,7 @@ async def source_tables(datasette, database: str) -> dict[str, SourceTable]:
 
 def _source_tables(conn: sqlite3.Connection) -> dict[str, SourceTable]:
     tables = {}
-    # What is wrong is said by our own pages, and must not hide the other tables.
+    # Our own pages report these errors. Here, they must not affect other tables.
     with suppress(ImgsimError, sqlite3.Error):
         for name in source_table_names(conn):
             with suppress(ImgsimError, sqlite3.Error):
@@ -35,7 +35,7 @@ def _source_tables(conn: sqlite3.Connection) -> dict[str, SourceTable]:
 
 
 def _thumbnails(conn: sqlite3.Connection, table: str) -> set | None:
-    """The images of a table that have a thumbnail; None where they are too many to look at."""
+    """The ids of a table's images with a thumbnail; None if they are too many."""
     rows = conn.execute(
         "select image_id from imgsim_thumbnails where source_table = ? limit ?",
         [table, LIMITS.most_thumbnails_known + 1],
@@ -45,7 +45,7 @@ def _thumbnails(conn: sqlite3.Connection, table: str) -> set | None:
 
 
 async def render_cell(datasette, database, table, row, column, value):
-    """A thumbnail before the value of the column that names the image."""
+    """In the label's column: a thumbnail before the value."""
     source = (await source_tables(datasette, database)).get(table) if table else None
     if source is None or column != source.label or isinstance(value, dict):
         return None
@@ -81,7 +81,7 @@ async def _has_thumbnail(db, table: str, id) -> bool:
 
 
 def _score(database: str, table: str, id) -> Markup:
-    """How like the image is to the one that the page is filtered by."""
+    """The score of an image, if the page is filtered by likeness."""
     likeness = filters.current.get()
     hit = likeness and likeness.hit(database, table, id)
     if not hit:

@@ -1,7 +1,7 @@
-"""Filters of a source table's own page, by likeness and by place on the map.
+"""Filters of Datasette's own page of a source table, by likeness and by place on the map.
 
-`?_similar_to=42` lets rows pass whose image is like another, `?_in_atlas=x0,y0,x1,y1` those whose
-image lies in a rectangle of the map.
+`?_similar_to=42` shows the rows whose image is like that of row 42, `?_in_atlas=x0,y0,x1,y1` those
+whose image is in a rectangle of the map.
 """
 
 from __future__ import annotations
@@ -31,27 +31,31 @@ SECONDS_FOR_LOADING = 2
 
 @dataclass(frozen=True)
 class Likeness:
-    """The images that a filter lets pass."""
+    """A filter by likeness, with the images it shows."""
 
     database: str
     table: str
     id: int | str
+    """The image that the others are like."""
     hits: dict[int | str, Hit]
-    """By id, best first."""
+    """The images it shows, by id, best first."""
     options: dict
+    """Those of the SQL functions."""
     text: str
+    """The filter in words."""
     sql: str
+    """The query for the same rows in order of likeness."""
 
     def hit(self, database: str, table: str, id) -> Hit | None:
         return self.hits.get(id) if (database, table) == (self.database, self.table) else None
 
 
-# For the cells of the same page: their hook does not get the request.
+# For the hooks of cells and menus on the same page, which do not get the request.
 current: contextvars.ContextVar[Likeness | None] = contextvars.ContextVar("likeness", default=None)
 
 
 def reset_filter_middleware(app):
-    """The ASGI application, each of whose requests begins without a filter."""
+    """Wraps the ASGI application, so that each request begins without a filter."""
 
     async def inner(scope, receive, send):
         token = current.set(None)
@@ -64,13 +68,13 @@ def reset_filter_middleware(app):
 
 
 async def filters_from_request(datasette, request):
-    """The where clauses for the filters that the request has. Raises DatasetteError."""
-    given = [filter for name, filter in FILTERS.items() if request.args.get(name)]
-    if not given:
+    """The where clauses for the filters in a request, or None. Raises DatasetteError."""
+    filters = [filter for name, filter in FILTERS.items() if request.args.get(name)]
+    if not filters:
         return None
     try:
         source = await requested_source(datasette, request)
-        clauses = [await filter(source, request) for filter in given]
+        clauses = [await filter(source, request) for filter in filters]
     except Refused as ex:
         raise DatasetteError(ex.message, status=ex.status) from ex
     except Loading as ex:
@@ -87,7 +91,7 @@ async def filters_from_request(datasette, request):
 
 
 async def _in_atlas(source: Source, request) -> tuple[str, dict, str]:
-    """(where clause, its parameters, in words)"""
+    """(where clause, its parameters, the filter in words)"""
     bounds = parse_bounds(request.args["_in_atlas"], "_in_atlas")
     space = await source.db.execute_fn(lambda conn: default_space(conn, source))
     x0, y0, x1, y1 = bounds
@@ -96,13 +100,13 @@ async def _in_atlas(source: Source, request) -> tuple[str, dict, str]:
 
 
 async def _similar_to(source: Source, request) -> tuple[str, dict, str]:
-    """(where clause, its parameters, in words)"""
+    """(where clause, its parameters, the filter in words)"""
     minimum = _minimum(request.args.get("_similar_min"))
     likeness = await source.db.execute_fn(
         lambda conn: _like(conn, source, request.args["_similar_to"], minimum)
     )
     current.set(likeness)
-    # The minimum is asked for again: where rows were deleted by hand, similar_to gives others.
+    # The minimum is checked again: similar_to replaces rows that were deleted by hand by others.
     where = (
         f"{quoted(source.table.key)} in (select json_extract(value, '$.id') from "
         "json_each(similar_to(:imgsim_similar_to, :imgsim_k, :imgsim_options)) "
@@ -133,15 +137,15 @@ def _minimum(text: str | None) -> float:
 def _like(conn, source: Source, text: str, minimum: float) -> Likeness:
     space = default_space(conn, source)
     id = source.find(conn, text)
-    vectors = get_index(conn, source, space, SECONDS_FOR_LOADING)
-    row = vectors.row(id)
+    index = get_index(conn, source, space, SECONDS_FOR_LOADING)
+    row = index.row(id)
     if row is None:
         raise Refused(404, f"The image {text!r} has no vector in the space {space.name!r}")
     weights = ranking.weights(space)
-    if get_calibration(conn, vectors, weights) is None:
+    if get_calibration(conn, index, weights) is None:
         raise Refused(400, "There are too few images to say which are alike: embed three or more")
-    query = ranking.query_of_image(conn, vectors, row, weights)
-    hits = reaching(conn, vectors, query, minimum)
+    query = ranking.query_of_image(conn, index, row, weights)
+    hits = reaching(conn, index, query, minimum)
     if hits is None:
         raise Refused(400, "So many images are alike to that degree: raise _similar_min")
     return Likeness(

@@ -15,7 +15,7 @@ async def css_urls(datasette, database, table, view_name) -> list[str]:
 
 
 def js_urls(datasette, database, table) -> list[dict]:
-    """The script that shows the order by likeness, where the page is filtered by it."""
+    """The script that orders rows by likeness, if the page is filtered by it."""
     likeness = filters.current.get()
     if likeness is None or (likeness.database, likeness.table) != (database, table):
         return []
