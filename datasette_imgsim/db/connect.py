@@ -37,10 +37,11 @@ SENTENCES = {
     LOCKED: "{path} is in use by another program that keeps it locked: try again when that has "
     "ended",
 }
-# Python 3.10 has no names of SQLite's errors: there, they are recognised by these texts.
+# Errors of the sqlite3 module itself, and those of Python 3.10, have no name: their text tells.
 TEXTS = {
     "not a database": "SQLITE_NOTADB",
     "malformed": "SQLITE_CORRUPT",
+    "Could not decode": "SQLITE_CORRUPT",
     "readonly": "SQLITE_READONLY",
     "unable to open": "SQLITE_CANTOPEN",
     "full": "SQLITE_FULL",
