@@ -60,14 +60,17 @@ class Collection:
         self,
         database: str | Path,
         space: str | None = None,
+        table: str | None = None,
         interface: Interface = Silent(),  # noqa: B008  (it has no state)
     ):
         """`database` is a SQLite file, which the first `embed` makes.
 
-        `space` is the name of a space; None stands for the default one of `images`, else of the
-        only table that has one. `interface` reports progress; by default, nothing is reported.
+        `space` is the name of a space; None stands for the default one of `table`, else of
+        `images`, else of the only table that has one. `interface` reports progress; by default,
+        nothing is reported.
         """
-        self.database, self.space, self.interface = Path(database), space, interface
+        self.database, self.space, self.table = Path(database), space, table
+        self.interface = interface
 
     def embed(self, *paths: str | Path, **options: Any) -> Summary:
         """Embeds picture files and folders (recursively); files that have not changed are skipped.
@@ -96,7 +99,7 @@ class Collection:
         such as {"pool5": 1}; a level that is not named weighs 0.
         """
         with self._reader() as conn:
-            space = choose_space(conn, self.space)
+            space = choose_space(conn, self.space, self.table)
             weights = ranking.weights(space, level_weights)
             index = indexes.load(conn, space, self.interface.progress)
             hits = results.best(conn, index, self._query(conn, index, query, weights), k)
@@ -109,7 +112,7 @@ class Collection:
         With `refit`, all images are laid out again, starting from their positions.
         """
         with self._writer() as conn:
-            space = choose_space(conn, self.space)
+            space = choose_space(conn, self.space, self.table)
             summary = layout.update(conn, space, refit, self.interface.progress)
             calibration.renew(conn, choose_space(conn, space.name))
         return summary
@@ -117,7 +120,7 @@ class Collection:
     def draw_map(self, path: str | Path, size: int = 4000) -> int:
         """Writes the map as a PNG file of size x size pixels; returns how many images it shows."""
         with self._reader() as conn:
-            return poster.save(conn, choose_space(conn, self.space), Path(path), size)
+            return poster.save(conn, choose_space(conn, self.space, self.table), Path(path), size)
 
     @contextmanager
     def evaluation(self, label: str | None = None) -> Iterator[Evaluation]:
@@ -126,7 +129,7 @@ class Collection:
         `label` is a column of the source table; None stands for the folder in the path.
         """
         with self._reader() as conn:
-            space = choose_space(conn, self.space)
+            space = choose_space(conn, self.space, self.table)
             yield Evaluation(conn, space, read_labels(conn, space, label))
 
     def spaces(self) -> dict[str, Space]:

@@ -207,7 +207,7 @@ def test_retry_failed_tries_again(shop):
 def test_a_second_space_of_the_same_table(shop):
     embed(shop, "--model", "toy", "--levels", "pool2", "--space", "coarse")
     assert rows(shop, "select name, is_default from imgsim_spaces") == [
-        ("toy pool1 flatten", 1),
+        ("items toy pool1 flatten", 1),
         ("coarse", 0),
     ]
     assert len(rows(shop, "select 1 from imgsim_vectors")) == 12
@@ -273,16 +273,18 @@ async def test_pages_name_a_damaged_space(tmp_path, page):
 def test_a_table_that_was_dropped_is_named_with_its_space(shop, command):
     change(shop, "drop table items")
     said = imgsim(command[0], shop, *command[1:], exit_code=1)
-    assert "The table 'items' is gone, whose images are in the space 'toy pool1 flatten'" in said
+    assert (
+        "The table 'items' is gone, whose images are in the space 'items toy pool1 flatten'" in said
+    )
     assert "'datasette imgsim drop DB SPACE'" in said
-    assert "toy pool1 flatten" in imgsim("spaces", shop)
-    imgsim("drop", shop, "toy pool1 flatten")
+    assert "items toy pool1 flatten" in imgsim("spaces", shop)
+    imgsim("drop", shop, "items toy pool1 flatten")
     assert rows(shop, "select 1 from imgsim_vectors") == []
 
 
 def test_the_last_space_of_a_table_that_was_dropped_takes_all_with_it(shop):
     change(shop, "drop table items")
-    imgsim("drop", shop, "toy pool1 flatten")
+    imgsim("drop", shop, "items toy pool1 flatten")
     for table in ("spaces", "vectors", "thumbnails", "contents", "failures"):
         assert rows(shop, f"select count(*) from imgsim_{table}") == [0]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import json
 import sys
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from .terminal import Terminal
 database_argument = click.argument(
     "database", metavar="DB", type=click.Path(dir_okay=False, path_type=Path)
 )
+table_option = click.option("--table", metavar="T", help="Use the default space of this table")
 space_option = click.option("--space", "space_name", metavar="NAME", help="Which space to use")
 
 
@@ -49,6 +51,10 @@ def reports_errors(function):
 @click.group()
 def imgsim():
     """Find similar pictures: embed them with a truncated VGG and rank them by likeness."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that does not know all characters must not end a command.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 @imgsim.command()
@@ -125,7 +131,7 @@ def embed(database, images, table, column, space_name, quiet, **options):
     from ..collection import Collection
 
     _check_what(images, table, column, options["prune"] or options["gps"])
-    collection = Collection(database, space_name, Terminal(database, quiet))
+    collection = Collection(database, space_name, interface=Terminal(database, quiet))
     with sentences(exit_code=2):
         collection.check_options(**options)
     if table:
@@ -167,10 +173,11 @@ def _check_what(images: tuple, table: str | None, column: str | None, of_files: 
 @click.argument("query")
 @click.option("-k", type=click.IntRange(1), default=10, show_default=True, help="How many")
 @space_option
+@table_option
 @click.option("--level-weights", help="Such as pool5=1,pool3=.5")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array")
 @reports_errors
-def similar(database, query, k, space_name, level_weights, as_json):
+def similar(database, query, k, space_name, table, level_weights, as_json):
     """Show the images most like QUERY: a picture file, or the id of an image.
 
     A file that exists is taken as a file, whether or not it is in the database.
@@ -179,7 +186,7 @@ def similar(database, query, k, space_name, level_weights, as_json):
     from ..search.ranking import parse_level_weights
 
     weights = parse_level_weights(level_weights) if level_weights else None
-    matches = Collection(database, space_name).similar(query, k, weights)
+    matches = Collection(database, space_name, table).similar(query, k, weights)
     if as_json:
         click.echo(json.dumps([vars(match) for match in matches], indent=2, ensure_ascii=False))
     else:
@@ -191,10 +198,11 @@ def similar(database, query, k, space_name, level_weights, as_json):
 @click.option("--label", metavar="COLUMN", help="The column that says what a picture shows")
 @click.option("--label-from-folder", is_flag=True, help="The folder of a picture says it")
 @space_option
+@table_option
 @click.option("--sweep", is_flag=True, help="Try other level weights, with centring and without")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object")
 @reports_errors
-def evaluate_space(database, label, label_from_folder, space_name, sweep, as_json):
+def evaluate_space(database, label, label_from_folder, space_name, table, sweep, as_json):
     """Measure how well a space finds pictures with the same label.
 
     Each image asks for the others of its label (leave one out); an image without a label is left
@@ -212,7 +220,7 @@ def evaluate_space(database, label, label_from_folder, space_name, sweep, as_jso
     if (label is not None) == label_from_folder:
         raise click.UsageError("Say where labels are: --label COLUMN or --label-from-folder")
     terminal = Terminal(database, quiet=as_json)
-    with Collection(database, space_name, terminal).evaluation(label) as evaluation:
+    with Collection(database, space_name, table, terminal).evaluation(label) as evaluation:
         with terminal.progress(evaluation.work(sweep), " rankings") as advance:
             results = evaluation.results(advance)
             swept = evaluation.sweep(advance) if sweep else []
@@ -226,6 +234,7 @@ def evaluate_space(database, label, label_from_folder, space_name, sweep, as_jso
 @imgsim.command("map")
 @database_argument
 @space_option
+@table_option
 @click.option("--refit", is_flag=True, help="Lay all images out anew, starting from the old map")
 @click.option(
     "--png",
@@ -240,7 +249,7 @@ def evaluate_space(database, label, label_from_folder, space_name, sweep, as_jso
     help="Side of that picture in pixels",
 )
 @reports_errors
-def map_space(database, space_name, refit, png, size):
+def map_space(database, space_name, table, refit, png, size):
     """Lay the images of a space out as a map, like ones side by side.
 
     Run it again after images were added: it places them among those they are like and moves
@@ -251,7 +260,7 @@ def map_space(database, space_name, refit, png, size):
     """
     from ..collection import Collection
 
-    collection = Collection(database, space_name, Terminal(database, quiet=False))
+    collection = Collection(database, space_name, table, Terminal(database, quiet=False))
     try:
         summary = collection.map(refit)
     except KeyboardInterrupt:

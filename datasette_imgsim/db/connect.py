@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import shlex
 import sqlite3
 import time
 import urllib.parse
@@ -17,8 +18,11 @@ from ..errors import ImgsimError
 from . import schema
 
 # SQLite's largest. Vectors of 640 float16 numbers fill 99 % of such pages, thumbnails of 5 to 12 KB
-# fill 88 % or more; of pages of 8,192 bytes they fill 82 %, and 75 to 90 %.
-PAGE_SIZE = 65536
+# fill 88 % or more; of pages of 8,192 bytes they fill 82 %, and 75 to 90 %. But each table has at
+# least one page, so a small database has small ones.
+PAGE_SIZE, SMALL_PAGE_SIZE = 65536, 8192
+MANY_IMAGES = 1_000
+"""A new database for at least so many images has large pages."""
 WRITER_WAITS_SECONDS = 600
 READER_WAITS_SECONDS = 5
 
@@ -116,12 +120,14 @@ def open_writer(
     waiting: Callable[[], None] = lambda: None,
     create: bool = False,
     images: bool = True,
+    expected: int = 0,
 ) -> Writer:
     """Opens a database for writing and upgrades its tables.
 
     With `create`, a missing file and missing tables are made. Without `images`, for a source table
     of the user's own, the file must exist and the table `images` is not made. `waiting` is called
-    when another program has the database locked. Raises ImgsimError.
+    when another program has the database locked. `expected` is the number of images that a new
+    database is made for. Raises ImgsimError.
     """
     if not create or not images:
         _refuse_absent(path)
@@ -131,7 +137,8 @@ def open_writer(
         conn = sqlite3.connect(path, timeout=0.1, isolation_level=None, factory=Writer)
         try:
             conn.waiting = waiting
-            conn.execute(f"pragma page_size = {PAGE_SIZE}")  # has no effect in a filled one
+            page_size = PAGE_SIZE if expected >= MANY_IMAGES else SMALL_PAGE_SIZE
+            conn.execute(f"pragma page_size = {page_size}")  # has no effect in a filled one
             with conn.transaction():
                 _prepare(conn, path, create, images)
         except BaseException as ex:
@@ -154,15 +161,27 @@ def _prepare(conn: Writer, path: str | Path, create: bool, images: bool) -> None
     if not images:
         pass
     elif schema.SOURCE_TABLE in names:
-        if not schema.is_ours(conn):
-            if create:
-                raise ImgsimError(
-                    f"{path} has a table 'images' that was not made by datasette-imgsim: "
-                    "name another database file"
-                )
+        if create and not schema.is_ours(conn):
+            raise _not_ours(conn, path)
     elif create:
         conn.execute(schema.IMAGES_SQL)
     schema.migrations.apply(sqlite_utils.Database(conn))
+
+
+def _not_ours(conn: sqlite3.Connection, path: str | Path) -> ImgsimError:
+    """The sentence about a table `images` that pictures cannot be embedded into."""
+    missing = schema.missing_columns(conn)
+    if not missing:
+        return ImgsimError(
+            f"{path} has a table 'images' that was not made by datasette-imgsim: "
+            "name another database file"
+        )
+    name = missing[0]
+    text = f"The table 'images' of {path} has no column {name!r} any more: rename it back"
+    if name not in ("id", "path"):  # an empty one would do
+        words = ["sqlite-utils", "add-column", str(path), "images", name, schema.IMAGES_TYPES[name]]
+        text += f", or add an empty one with '{shlex.join(words)}'"
+    return ImgsimError(text)
 
 
 def _remove_empty(path: str | Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 
 from sqlite_utils import Migrations
@@ -109,10 +110,9 @@ create table images (
     latitude real,
     longitude real
 )"""
-IMAGES_COLUMNS = (
-    "id", "path", "sha256", "bytes", "mtime_ns", "width", "height",
-    "format", "taken_at", "camera", "latitude", "longitude",
-)  # fmt: skip
+IMAGES_TYPES = dict(re.findall(r"^    (\w+) (\w+)", IMAGES_SQL, re.MULTILINE))
+"""The declared type of each column of `images`."""
+IMAGES_COLUMNS = tuple(IMAGES_TYPES)
 
 
 class OlderDatabase(ImgsimError):
@@ -142,6 +142,16 @@ def is_ours(conn: sqlite3.Connection) -> bool:
         and columns["id"] == 1
         and ("path",) in unique
     )
+
+
+def missing_columns(conn: sqlite3.Connection) -> list[str]:
+    """The columns that somebody renamed or dropped in a table `images` that was ours.
+
+    None where the table has so few of them that it was never ours.
+    """
+    names = {name for (name,) in conn.execute("select name from pragma_table_info('images')")}
+    missing = [name for name in IMAGES_COLUMNS if name not in names]
+    return missing if len(missing) <= len(IMAGES_COLUMNS) // 2 else []
 
 
 def check_version(conn: sqlite3.Connection) -> None:

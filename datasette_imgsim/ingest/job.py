@@ -92,7 +92,7 @@ class Job:
         if is_new and not items:
             return Summary()
         network = self._network(needed=is_new)
-        with self._writer() as conn:
+        with self._writer(expected=len(items)) as conn:
             run = self._run(conn, files, items, network)
             if self.options.prune and not run.summary.interrupted:
                 gone = itertools.chain(*run.gone.values())
@@ -124,12 +124,12 @@ class Job:
         return chosen.network(self.options.device, self.options.precision)
 
     @contextmanager
-    def _writer(self, images: bool = True) -> Iterator[Writer]:
-        waiting = self.interface.waiting
-        with (
-            closing(open_writer(self.database, waiting, create=True, images=images)) as conn,
-            errors_named(self.database),
-        ):
+    def _writer(self, images: bool = True, expected: int = 0) -> Iterator[Writer]:
+        """`expected` is the number of pictures, for a database that is new."""
+        conn = open_writer(
+            self.database, self.interface.waiting, create=True, images=images, expected=expected
+        )
+        with closing(conn), errors_named(self.database):
             yield conn
 
     def _run(
