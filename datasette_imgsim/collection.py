@@ -32,6 +32,7 @@ from .search import calibration, indexes, ranking, results
 from .search.index import Index
 from .search.ranking import Query
 from .search.results import Hit
+from .verify import Report, verify
 
 MODEL_OPTIONS = (
     "model", "levels", "pooling", "weights", "preprocess", "resize", "size", "dtype",
@@ -131,6 +132,12 @@ class Collection:
         with self._reader() as conn:
             space = choose_space(conn, self.space, self.table)
             yield Evaluation(conn, space, read_labels(conn, space, label))
+
+    def verify(self, sample: int = 100) -> Report:
+        """Checks the database; decodes and embeds again `sample` images of each space."""
+        with self._reader() as conn:
+            base = self.database.absolute().parent
+            return verify(conn, base, sample, self.interface.progress)
 
     def spaces(self) -> dict[str, Space]:
         """The spaces of the database by name; defaults first, then in order of creation."""

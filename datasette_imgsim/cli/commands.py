@@ -275,6 +275,32 @@ def map_space(database, space_name, table, refit, png, size):
 
 
 @imgsim.command()
+@database_argument
+@click.option(
+    "--sample",
+    type=click.IntRange(0),
+    default=100,
+    show_default=True,
+    help="How many images of each space to decode and embed again",
+)
+@reports_errors
+def verify(database, sample):
+    """Check a database: is the file whole, do its parts belong together?
+
+    A sample of the images is embedded again and compared with what is stored: another processor,
+    precision or version of a library may give slightly other numbers.
+
+    Exit code: 0 when nothing is wrong, 1 otherwise. Each problem is a sentence that says how to
+    mend it.
+    """
+    from ..collection import Collection
+
+    found = Collection(database, interface=Terminal(database, quiet=False)).verify(sample)
+    click.echo(printable(report.verify_report(found, database)))
+    sys.exit(1 if found.problems else 0)
+
+
+@imgsim.command()
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @reports_errors
 def models(names):

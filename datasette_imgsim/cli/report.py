@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ..evaluate import Evaluation, Result
     from ..ingest.run import Summary
     from ..models.base import Model
+    from ..verify import Report
 
 SWEPT_SHOWN = 12
 """How many results of a sweep are printed."""
@@ -168,3 +169,15 @@ def space_report(space: Space, count: int) -> str:
         f"{','.join(space.levels)}, {space.pooling}, {space.preprocess['size']} px "
         f"{space.preprocess['resize']}; {space.dimensions:,} x {space.dtype}"
     )
+
+
+def verify_report(found: Report, database: Path) -> str:
+    lines = [f"{database}: {images(found.images)}, {found.vectors:,} vectors"]
+    for drift in found.drifts:
+        lines.append(
+            f"{drift.space}: {images(drift.images)} embedded again; cosines with what is stored: "
+            f"median {drift.median:.6f}, smallest {drift.smallest:.6f}"
+        )
+    lines += found.skipped
+    lines += [f"Wrong: {problem}." for problem in found.problems]
+    return "\n".join([*lines, *([] if found.problems else ["Nothing is wrong."])])
