@@ -9,6 +9,10 @@ from dataclasses import dataclass
 class Limits:
     """Limits on sizes, counts and times. Vectors are counted as float32, 4 bytes a number."""
 
+    # A picture, in `embed` and in uploads alike
+    bytes_of_profile: int = 4_000_000
+    """A larger colour profile is ignored. Those of printing presses have up to 3 MB."""
+
     # The form of an index
     bytes_scanned: int = 100_000_000
     """In a space of up to this size, every query is compared with all vectors."""

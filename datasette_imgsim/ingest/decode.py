@@ -12,27 +12,21 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from ..errors import ImgsimError
 from .facts import Facts, read_facts
+from .refusals import NotAPicture, TooLarge
+from .resize import RESIZE, small_jpeg
+from .upright import upright_rgb
 
 FORMATS = ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF"]
 MAX_PIXELS = 250_000_000
 LARGE_PIXELS = 40_000_000
 _large_picture = threading.Lock()
-WHITE = (255, 255, 255)
 # A JPEG is decoded at a reduced size, at least this many times the needed one: it is resized again.
 DRAFT_MARGIN = 1.5
 THUMBNAIL_QUALITY = 80
-
-
-class NotAPicture(ImgsimError):
-    """The bytes are not a picture of a known format, or the picture is damaged."""
-
-
-class TooLarge(ImgsimError):
-    """The picture has more pixels than are allowed."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +55,11 @@ def decode(
     try:
         with open_image(file, max_pixels) as image, _large_lock(image):
             facts = read_facts(image)
-            image.draft(None, _draft_size(image.size, size, thumbnail_size))
-            rgb = upright_rgb(image)
+            needed = _needed_size(image.size, size, thumbnail_size)
+            width, height = (math.ceil(DRAFT_MARGIN * side) for side in needed)
+            image.draft(None, (width, height))
+            image.load()
+            rgb = upright_rgb(image, needed)
             pixels = np.array(RESIZE[resize](rgb, size))
             return Picture(pixels, small_jpeg(rgb, thumbnail_size, THUMBNAIL_QUALITY), facts)
     except ImgsimError:
@@ -155,87 +152,8 @@ def _refuse_fatal_heif(file: BinaryIO) -> None:
             raise NotAPicture("the picture is damaged (an item's name is no text)") from None
 
 
-def upright_rgb(image: Image.Image) -> Image.Image:
-    """The picture as upright RGB: rotated by EXIF, transparency over white, 16 bits to 8."""
-    image.load()
-    try:
-        ImageOps.exif_transpose(image, in_place=True)
-    except Exception:  # a picture with damaged metadata is usable
-        pass
-    if image.mode.startswith("I") or image.mode == "F":
-        image = _eight_bits(image)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, WHITE)
-        image = Image.alpha_composite(white, image)
-    if image.mode != "RGB":
-        image = image.convert("RGB")
-    return image
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Scales grey of 16 or 32 bits, or of floating point, to 8 bits."""
-    values = np.nan_to_num(np.asarray(image, np.float32))
-    largest = float(values.max(initial=0))
-    if image.mode == "F":
-        white = 1.0 if largest <= 1 else 255.0 if largest <= 255 else largest
-    else:
-        white = 65535.0 if largest <= 65535 else largest
-    return Image.fromarray((values.clip(0, white) * (255 / white)).round().astype(np.uint8))
-
-
-def _draft_size(stored: tuple[int, int], size: int, thumbnail_size: int) -> tuple[int, int]:
-    """The smallest size from which the network's input and the thumbnail can be made well."""
+def _needed_size(stored: tuple[int, int], size: int, thumbnail_size: int) -> tuple[int, int]:
+    """The size that has every pixel which the network's input and the thumbnail need."""
     shrink = thumbnail_size / max(stored)
-    width, height = (math.ceil(DRAFT_MARGIN * max(size, side * shrink)) for side in stored)
+    width, height = (math.ceil(max(size, side * shrink)) for side in stored)
     return width, height
-
-
-# Resizing to the network's input
-
-
-def _squash(image: Image.Image, size: int) -> Image.Image:
-    """The whole picture, stretched to a square."""
-    return _resized(image, (size, size))
-
-
-def _crop(image: Image.Image, size: int) -> Image.Image:
-    """The largest square in the middle."""
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    return _resized(image, (size, size), (left, top, left + side, top + side))
-
-
-def _pad(image: Image.Image, size: int) -> Image.Image:
-    """The whole picture in its proportions, with white borders."""
-    small = _resized(image, _fitting(image.size, size))
-    square = Image.new("RGB", (size, size), WHITE)
-    square.paste(small, ((size - small.width) // 2, (size - small.height) // 2))
-    return square
-
-
-RESIZE = {"squash": _squash, "crop": _crop, "pad": _pad}
-
-
-def _resized(image: Image.Image, size: tuple[int, int], box=None) -> Image.Image:
-    # Bilinear with antialiasing is what torchvision's weights were trained with.
-    return image.resize(size, Image.Resampling.BILINEAR, box=box, reducing_gap=3.0)
-
-
-def _fitting(size: tuple[int, int], side: int) -> tuple[int, int]:
-    scale = side / max(size)
-    width, height = (max(1, round(length * scale)) for length in size)
-    return width, height
-
-
-def small_jpeg(image: Image.Image, side: int, quality: int) -> bytes:
-    """An RGB image as a JPEG file that fits into side x side pixels, without metadata.
-
-    It is never enlarged. `quality` is 0 to 100.
-    """
-    if max(image.size) > side:
-        image = _resized(image, _fitting(image.size, side))
-    buffer = io.BytesIO()
-    # Without `comment`, Pillow would copy the comment of the original.
-    image.save(buffer, "JPEG", quality=quality, comment=b"")
-    return buffer.getvalue()
