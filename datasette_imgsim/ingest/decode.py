@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import io
 import math
-import re
 import threading
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from ..errors import ImgsimError
+from . import heif
 from .facts import Facts, read_facts
 from .refusals import NotAPicture, TooLarge
 from .resize import RESIZE, small_jpeg
@@ -92,7 +92,8 @@ def open_image(file: BinaryIO, max_pixels: int) -> Image.Image:
     if not start:
         raise NotAPicture("the file is empty")
     if _is_heif(start):
-        _refuse_fatal_heif(file)
+        heif.refuse_fatal(file.read())
+        file.seek(0)
     # Pillow's own limit is lower than ours. If it was switched off, it stays off.
     if Image.MAX_IMAGE_PIXELS is not None:
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, max_pixels)
@@ -133,23 +134,6 @@ def _is_heif(start: bytes) -> bool:
     import pi_heif
 
     return pi_heif.is_supported(io.BytesIO(start))
-
-
-# An item of a HEIF file (ISO/IEC 23008-12, infe) up to its type and names.
-HEIF_ITEM = re.compile(rb"infe(?:\x02.{7}|\x03.{9})", re.DOTALL)
-
-
-def _refuse_fatal_heif(file: BinaryIO) -> None:
-    """Raises NotAPicture for item names that are not UTF-8: they crash pi-heif 1.4 (SIGSEGV)."""
-    data = file.read()
-    file.seek(0)
-    for item in HEIF_ITEM.finditer(data):
-        box = item.start() - 4
-        size = int.from_bytes(data[box : box + 4], "big")
-        try:
-            data[item.end() : box + size].decode()
-        except UnicodeDecodeError:
-            raise NotAPicture("the picture is damaged (an item's name is no text)") from None
 
 
 def _needed_size(stored: tuple[int, int], size: int, thumbnail_size: int) -> tuple[int, int]:
