@@ -3,6 +3,7 @@
 import io
 import sys
 import time
+import traceback
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from helpers.files import (
 from helpers.needs import needed
 from PIL import Image, features
 
-from datasette_imgsim.ingest import decode
+from datasette_imgsim.ingest import decode, opening
 
 # What has to be done to an upright picture so that EXIF's orientation puts it right.
 STORED = {
@@ -87,7 +88,7 @@ def test_a_film_that_is_called_a_picture_is_not_read_whole(tmp_path):
 
 def test_heic_without_its_package_says_what_to_install(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "pi_heif", None)
-    monkeypatch.setattr(decode, "_heif", decode._heif.__wrapped__)
+    monkeypatch.setattr(opening, "heif_opener", opening.heif_opener.__wrapped__)
     (folder / "images/a.heic").write_bytes(HEIC)
     database = embedded(folder)
     assert rows(database, "select error from imgsim_failures") == [
@@ -254,3 +255,58 @@ def test_a_heic_of_overlapping_items_is_refused_at_once():
     with pytest.raises(decode.NotAPicture, match="damaged"):
         decode.decode(io.BytesIO(start + items), 8)
     assert time.process_time() - began < 5
+
+
+def saved(image, kind, **options):
+    """A picture file in memory."""
+    if kind == "AVIF":
+        needed(features.check("avif"), "AVIF for Pillow")
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("brand", [b"avif", b"mif1", b"miaf", b"MA1B"])
+def test_avif_is_known_by_any_of_its_brands(brand):
+    data = saved(quarters(), "AVIF").replace(b"ftypavif", b"ftyp" + brand, 1)
+    assert decode.decode(io.BytesIO(data), 8).facts.format == "AVIF"
+
+
+@pytest.mark.parametrize("brand", [b"heic", b"mif1", b"miaf", b"MiHE"])
+def test_heic_is_known_by_any_of_its_brands(brand):
+    pytest.importorskip("pi_heif")
+    data = HEIC.replace(b"ftypheic", b"ftyp" + brand, 1)
+    assert decode.decode(io.BytesIO(data), 8).facts.format == "HEIF"
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF"])
+@pytest.mark.parametrize("kept", [16, 24])
+def test_a_damaged_picture_is_not_called_something_else(kind, kept):
+    damaged = saved(quarters(), kind)[:kept] + bytes(200)
+    with pytest.raises(decode.NotAPicture, match="damaged, cut off, or of a kind that cannot be"):
+        decode.decode(io.BytesIO(damaged), 8)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "TIFF", "BMP", "AVIF"])
+@pytest.mark.filterwarnings("error")
+def test_the_limit_of_pillow_is_neither_asked_nor_changed(kind, monkeypatch):
+    data = saved(quarters(), kind)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert decode.decode(io.BytesIO(data), 8).facts.width == SIZE[0]
+    with pytest.raises(decode.TooLarge, match="64 x 48 is 3,072 pixels, over the limit of 3,071"):
+        decode.decode(io.BytesIO(data), 8, max_pixels=3_071)
+    assert Image.MAX_IMAGE_PIXELS == 100
+
+
+def test_a_refusal_holds_no_pixels():
+    """What an exception holds is freed only when it is, which may be much later."""
+    data = saved(quarters((640, 480)), "PNG")
+    with pytest.raises(decode.NotAPicture) as caught:
+        decode.decode(io.BytesIO(data[: len(data) // 2]), 8)
+    held = [
+        value
+        for frame in traceback.walk_tb(caught.tb)
+        for value in frame[0].f_locals.values()
+        if isinstance(value, Image.Image)
+    ]
+    assert not held and not caught.value.__context__

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import io
 import math
 import threading
 from contextlib import AbstractContextManager, nullcontext
@@ -11,16 +9,15 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from ..errors import ImgsimError
-from . import heif
 from .facts import Facts, read_facts
+from .opening import open_image
 from .refusals import NotAPicture, TooLarge
 from .resize import RESIZE, small_jpeg
 from .upright import upright_rgb
 
-FORMATS = ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF"]
 MAX_PIXELS = 250_000_000
 LARGE_PIXELS = 40_000_000
 _large_picture = threading.Lock()
@@ -53,87 +50,46 @@ def decode(
     thumbnail_size x thumbnail_size. Raises NotAPicture or TooLarge, and OSError if reading fails.
     """
     try:
-        with open_image(file, max_pixels) as image, _large_lock(image):
-            facts = read_facts(image)
-            needed = _needed_size(image.size, size, thumbnail_size)
-            width, height = (math.ceil(DRAFT_MARGIN * side) for side in needed)
-            image.draft(None, (width, height))
-            image.load()
-            rgb = upright_rgb(image, needed)
-            pixels = np.array(RESIZE[resize](rgb, size))
-            return Picture(pixels, small_jpeg(rgb, thumbnail_size, THUMBNAIL_QUALITY), facts)
-    except ImgsimError:
-        raise
-    except Image.DecompressionBombError as ex:
-        raise _too_large(ex) from ex
-    except MemoryError:
-        raise TooLarge("there is not enough memory to decode the picture") from None
+        return _decoded(file, size, resize, thumbnail_size, max_pixels)
     # Decoders raise nearly any error for hostile bytes, and one file must not stop a run.
     except Exception as ex:
-        if isinstance(ex, OSError) and ex.errno is not None:
-            raise  # an error of the disk, not of the picture
-        reason = str(ex).splitlines()[0] if str(ex) else type(ex).__name__
-        raise NotAPicture(f"the picture is damaged, cut off or of a rare kind ({reason})") from ex
+        refusal = _refusal(ex)
+    # Raised only here: an exception keeps what the functions that it passed held, such as pixels.
+    raise refusal
+
+
+def _refusal(ex: Exception) -> Exception:
+    """What to raise instead of an error while a picture was decoded."""
+    if isinstance(ex, ImgsimError) or (isinstance(ex, OSError) and ex.errno is not None):
+        ex.__cause__ = ex.__context__ = None  # the latter is an error of the disk
+        return ex.with_traceback(None)
+    if isinstance(ex, MemoryError):
+        return TooLarge("there is not enough memory to decode the picture")
+    reason = str(ex).splitlines()[0] if str(ex) else type(ex).__name__
+    if isinstance(ex, Image.DecompressionBombError):
+        return TooLarge(f"the picture has too many pixels ({reason})")
+    return NotAPicture(
+        f"the picture is damaged, cut off, or of a kind that cannot be read ({reason})"
+    )
+
+
+def _decoded(
+    file: BinaryIO, size: int, resize: str, thumbnail_size: int, max_pixels: int
+) -> Picture:
+    with open_image(file, max_pixels) as image, _large_lock(image):
+        facts = read_facts(image)
+        needed = _needed_size(image.size, size, thumbnail_size)
+        width, height = (math.ceil(DRAFT_MARGIN * side) for side in needed)
+        image.draft(None, (width, height))
+        image.load()
+        rgb = upright_rgb(image, needed)
+        pixels = np.array(RESIZE[resize](rgb, size))
+        return Picture(pixels, small_jpeg(rgb, thumbnail_size, THUMBNAIL_QUALITY), facts)
 
 
 def _large_lock(image: Image.Image) -> AbstractContextManager:
     """A lock for large pictures: one is decoded at a time, since each needs much memory."""
     return _large_picture if image.width * image.height > LARGE_PIXELS else nullcontext()
-
-
-def _too_large(ex: Exception) -> TooLarge:
-    return TooLarge(f"the picture has too many pixels ({ex})")
-
-
-def open_image(file: BinaryIO, max_pixels: int) -> Image.Image:
-    """Opens a picture file without decoding its pixels. Raises NotAPicture or TooLarge."""
-    start = file.read(12)
-    file.seek(0)
-    if not start:
-        raise NotAPicture("the file is empty")
-    if _is_heif(start):
-        heif.refuse_fatal(file.read())
-        file.seek(0)
-    # Pillow's own limit is lower than ours. If it was switched off, it stays off.
-    if Image.MAX_IMAGE_PIXELS is not None:
-        Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, max_pixels)
-    try:
-        image = Image.open(file, formats=FORMATS + _heif())
-    except Image.DecompressionBombError as ex:
-        raise _too_large(ex) from ex
-    except UnidentifiedImageError:
-        if start[4:8] == b"ftyp" and not _heif():
-            raise NotAPicture("HEIC pictures need a package: pip install pi-heif") from None
-        raise NotAPicture(
-            "not a picture: its content is no JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF or HEIC"
-        ) from None
-    pixels = image.width * image.height
-    if pixels > max_pixels:
-        image.close()
-        raise TooLarge(
-            f"{image.width} x {image.height} is {pixels:,} pixels, over the limit of {max_pixels:,}"
-        )
-    return image
-
-
-@functools.cache
-def _heif() -> list[str]:
-    """Pillow's name of the HEIF format, if pi-heif is installed."""
-    try:
-        import pi_heif
-    except ImportError:
-        return []
-    pi_heif.register_heif_opener()
-    return ["HEIF"]
-
-
-def _is_heif(start: bytes) -> bool:
-    """Whether pi-heif would open a file with these first 12 bytes."""
-    if not _heif():
-        return False
-    import pi_heif
-
-    return pi_heif.is_supported(io.BytesIO(start))
 
 
 def _needed_size(stored: tuple[int, int], size: int, thumbnail_size: int) -> tuple[int, int]:
