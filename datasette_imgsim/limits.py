@@ -13,6 +13,9 @@ class Limits:
     bytes_of_profile: int = 4_000_000
     """A larger colour profile is ignored. Those of printing presses have up to 3 MB."""
 
+    bytes_to_mend: int = 250_000_000
+    """A larger file with damaged metadata is not mended, for which it is read into memory."""
+
     # The form of an index
     bytes_scanned: int = 100_000_000
     """In a space of up to this size, every query is compared with all vectors."""

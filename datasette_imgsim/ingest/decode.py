@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import io
 import math
 import threading
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -12,7 +15,9 @@ import numpy as np
 from PIL import Image
 
 from ..errors import ImgsimError
+from ..limits import LIMITS
 from .facts import Facts, read_facts
+from .mend import lacks_pixels, mended
 from .opening import open_image
 from .refusals import NotAPicture, TooLarge
 from .resize import RESIZE, small_jpeg
@@ -50,7 +55,9 @@ def decode(
     thumbnail_size x thumbnail_size. Raises NotAPicture or TooLarge, and OSError if reading fails.
     """
     try:
-        return _decoded(file, size, resize, thumbnail_size, max_pixels)
+        return _tried_twice(
+            file, functools.partial(_decoded, size, resize, thumbnail_size, max_pixels)
+        )
     # Decoders raise nearly any error for hostile bytes, and one file must not stop a run.
     except Exception as ex:
         refusal = _refusal(ex)
@@ -58,10 +65,33 @@ def decode(
     raise refusal
 
 
+def _tried_twice(file: BinaryIO, decoded: Callable[..., Picture]) -> Picture:
+    """Decodes a picture; if that fails, without its metadata and with an end."""
+    try:
+        return decoded(file)
+    except Exception as ex:
+        if _is_final(ex):
+            raise
+        failure = _refusal(ex)
+    file.seek(0)
+    data = file.read(LIMITS.bytes_to_mend + 1)
+    second = mended(data) if len(data) <= LIMITS.bytes_to_mend else None
+    if second is None:
+        raise failure
+    return decoded(io.BytesIO(second), is_mended=True)
+
+
+def _is_final(ex: Exception) -> bool:
+    """Whether an error says that a picture cannot be decoded, however it is mended."""
+    if isinstance(ex, OSError):
+        return ex.errno is not None  # an error of the disk
+    return isinstance(ex, ImgsimError | MemoryError | Image.DecompressionBombError)
+
+
 def _refusal(ex: Exception) -> Exception:
     """What to raise instead of an error while a picture was decoded."""
     if isinstance(ex, ImgsimError) or (isinstance(ex, OSError) and ex.errno is not None):
-        ex.__cause__ = ex.__context__ = None  # the latter is an error of the disk
+        ex.__cause__ = ex.__context__ = None
         return ex.with_traceback(None)
     if isinstance(ex, MemoryError):
         return TooLarge("there is not enough memory to decode the picture")
@@ -74,7 +104,12 @@ def _refusal(ex: Exception) -> Exception:
 
 
 def _decoded(
-    file: BinaryIO, size: int, resize: str, thumbnail_size: int, max_pixels: int
+    size: int,
+    resize: str,
+    thumbnail_size: int,
+    max_pixels: int,
+    file: BinaryIO,
+    is_mended: bool = False,
 ) -> Picture:
     with open_image(file, max_pixels) as image, _large_lock(image):
         facts = read_facts(image)
@@ -82,6 +117,8 @@ def _decoded(
         width, height = (math.ceil(DRAFT_MARGIN * side) for side in needed)
         image.draft(None, (width, height))
         image.load()
+        if is_mended and lacks_pixels(image):
+            raise NotAPicture("the picture is damaged or cut off (its lowest pixels are missing)")
         rgb = upright_rgb(image, needed)
         pixels = np.array(RESIZE[resize](rgb, size))
         return Picture(pixels, small_jpeg(rgb, thumbnail_size, THUMBNAIL_QUALITY), facts)
