@@ -16,6 +16,7 @@ from PIL import Image
 
 from ..errors import ImgsimError
 from ..limits import LIMITS
+from .cost import bytes_to_decode, refuse_bytes
 from .facts import Facts, read_facts
 from .mend import lacks_pixels, mended
 from .opening import open_image
@@ -23,8 +24,7 @@ from .refusals import NotAPicture, TooLarge
 from .resize import RESIZE, small_jpeg
 from .upright import upright_rgb
 
-MAX_PIXELS = 250_000_000
-LARGE_PIXELS = 40_000_000
+MAX_PIXELS = LIMITS.pixels
 _large_picture = threading.Lock()
 # A JPEG is decoded at a reduced size, at least this many times the needed one: it is resized again.
 DRAFT_MARGIN = 1.5
@@ -111,22 +111,25 @@ def _decoded(
     file: BinaryIO,
     is_mended: bool = False,
 ) -> Picture:
-    with open_image(file, max_pixels) as image, _large_lock(image):
-        facts = read_facts(image)
-        needed = _needed_size(image.size, size, thumbnail_size)
-        width, height = (math.ceil(DRAFT_MARGIN * side) for side in needed)
-        image.draft(None, (width, height))
-        image.load()
-        if is_mended and lacks_pixels(image):
-            raise NotAPicture("the picture is damaged or cut off (its lowest pixels are missing)")
-        rgb = upright_rgb(image, needed)
+    with open_image(file, max_pixels) as image:
+        cost = bytes_to_decode(image)
+        refuse_bytes(cost)
+        with _large_lock(cost):
+            needed = _needed_size(image.size, size, thumbnail_size)
+            facts = read_facts(image)
+            width, height = (math.ceil(DRAFT_MARGIN * side) for side in needed)
+            image.draft(None, (width, height))
+            image.load()
+            if is_mended and lacks_pixels(image):
+                raise NotAPicture("the picture is damaged or cut off (its last pixels are missing)")
+            rgb = upright_rgb(image, needed)
         pixels = np.array(RESIZE[resize](rgb, size))
         return Picture(pixels, small_jpeg(rgb, thumbnail_size, THUMBNAIL_QUALITY), facts)
 
 
-def _large_lock(image: Image.Image) -> AbstractContextManager:
-    """A lock for large pictures: one is decoded at a time, since each needs much memory."""
-    return _large_picture if image.width * image.height > LARGE_PIXELS else nullcontext()
+def _large_lock(needed: int) -> AbstractContextManager:
+    """A lock for pictures that need much memory: one is decoded at a time."""
+    return _large_picture if needed > LIMITS.bytes_of_large else nullcontext()
 
 
 def _needed_size(stored: tuple[int, int], size: int, thumbnail_size: int) -> tuple[int, int]:

@@ -5,6 +5,7 @@ What belongs to metadata, or stands after the last pixel, never costs the pictur
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import struct
@@ -13,6 +14,8 @@ from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image
+
+from .jpeg import START_OF_SCAN, segments
 
 PNG_START = b"\x89PNG\r\n\x1a\n"
 PNG_PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
@@ -25,7 +28,9 @@ JPEG_KEPT = {
     0xE2: (b"ICC_PROFILE\0", 16),
     0xEE: (b"Adobe", 14),
 }
-START_OF_SCAN, APP0, APP15, COMMENT = 0xDA, 0xE0, 0xEF, 0xFE
+# So many are looked at in a moment. What has more is not mended.
+MOST_SEGMENTS = 100_000
+APP0, APP15, COMMENT = 0xE0, 0xEF, 0xFE
 JPEG_END = b"\xff\xd9"
 # What libjpeg puts where pixels are missing. Inks are stored inverted.
 MISSING_GREYS = (127, 128)
@@ -85,17 +90,17 @@ def _is_profile(content: bytes) -> bool:
 
 def _jpeg_without_metadata(data: bytes) -> bytes:
     kept, at = [data[:2]], 2
-    while at + 4 <= len(data) and data[at] == 0xFF:
-        marker, (size,) = data[at + 1], struct.unpack(">H", data[at + 2 : at + 4])
-        if marker == START_OF_SCAN:
+    for segment in itertools.islice(segments(data), MOST_SEGMENTS):
+        if segment.marker == START_OF_SCAN:
+            at += segment.filling
             break
-        segment = data[at : at + 2 + size]
-        start, least = JPEG_KEPT.get(marker, (b"", 0))
-        if not (APP0 <= marker <= APP15 or marker == COMMENT) or (
-            start and segment[4:].startswith(start) and size >= least
+        at += segment.filling + len(segment.data)
+        start, least = JPEG_KEPT.get(segment.marker, (b"", 0))
+        is_metadata = APP0 <= segment.marker <= APP15 or segment.marker == COMMENT
+        if not is_metadata or (
+            start and segment.data[4:].startswith(start) and len(segment.data) >= 2 + least
         ):
-            kept.append(segment)
-        at += 2 + max(size, 2)
+            kept.append(segment.data)
     return b"".join([*kept, data[at:]])
 
 

@@ -22,7 +22,9 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from . import heif
+from ..limits import LIMITS
+from . import heif, jpeg
+from .cost import BYTES_OF_COPIES, refuse_bytes, refuse_pixels
 from .refusals import NotAPicture, TooLarge
 
 Opener: TypeAlias = "Callable[[BinaryIO], Image.Image]"
@@ -37,9 +39,47 @@ class _TiffFile(TiffImagePlugin.TiffImageFile):
         super().load_prepare()
 
 
+def _whole(file: BinaryIO) -> bytes:
+    """The bytes of a file that is read as a whole. Raises TooLarge."""
+    data = file.read(LIMITS.bytes_of_file + 1)
+    file.seek(0)
+    if len(data) > LIMITS.bytes_of_file:
+        raise TooLarge(f"the file is larger than {LIMITS.bytes_of_file / 1e9:g} GB")
+    return data
+
+
+def _open_jpeg(file: BinaryIO) -> Image.Image:
+    jpeg.refuse_slow(_whole(file))
+    return JpegImagePlugin.jpeg_factory(file)
+
+
+def _open_webp(file: BinaryIO) -> Image.Image:
+    # The decoder allocates pixels when it is made, before Pillow knows the size.
+    size = _webp_size(_whole(file)[:30])
+    refuse_bytes(size[0] * size[1] * BYTES_OF_COPIES["WEBP"])
+    return WebPImagePlugin.WebPImageFile(file)
+
+
+def _webp_size(start: bytes) -> tuple[int, int]:
+    """The size that the first 30 bytes of a WebP file tell; (0, 0) if they do not."""
+    kind, content = start[12:16], int.from_bytes(start[20:30], "little")
+    if kind == b"VP8X":
+        return (content >> 32 & 0xFFFFFF) + 1, (content >> 56 & 0xFFFFFF) + 1
+    if kind == b"VP8 ":
+        return content >> 48 & 0x3FFF, content >> 64 & 0x3FFF
+    if kind == b"VP8L":
+        return (content >> 8 & 0x3FFF) + 1, (content >> 22 & 0x3FFF) + 1
+    return 0, 0
+
+
+def _open_avif(file: BinaryIO) -> Image.Image:
+    _whole(file)
+    return AvifImagePlugin.AvifImageFile(file)
+
+
 # The first bytes of a file, and what opens it.
 OPENERS: list[tuple[bytes, Opener]] = [
-    (b"\xff\xd8\xff", JpegImagePlugin.jpeg_factory),
+    (b"\xff\xd8\xff", _open_jpeg),
     (b"\x89PNG\r\n\x1a\n", PngImagePlugin.PngImageFile),
     (b"GIF87a", GifImagePlugin.GifImageFile),
     (b"GIF89a", GifImagePlugin.GifImageFile),
@@ -64,14 +104,6 @@ def open_image(file: BinaryIO, max_pixels: int) -> Image.Image:
     return image
 
 
-def refuse_pixels(size: tuple[int, int], max_pixels: int) -> None:
-    """Raises TooLarge for a picture of this size with more pixels than are allowed."""
-    width, height = size
-    pixels = width * height
-    if pixels > max_pixels:
-        raise TooLarge(f"{width} x {height} is {pixels:,} pixels, over the limit of {max_pixels:,}")
-
-
 def _opener(file: BinaryIO) -> Opener:
     """What opens a file with these first bytes. Raises NotAPicture if nothing does."""
     start = file.read(16)
@@ -81,10 +113,10 @@ def _opener(file: BinaryIO) -> Opener:
         if start.startswith(prefix):
             return opener
     if start.startswith(b"RIFF") and start[8:12] == b"WEBP":
-        return WebPImagePlugin.WebPImageFile
+        return _open_webp
     brands = _brands(start, file) if start[4:8] == b"ftyp" else set()
     if brands & AVIF:
-        return AvifImagePlugin.AvifImageFile
+        return _open_avif
     if brands & (HEIC | EITHER):
         return _open_heif
     raise NotAPicture(
@@ -103,8 +135,7 @@ def _open_heif(file: BinaryIO) -> Image.Image:
     opener = heif_opener()
     if opener is None:
         raise NotAPicture("HEIC pictures need a package: pip install pi-heif")
-    heif.refuse_fatal(file.read())
-    file.seek(0)
+    heif.refuse_fatal(_whole(file))
     return opener(file)
 
 
