@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 from PIL import ExifTags, Image
 
 from .colour import to_srgb
 from .facts import read_exif
+from .greys import Greys, greys_of, is_wide
 from .resize import WHITE
 
 # How a picture of an orientation (EXIF 2.32, tag 274) is put right.
@@ -27,7 +27,7 @@ PIXELS_AT_ONCE = 4_000_000
 
 
 def upright_rgb(image: Image.Image, needed: tuple[int, int]) -> Image.Image:
-    """A loaded picture as upright RGB in sRGB, transparency over white, 16 bits as 8.
+    """A loaded picture as upright RGB in sRGB, transparency over a ground, 16 bits as 8.
 
     A large one is shrunk first, so that no step needs much memory. It is left large enough to
     make a picture of the size `needed`, as it is stored, from it.
@@ -42,38 +42,28 @@ def upright_rgb(image: Image.Image, needed: tuple[int, int]) -> Image.Image:
 
 def _shrunk(image: Image.Image, needed: tuple[int, int]) -> Image.Image:
     """A picture in a plain mode, averaged over squares of pixels; one strip after the other."""
+    greys = greys_of(image) if is_wide(image) else None
     factor = min(side // (SHRINK_MARGIN * least) for side, least in zip(image.size, needed))
     if factor <= 1:
-        return _plain(image)
+        return _plain(image, greys)
     size = math.ceil(image.width / factor), math.ceil(image.height / factor)
     rows = factor * max(1, PIXELS_AT_ONCE // (image.width * factor))
     small: Image.Image | None = None
     for top in range(0, image.height, rows):
         strip = image.crop((0, top, image.width, min(top + rows, image.height)))
-        strip = _plain(strip).reduce(factor)
+        strip = _plain(strip, greys).reduce(factor)
         small = small or Image.new(strip.mode, size)
         small.paste(strip, (0, top // factor))
     assert small is not None
     return small
 
 
-def _plain(image: Image.Image) -> Image.Image:
+def _plain(image: Image.Image, greys: Greys | None) -> Image.Image:
     """A picture in one of the modes L, LA, RGB, RGBA and CMYK, whose pixels can be averaged."""
-    if image.mode.startswith("I") or image.mode == "F":
-        return _eight_bits(image)
+    if greys:
+        return greys.eight_bits(image)
     if image.has_transparency_data:
         return image.convert("LA" if image.mode in ("L", "LA", "La") else "RGBA")
     if image.mode == "1":
         return image.convert("L")
     return image if image.mode in ("L", "RGB", "CMYK") else image.convert("RGB")
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Scales grey of 16 or 32 bits, or of floating point, to 8 bits."""
-    values = np.nan_to_num(np.asarray(image, np.float32))
-    largest = float(values.max(initial=0))
-    if image.mode == "F":
-        white = 1.0 if largest <= 1 else 255.0 if largest <= 255 else largest
-    else:
-        white = 65535.0 if largest <= 65535 else largest
-    return Image.fromarray((values.clip(0, white) * (255 / white)).round().astype(np.uint8))
