@@ -310,3 +310,36 @@ def test_a_refusal_holds_no_pixels():
         if isinstance(value, Image.Image)
     ]
     assert not held and not caught.value.__context__
+
+
+def drawing(colour, shadow=0):
+    """A cross on a transparent ground, with a few shades."""
+    image = Image.new("RGBA", SIZE, (255, 255, 255, 0))
+    image.paste(colour, (28, 4, 36, 44))
+    image.paste(colour, (8, 20, 56, 28))
+    pixels = np.array(image)
+    pixels[24, 8:56, :3] -= np.uint8(shadow)
+    return Image.fromarray(pixels)
+
+
+@pytest.mark.parametrize(
+    "image, ground",
+    [
+        (drawing("white"), 0),
+        (drawing("white", shadow=20), 0),
+        (drawing((245, 245, 250, 255)), 0),
+        (drawing((255, 255, 255, 100)), 0),
+        (drawing("black"), 255),
+        (drawing("yellow"), 255),
+        (drawing("grey"), 255),
+        (with_hole("RGB"), 255),
+        (Image.new("RGBA", SIZE, (255, 255, 255, 0)), 255),
+        (Image.new("LA", SIZE, (255, 0)), 255),
+    ],
+)
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
+def test_the_ground_lets_what_is_visible_show(kind, image, ground):
+    options = {"lossless": True} if kind == "WEBP" else {}
+    found = decode.decode(io.BytesIO(saved(image, kind, **options)), 32)
+    assert (found.pixels[0, 0] == ground).all()
+    assert found.pixels.std() > 20 or not np.asarray(image)[..., -1].any()

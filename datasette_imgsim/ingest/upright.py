@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from PIL import ExifTags, Image
 
 from .colour import to_srgb
@@ -24,6 +25,10 @@ TURNS = {
 # A picture is shrunk to no less than this many times the size that is needed.
 SHRINK_MARGIN = 3
 PIXELS_AT_ONCE = 4_000_000
+BLACK = (0, 0, 0)
+# What differs less from white, in 8 bits, cannot be made out on it: a white drawing needs black.
+FAINT = 24
+SAMPLE_SIDE = 256
 
 
 def upright_rgb(image: Image.Image, needed: tuple[int, int]) -> Image.Image:
@@ -34,7 +39,7 @@ def upright_rgb(image: Image.Image, needed: tuple[int, int]) -> Image.Image:
     """
     small = to_srgb(_shrunk(image, needed), image.info.get("icc_profile"))
     if small.mode == "RGBA":
-        ground = Image.new("RGBA", small.size, WHITE)
+        ground = Image.new("RGBA", small.size, _ground(small))
         small = Image.alpha_composite(ground, small).convert("RGB")
     turn = TURNS.get(read_exif(image).get(ExifTags.Base.Orientation, 1))
     return small.transpose(turn) if turn is not None else small
@@ -56,6 +61,16 @@ def _shrunk(image: Image.Image, needed: tuple[int, int]) -> Image.Image:
         small.paste(strip, (0, top // factor))
     assert small is not None
     return small
+
+
+def _ground(image: Image.Image) -> tuple[int, int, int]:
+    """The colour against which what is visible of an RGBA image shows: white, if it can."""
+    size = min(image.width, SAMPLE_SIDE), min(image.height, SAMPLE_SIDE)
+    sample = np.asarray(image.resize(size, Image.Resampling.NEAREST), float)
+    visible, darkness = sample[..., 3], 255 - sample[..., :3].min(axis=-1)
+    if not visible.any():
+        return WHITE
+    return WHITE if np.average(darkness**2, weights=visible) >= FAINT**2 else BLACK
 
 
 def _plain(image: Image.Image, greys: Greys | None) -> Image.Image:
