@@ -21,7 +21,7 @@ from helpers.files import (
     thumbnail,
 )
 from helpers.needs import needed
-from PIL import Image, features
+from PIL import Image, PngImagePlugin, features
 
 from datasette_imgsim.ingest import decode, opening
 
@@ -343,3 +343,29 @@ def test_the_ground_lets_what_is_visible_show(kind, image, ground):
     found = decode.decode(io.BytesIO(saved(image, kind, **options)), 32)
     assert (found.pixels[0, 0] == ground).all()
     assert found.pixels.std() > 20 or not np.asarray(image)[..., -1].any()
+
+
+XMP = b'<x xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/>'
+
+
+def with_xmp(kind, **options):
+    """A picture that only XMP calls turned."""
+    if kind == "PNG":
+        options["pnginfo"] = PngImagePlugin.PngInfo()
+        options["pnginfo"].add_itxt("XML:com.adobe.xmp", XMP.decode())
+    elif kind == "TIFF":
+        options["tiffinfo"] = {700: XMP}
+    else:
+        options["xmp"] = XMP
+    return saved(quarters(), kind, **options)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+@pytest.mark.parametrize("tags", [{}, {"Make": "Leica"}, {"Orientation": 1}])
+def test_xmp_turns_no_picture(kind, tags):
+    options = {"exif": exif_of(**tags)} if tags and kind != "TIFF" else {}
+    data = with_xmp(kind, **options)
+    assert XMP in data
+    found = decode.decode(io.BytesIO(data), 8)
+    assert (found.facts.width, found.facts.height) == SIZE
+    assert Image.open(io.BytesIO(found.thumbnail)).size == SIZE

@@ -20,6 +20,7 @@ from .cost import bytes_to_decode, refuse_bytes
 from .facts import Facts, read_facts
 from .mend import lacks_pixels, mended
 from .opening import open_image
+from .orientation import orientation_of
 from .refusals import NotAPicture, TooLarge
 from .resize import RESIZE, small_jpeg
 from .upright import upright_rgb
@@ -116,13 +117,14 @@ def _decoded(
         refuse_bytes(cost)
         with _large_lock(cost):
             needed = _needed_size(image.size, size, thumbnail_size)
-            facts = read_facts(image)
+            orientation = orientation_of(image)
+            facts = read_facts(image, orientation)
             width, height = (math.ceil(DRAFT_MARGIN * side) for side in needed)
             image.draft(None, (width, height))
             image.load()
             if is_mended and lacks_pixels(image):
                 raise NotAPicture("the picture is damaged or cut off (its last pixels are missing)")
-            rgb = upright_rgb(image, needed)
+            rgb = upright_rgb(image, orientation, needed)
         pixels = np.array(RESIZE[resize](rgb, size))
         return Picture(pixels, small_jpeg(rgb, thumbnail_size, THUMBNAIL_QUALITY), facts)
 

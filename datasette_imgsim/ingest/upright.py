@@ -5,23 +5,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import Image
 
 from .colour import to_srgb
-from .facts import read_exif
 from .greys import Greys, greys_of, is_wide
+from .orientation import TURNS
 from .resize import WHITE
 
-# How a picture of an orientation (EXIF 2.32, tag 274) is put right.
-TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 # A picture is shrunk to no less than this many times the size that is needed.
 SHRINK_MARGIN = 3
 PIXELS_AT_ONCE = 4_000_000
@@ -31,7 +21,7 @@ FAINT = 24
 SAMPLE_SIDE = 256
 
 
-def upright_rgb(image: Image.Image, needed: tuple[int, int]) -> Image.Image:
+def upright_rgb(image: Image.Image, orientation: int, needed: tuple[int, int]) -> Image.Image:
     """A loaded picture as upright RGB in sRGB, transparency over a ground, 16 bits as 8.
 
     A large one is shrunk first, so that no step needs much memory. It is left large enough to
@@ -41,7 +31,7 @@ def upright_rgb(image: Image.Image, needed: tuple[int, int]) -> Image.Image:
     if small.mode == "RGBA":
         ground = Image.new("RGBA", small.size, _ground(small))
         small = Image.alpha_composite(ground, small).convert("RGB")
-    turn = TURNS.get(read_exif(image).get(ExifTags.Base.Orientation, 1))
+    turn = TURNS.get(orientation)
     return small.transpose(turn) if turn is not None else small
 
 
