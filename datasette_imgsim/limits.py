@@ -18,6 +18,8 @@ class Limits:
     """A picture is refused if its decoder would allocate more."""
     bytes_of_large: int = 160_000_000
     """Of pictures that need more than this, one is decoded at a time."""
+    tiff_pages: int = 100
+    """Among so many pages of a TIFF the largest is looked for."""
     bytes_of_tile: int = 100_000_000
     """A TIFF picture with larger tiles is refused if they are larger than itself, too."""
     bytes_of_file: int = 1_000_000_000

@@ -369,3 +369,41 @@ def test_xmp_turns_no_picture(kind, tags):
     found = decode.decode(io.BytesIO(data), 8)
     assert (found.facts.width, found.facts.height) == SIZE
     assert Image.open(io.BytesIO(found.thumbnail)).size == SIZE
+
+
+def pages(*sizes):
+    """A TIFF whose pages are grey, but the page of 120 x 90, which is `quarters()`."""
+    images = [
+        quarters(size) if size == (120, 90) else Image.new("RGB", size, "grey") for size in sizes
+    ]
+    return saved(images[0], "TIFF", save_all=True, append_images=images[1:])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pages((40, 30), (120, 90)),
+        pages((60, 45), (120, 90), (40, 30)),
+        pages((30, 20), (60, 40), (120, 90)),
+        pages((120, 90), (40, 30)),
+        pages((120, 90), (121, 90)),
+        pages((120, 90), (119, 91), (60, 45)),
+        pages((120, 90), (120, 90), (120, 90)),
+    ],
+    ids=["thumbnail", "between", "pyramid", "large", "wider", "scans", "equal"],
+)
+def test_the_page_of_a_tiff_that_is_its_picture(data):
+    found = decode.decode(io.BytesIO(data), 8)
+    assert (found.facts.width, found.facts.height) == (120, 90)
+    expected = decode.decode(io.BytesIO(saved(quarters((120, 90)), "PNG")), 8)
+    assert (found.pixels == expected.pixels).all()
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_tiff_with_a_damaged_page_or_an_endless_chain_of_them():
+    data = bytearray(pages((120, 90), (40, 30)))
+    first = int.from_bytes(data[4:8], "little")
+    last = first + 2 + 12 * int.from_bytes(data[first : first + 2], "little")
+    for next_page in (first, len(data) - 3, 2**31):
+        data[last : last + 4] = next_page.to_bytes(4, "little")
+        assert decode.decode(io.BytesIO(data), 8).facts.width == 120

@@ -27,6 +27,8 @@ from . import heif, jpeg
 from .cost import BYTES_OF_COPIES, refuse_bytes, refuse_pixels
 from .refusals import NotAPicture, TooLarge
 
+# A tag of TIFF, and its bits for a smaller version of another page and for a mask.
+SUBFILE_TYPE, REDUCED_OR_MASK = 254, 1 | 4
 Opener: TypeAlias = "Callable[[BinaryIO], Image.Image]"
 
 
@@ -77,6 +79,25 @@ def _open_avif(file: BinaryIO) -> Image.Image:
     return AvifImagePlugin.AvifImageFile(file)
 
 
+def _open_tiff(file: BinaryIO) -> Image.Image:
+    """Opens the page that is the picture: the first, unless that is a thumbnail of another."""
+    image = _TiffFile(file)
+    sizes: list[int] = []
+    try:
+        for number in range(LIMITS.tiff_pages):
+            image.seek(number)
+            is_picture = not image.tag_v2.get(SUBFILE_TYPE, 0) & REDUCED_OR_MASK
+            sizes.append(image.width * image.height * is_picture)
+    except Exception:  # after the last page, and also if one is damaged
+        pass
+    chosen = next((n for n, size in enumerate(sizes) if size * 2 >= max(sizes)), 0)
+    # Opened anew, since a damaged page leaves traces.
+    file.seek(0)
+    image = _TiffFile(file)
+    image.seek(chosen)
+    return image
+
+
 # The first bytes of a file, and what opens it.
 OPENERS: list[tuple[bytes, Opener]] = [
     (b"\xff\xd8\xff", _open_jpeg),
@@ -84,7 +105,7 @@ OPENERS: list[tuple[bytes, Opener]] = [
     (b"GIF87a", GifImagePlugin.GifImageFile),
     (b"GIF89a", GifImagePlugin.GifImageFile),
     (b"BM", BmpImagePlugin.BmpImageFile),
-    *((prefix, _TiffFile) for prefix in TiffImagePlugin.PREFIXES),
+    *((prefix, _open_tiff) for prefix in TiffImagePlugin.PREFIXES),
 ]
 AVIF = {b"avif", b"avis"}
 HEIC = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
