@@ -20,6 +20,8 @@ class Limits:
     """Of pictures that need more than this, one is decoded at a time."""
     tiff_pages: int = 100
     """Among so many pages of a TIFF the largest is looked for."""
+    tiff_parts: int = 100_000
+    """The most tiles or strips of a TIFF: 250 megapixels have 61,000 tiles of 64 x 64."""
     bytes_of_tile: int = 100_000_000
     """A TIFF picture with larger tiles is refused if they are larger than itself, too."""
     bytes_of_file: int = 1_000_000_000

@@ -143,3 +143,13 @@ def test_a_jpeg_of_a_million_segments_is_refused_at_once():
     with pytest.raises(decode.NotAPicture, match="more than 5,000 segments"):
         pixels(data[:2] + b"\xff\xe5\x00\x02" * 1_000_000 + data[2:])
     assert time.process_time() - began < 5
+
+
+def test_a_tiff_of_many_tiles_is_refused_at_once():
+    count = LIMITS.tiff_parts + 1
+    tags = {256: 1000, 257: 101, 258: 8, 259: 1, 262: 1, 277: 1, 322: 1, 323: 1}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    entries += struct.pack("<HHII", 324, 4, count, 130) + struct.pack("<HHII", 325, 4, count, 130)
+    data = b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags) + 2) + entries + bytes(4 * count + 100)
+    with pytest.raises(decode.TooLarge, match="too many tiles or strips .100,001."):
+        pixels(data)

@@ -35,6 +35,14 @@ Opener: TypeAlias = "Callable[[BinaryIO], Image.Image]"
 class _TiffFile(TiffImagePlugin.TiffImageFile):
     """A TIFF file that is decoded without regard to Pillow's own limit on pixels."""
 
+    def _setup(self) -> None:
+        for tag in (TiffImagePlugin.STRIPOFFSETS, TiffImagePlugin.TILEOFFSETS):
+            parts = self.tag_v2.get(tag, ())
+            # Pillow makes objects of them, one by one.
+            if isinstance(parts, tuple) and len(parts) > LIMITS.tiff_parts:
+                raise TooLarge(f"the picture has too many tiles or strips ({len(parts):,})")
+        super()._setup()
+
     def load_prepare(self) -> None:
         if self._im is None:
             self.im = Image.core.new(self.mode, self._tile_size)
