@@ -9,6 +9,37 @@ from dataclasses import dataclass
 class Limits:
     """Limits on sizes, counts and times. Vectors are counted as float32, 4 bytes a number."""
 
+    # A picture, in `embed` and in uploads alike
+    pixels: int = 250_000_000
+    """The most pixels of a picture, unless `embed --max-pixels` says otherwise."""
+    pixels_of_upload: int = 50_000_000
+    """The same for an upload: others wait while it is decoded."""
+    bytes_to_decode: int = 2_500_000_000
+    """A picture is refused if its decoder would allocate more."""
+    bytes_of_large: int = 160_000_000
+    """Of pictures that need more than this, one is decoded at a time."""
+    tiff_pages: int = 100
+    """Among so many pages of a TIFF the largest is looked for."""
+    tiff_parts: int = 100_000
+    """The most tiles or strips of a TIFF: 250 megapixels have 61,000 tiles of 64 x 64."""
+    bytes_of_tile: int = 100_000_000
+    """A TIFF picture with larger tiles is refused if they are larger than itself, too."""
+    bytes_of_file: int = 1_000_000_000
+    """A larger file is refused if its format is read as a whole: JPEG, WebP, AVIF and HEIC."""
+    jpeg_scans: int = 500
+    """Progressive JPEG files of known programs have at most 200 scans, ordinary ones about 10."""
+    jpeg_pixels_of_scans: int = 25_000_000_000
+    """The most pixels of a JPEG times its scans: decoding so many takes about 2 s."""
+    jpeg_segments: int = 5_000
+    """The most segments of a JPEG: long metadata has some hundreds of 64 KB each."""
+    jpeg_filling: int = 10_000
+    """The most bytes between segments. Files with more are decoded without them."""
+    bytes_of_profile: int = 4_000_000
+    """A larger colour profile is ignored. Those of printing presses have up to 3 MB."""
+
+    bytes_to_mend: int = 250_000_000
+    """A larger file with damaged metadata is not mended, for which it is read into memory."""
+
     # The form of an index
     bytes_scanned: int = 100_000_000
     """In a space of up to this size, every query is compared with all vectors."""

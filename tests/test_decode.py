@@ -2,6 +2,8 @@
 
 import io
 import sys
+import time
+import traceback
 
 import numpy as np
 import pytest
@@ -19,9 +21,9 @@ from helpers.files import (
     thumbnail,
 )
 from helpers.needs import needed
-from PIL import Image, features
+from PIL import Image, PngImagePlugin, features
 
-from datasette_imgsim.ingest import decode
+from datasette_imgsim.ingest import decode, opening
 
 # What has to be done to an upright picture so that EXIF's orientation puts it right.
 STORED = {
@@ -86,7 +88,7 @@ def test_a_film_that_is_called_a_picture_is_not_read_whole(tmp_path):
 
 def test_heic_without_its_package_says_what_to_install(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "pi_heif", None)
-    monkeypatch.setattr(decode, "_heif", decode._heif.__wrapped__)
+    monkeypatch.setattr(opening, "heif_opener", opening.heif_opener.__wrapped__)
     (folder / "images/a.heic").write_bytes(HEIC)
     database = embedded(folder)
     assert rows(database, "select error from imgsim_failures") == [
@@ -242,3 +244,166 @@ def test_a_damaged_heic_ends_no_process():
     damaged[HEIC.index(b"Exif")] = 0x8F
     with pytest.raises(decode.NotAPicture, match="damaged"):
         decode.decode(io.BytesIO(damaged), 8)
+
+
+def test_a_heic_of_overlapping_items_is_refused_at_once():
+    """Each of 300,000 items claims all that follows: looking at that would take hours."""
+    pytest.importorskip("pi_heif")
+    start = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
+    items = (b"\x7f\x7f\x7f\x7finfe\x02" + b"A" * 7) * 300_000
+    began = time.process_time()
+    with pytest.raises(decode.NotAPicture, match="damaged"):
+        decode.decode(io.BytesIO(start + items), 8)
+    assert time.process_time() - began < 5
+
+
+def saved(image, kind, **options):
+    """A picture file in memory."""
+    if kind == "AVIF":
+        needed(features.check("avif"), "AVIF for Pillow")
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("brand", [b"avif", b"mif1", b"miaf", b"MA1B"])
+def test_avif_is_known_by_any_of_its_brands(brand):
+    data = saved(quarters(), "AVIF").replace(b"ftypavif", b"ftyp" + brand, 1)
+    assert decode.decode(io.BytesIO(data), 8).facts.format == "AVIF"
+
+
+@pytest.mark.parametrize("brand", [b"heic", b"mif1", b"miaf", b"MiHE"])
+def test_heic_is_known_by_any_of_its_brands(brand):
+    pytest.importorskip("pi_heif")
+    data = HEIC.replace(b"ftypheic", b"ftyp" + brand, 1)
+    assert decode.decode(io.BytesIO(data), 8).facts.format == "HEIF"
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF"])
+@pytest.mark.parametrize("kept", [16, 24])
+def test_a_damaged_picture_is_not_called_something_else(kind, kept):
+    damaged = saved(quarters(), kind)[:kept] + bytes(200)
+    with pytest.raises(decode.NotAPicture, match="damaged, cut off, or of a kind that cannot be"):
+        decode.decode(io.BytesIO(damaged), 8)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "TIFF", "BMP", "AVIF"])
+@pytest.mark.filterwarnings("error")
+def test_the_limit_of_pillow_is_neither_asked_nor_changed(kind, monkeypatch):
+    data = saved(quarters(), kind)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert decode.decode(io.BytesIO(data), 8).facts.width == SIZE[0]
+    with pytest.raises(decode.TooLarge, match="64 x 48 is 3,072 pixels, over the limit of 3,071"):
+        decode.decode(io.BytesIO(data), 8, max_pixels=3_071)
+    assert Image.MAX_IMAGE_PIXELS == 100
+
+
+def test_a_refusal_holds_no_pixels():
+    """What an exception holds is freed only when it is, which may be much later."""
+    data = saved(quarters((640, 480)), "PNG")
+    with pytest.raises(decode.NotAPicture) as caught:
+        decode.decode(io.BytesIO(data[: len(data) // 2]), 8)
+    held = [
+        value
+        for frame in traceback.walk_tb(caught.tb)
+        for value in frame[0].f_locals.values()
+        if isinstance(value, Image.Image)
+    ]
+    assert not held and not caught.value.__context__
+
+
+def drawing(colour, shadow=0):
+    """A cross on a transparent ground, with a few shades."""
+    image = Image.new("RGBA", SIZE, (255, 255, 255, 0))
+    image.paste(colour, (28, 4, 36, 44))
+    image.paste(colour, (8, 20, 56, 28))
+    pixels = np.array(image)
+    pixels[24, 8:56, :3] -= np.uint8(shadow)
+    return Image.fromarray(pixels)
+
+
+@pytest.mark.parametrize(
+    "image, ground",
+    [
+        (drawing("white"), 0),
+        (drawing("white", shadow=20), 0),
+        (drawing((245, 245, 250, 255)), 0),
+        (drawing((255, 255, 255, 100)), 0),
+        (drawing("black"), 255),
+        (drawing("yellow"), 255),
+        (drawing("grey"), 255),
+        (with_hole("RGB"), 255),
+        (Image.new("RGBA", SIZE, (255, 255, 255, 0)), 255),
+        (Image.new("LA", SIZE, (255, 0)), 255),
+    ],
+)
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
+def test_the_ground_lets_what_is_visible_show(kind, image, ground):
+    options = {"lossless": True} if kind == "WEBP" else {}
+    found = decode.decode(io.BytesIO(saved(image, kind, **options)), 32)
+    assert (found.pixels[0, 0] == ground).all()
+    assert found.pixels.std() > 20 or not np.asarray(image)[..., -1].any()
+
+
+XMP = b'<x xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/>'
+
+
+def with_xmp(kind, **options):
+    """A picture that only XMP calls turned."""
+    if kind == "PNG":
+        options["pnginfo"] = PngImagePlugin.PngInfo()
+        options["pnginfo"].add_itxt("XML:com.adobe.xmp", XMP.decode())
+    elif kind == "TIFF":
+        options["tiffinfo"] = {700: XMP}
+    else:
+        options["xmp"] = XMP
+    return saved(quarters(), kind, **options)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+@pytest.mark.parametrize("tags", [{}, {"Make": "Leica"}, {"Orientation": 1}])
+def test_xmp_turns_no_picture(kind, tags):
+    options = {"exif": exif_of(**tags)} if tags and kind != "TIFF" else {}
+    data = with_xmp(kind, **options)
+    assert XMP in data
+    found = decode.decode(io.BytesIO(data), 8)
+    assert (found.facts.width, found.facts.height) == SIZE
+    assert Image.open(io.BytesIO(found.thumbnail)).size == SIZE
+
+
+def pages(*sizes):
+    """A TIFF whose pages are grey, but the page of 120 x 90, which is `quarters()`."""
+    images = [
+        quarters(size) if size == (120, 90) else Image.new("RGB", size, "grey") for size in sizes
+    ]
+    return saved(images[0], "TIFF", save_all=True, append_images=images[1:])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pages((40, 30), (120, 90)),
+        pages((60, 45), (120, 90), (40, 30)),
+        pages((30, 20), (60, 40), (120, 90)),
+        pages((120, 90), (40, 30)),
+        pages((120, 90), (121, 90)),
+        pages((120, 90), (119, 91), (60, 45)),
+        pages((120, 90), (120, 90), (120, 90)),
+    ],
+    ids=["thumbnail", "between", "pyramid", "large", "wider", "scans", "equal"],
+)
+def test_the_page_of_a_tiff_that_is_its_picture(data):
+    found = decode.decode(io.BytesIO(data), 8)
+    assert (found.facts.width, found.facts.height) == (120, 90)
+    expected = decode.decode(io.BytesIO(saved(quarters((120, 90)), "PNG")), 8)
+    assert (found.pixels == expected.pixels).all()
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_tiff_with_a_damaged_page_or_an_endless_chain_of_them():
+    data = bytearray(pages((120, 90), (40, 30)))
+    first = int.from_bytes(data[4:8], "little")
+    last = first + 2 + 12 * int.from_bytes(data[first : first + 2], "little")
+    for next_page in (first, len(data) - 3, 2**31):
+        data[last : last + 4] = next_page.to_bytes(4, "little")
+        assert decode.decode(io.BytesIO(data), 8).facts.width == 120

@@ -5,34 +5,31 @@ from __future__ import annotations
 import functools
 import io
 import math
-import re
 import threading
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from ..errors import ImgsimError
+from ..limits import LIMITS
+from .cost import bytes_to_decode, refuse_bytes
 from .facts import Facts, read_facts
+from .mend import lacks_pixels, mended
+from .opening import open_image
+from .orientation import orientation_of
+from .refusals import NotAPicture, TooLarge
+from .resize import RESIZE, small_jpeg
+from .upright import upright_rgb
 
-FORMATS = ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF"]
-MAX_PIXELS = 250_000_000
-LARGE_PIXELS = 40_000_000
+MAX_PIXELS = LIMITS.pixels
 _large_picture = threading.Lock()
-WHITE = (255, 255, 255)
 # A JPEG is decoded at a reduced size, at least this many times the needed one: it is resized again.
 DRAFT_MARGIN = 1.5
 THUMBNAIL_QUALITY = 80
-
-
-class NotAPicture(ImgsimError):
-    """The bytes are not a picture of a known format, or the picture is damaged."""
-
-
-class TooLarge(ImgsimError):
-    """The picture has more pixels than are allowed."""
 
 
 @dataclass(frozen=True)
@@ -59,183 +56,86 @@ def decode(
     thumbnail_size x thumbnail_size. Raises NotAPicture or TooLarge, and OSError if reading fails.
     """
     try:
-        with open_image(file, max_pixels) as image, _large_lock(image):
-            facts = read_facts(image)
-            image.draft(None, _draft_size(image.size, size, thumbnail_size))
-            rgb = upright_rgb(image)
-            pixels = np.array(RESIZE[resize](rgb, size))
-            return Picture(pixels, small_jpeg(rgb, thumbnail_size, THUMBNAIL_QUALITY), facts)
-    except ImgsimError:
-        raise
-    except Image.DecompressionBombError as ex:
-        raise _too_large(ex) from ex
-    except MemoryError:
-        raise TooLarge("there is not enough memory to decode the picture") from None
+        return _tried_twice(
+            file, functools.partial(_decoded, size, resize, thumbnail_size, max_pixels)
+        )
     # Decoders raise nearly any error for hostile bytes, and one file must not stop a run.
     except Exception as ex:
-        if isinstance(ex, OSError) and ex.errno is not None:
-            raise  # an error of the disk, not of the picture
-        reason = str(ex).splitlines()[0] if str(ex) else type(ex).__name__
-        raise NotAPicture(f"the picture is damaged, cut off or of a rare kind ({reason})") from ex
+        refusal = _refusal(ex)
+    # Raised only here: an exception keeps what the functions that it passed held, such as pixels.
+    raise refusal
 
 
-def _large_lock(image: Image.Image) -> AbstractContextManager:
-    """A lock for large pictures: one is decoded at a time, since each needs much memory."""
-    return _large_picture if image.width * image.height > LARGE_PIXELS else nullcontext()
-
-
-def _too_large(ex: Exception) -> TooLarge:
-    return TooLarge(f"the picture has too many pixels ({ex})")
-
-
-def open_image(file: BinaryIO, max_pixels: int) -> Image.Image:
-    """Opens a picture file without decoding its pixels. Raises NotAPicture or TooLarge."""
-    start = file.read(12)
+def _tried_twice(file: BinaryIO, decoded: Callable[..., Picture]) -> Picture:
+    """Decodes a picture; if that fails, without its metadata and with an end."""
+    try:
+        return decoded(file)
+    except Exception as ex:
+        if _is_final(ex):
+            raise
+        failure = _refusal(ex)
     file.seek(0)
-    if not start:
-        raise NotAPicture("the file is empty")
-    if _is_heif(start):
-        _refuse_fatal_heif(file)
-    # Pillow's own limit is lower than ours. If it was switched off, it stays off.
-    if Image.MAX_IMAGE_PIXELS is not None:
-        Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, max_pixels)
-    try:
-        image = Image.open(file, formats=FORMATS + _heif())
-    except Image.DecompressionBombError as ex:
-        raise _too_large(ex) from ex
-    except UnidentifiedImageError:
-        if start[4:8] == b"ftyp" and not _heif():
-            raise NotAPicture("HEIC pictures need a package: pip install pi-heif") from None
-        raise NotAPicture(
-            "not a picture: its content is no JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF or HEIC"
-        ) from None
-    pixels = image.width * image.height
-    if pixels > max_pixels:
-        image.close()
-        raise TooLarge(
-            f"{image.width} x {image.height} is {pixels:,} pixels, over the limit of {max_pixels:,}"
-        )
-    return image
+    data = file.read(LIMITS.bytes_to_mend + 1)
+    second = mended(data) if len(data) <= LIMITS.bytes_to_mend else None
+    if second is None:
+        raise failure
+    return decoded(io.BytesIO(second), is_mended=True)
 
 
-@functools.cache
-def _heif() -> list[str]:
-    """Pillow's name of the HEIF format, if pi-heif is installed."""
-    try:
-        import pi_heif
-    except ImportError:
-        return []
-    pi_heif.register_heif_opener()
-    return ["HEIF"]
+def _is_final(ex: Exception) -> bool:
+    """Whether an error says that a picture cannot be decoded, however it is mended."""
+    if isinstance(ex, OSError):
+        return ex.errno is not None  # an error of the disk
+    return isinstance(ex, ImgsimError | MemoryError | Image.DecompressionBombError)
 
 
-def _is_heif(start: bytes) -> bool:
-    """Whether pi-heif would open a file with these first 12 bytes."""
-    if not _heif():
-        return False
-    import pi_heif
-
-    return pi_heif.is_supported(io.BytesIO(start))
-
-
-# An item of a HEIF file (ISO/IEC 23008-12, infe) up to its type and names.
-HEIF_ITEM = re.compile(rb"infe(?:\x02.{7}|\x03.{9})", re.DOTALL)
-
-
-def _refuse_fatal_heif(file: BinaryIO) -> None:
-    """Raises NotAPicture for item names that are not UTF-8: they crash pi-heif 1.4 (SIGSEGV)."""
-    data = file.read()
-    file.seek(0)
-    for item in HEIF_ITEM.finditer(data):
-        box = item.start() - 4
-        size = int.from_bytes(data[box : box + 4], "big")
-        try:
-            data[item.end() : box + size].decode()
-        except UnicodeDecodeError:
-            raise NotAPicture("the picture is damaged (an item's name is no text)") from None
+def _refusal(ex: Exception) -> Exception:
+    """What to raise instead of an error while a picture was decoded."""
+    if isinstance(ex, ImgsimError) or (isinstance(ex, OSError) and ex.errno is not None):
+        ex.__cause__ = ex.__context__ = None
+        return ex.with_traceback(None)
+    if isinstance(ex, MemoryError):
+        return TooLarge("there is not enough memory to decode the picture")
+    reason = str(ex).splitlines()[0] if str(ex) else type(ex).__name__
+    if isinstance(ex, Image.DecompressionBombError):
+        return TooLarge(f"the picture has too many pixels ({reason})")
+    return NotAPicture(
+        f"the picture is damaged, cut off, or of a kind that cannot be read ({reason})"
+    )
 
 
-def upright_rgb(image: Image.Image) -> Image.Image:
-    """The picture as upright RGB: rotated by EXIF, transparency over white, 16 bits to 8."""
-    image.load()
-    try:
-        ImageOps.exif_transpose(image, in_place=True)
-    except Exception:  # a picture with damaged metadata is usable
-        pass
-    if image.mode.startswith("I") or image.mode == "F":
-        image = _eight_bits(image)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, WHITE)
-        image = Image.alpha_composite(white, image)
-    if image.mode != "RGB":
-        image = image.convert("RGB")
-    return image
+def _decoded(
+    size: int,
+    resize: str,
+    thumbnail_size: int,
+    max_pixels: int,
+    file: BinaryIO,
+    is_mended: bool = False,
+) -> Picture:
+    with open_image(file, max_pixels) as image:
+        cost = bytes_to_decode(image)
+        refuse_bytes(cost)
+        with _large_lock(cost):
+            needed = _needed_size(image.size, size, thumbnail_size)
+            orientation = orientation_of(image)
+            facts = read_facts(image, orientation)
+            width, height = (math.ceil(DRAFT_MARGIN * side) for side in needed)
+            image.draft(None, (width, height))
+            image.load()
+            if is_mended and lacks_pixels(image):
+                raise NotAPicture("the picture is damaged or cut off (its last pixels are missing)")
+            rgb = upright_rgb(image, orientation, needed)
+        pixels = np.array(RESIZE[resize](rgb, size))
+        return Picture(pixels, small_jpeg(rgb, thumbnail_size, THUMBNAIL_QUALITY), facts)
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Scales grey of 16 or 32 bits, or of floating point, to 8 bits."""
-    values = np.nan_to_num(np.asarray(image, np.float32))
-    largest = float(values.max(initial=0))
-    if image.mode == "F":
-        white = 1.0 if largest <= 1 else 255.0 if largest <= 255 else largest
-    else:
-        white = 65535.0 if largest <= 65535 else largest
-    return Image.fromarray((values.clip(0, white) * (255 / white)).round().astype(np.uint8))
+def _large_lock(needed: int) -> AbstractContextManager:
+    """A lock for pictures that need much memory: one is decoded at a time."""
+    return _large_picture if needed > LIMITS.bytes_of_large else nullcontext()
 
 
-def _draft_size(stored: tuple[int, int], size: int, thumbnail_size: int) -> tuple[int, int]:
-    """The smallest size from which the network's input and the thumbnail can be made well."""
+def _needed_size(stored: tuple[int, int], size: int, thumbnail_size: int) -> tuple[int, int]:
+    """The size that has every pixel which the network's input and the thumbnail need."""
     shrink = thumbnail_size / max(stored)
-    width, height = (math.ceil(DRAFT_MARGIN * max(size, side * shrink)) for side in stored)
+    width, height = (math.ceil(max(size, side * shrink)) for side in stored)
     return width, height
-
-
-# Resizing to the network's input
-
-
-def _squash(image: Image.Image, size: int) -> Image.Image:
-    """The whole picture, stretched to a square."""
-    return _resized(image, (size, size))
-
-
-def _crop(image: Image.Image, size: int) -> Image.Image:
-    """The largest square in the middle."""
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    return _resized(image, (size, size), (left, top, left + side, top + side))
-
-
-def _pad(image: Image.Image, size: int) -> Image.Image:
-    """The whole picture in its proportions, with white borders."""
-    small = _resized(image, _fitting(image.size, size))
-    square = Image.new("RGB", (size, size), WHITE)
-    square.paste(small, ((size - small.width) // 2, (size - small.height) // 2))
-    return square
-
-
-RESIZE = {"squash": _squash, "crop": _crop, "pad": _pad}
-
-
-def _resized(image: Image.Image, size: tuple[int, int], box=None) -> Image.Image:
-    # Bilinear with antialiasing is what torchvision's weights were trained with.
-    return image.resize(size, Image.Resampling.BILINEAR, box=box, reducing_gap=3.0)
-
-
-def _fitting(size: tuple[int, int], side: int) -> tuple[int, int]:
-    scale = side / max(size)
-    width, height = (max(1, round(length * scale)) for length in size)
-    return width, height
-
-
-def small_jpeg(image: Image.Image, side: int, quality: int) -> bytes:
-    """An RGB image as a JPEG file that fits into side x side pixels, without metadata.
-
-    It is never enlarged. `quality` is 0 to 100.
-    """
-    if max(image.size) > side:
-        image = _resized(image, _fitting(image.size, side))
-    buffer = io.BytesIO()
-    # Without `comment`, Pillow would copy the comment of the original.
-    image.save(buffer, "JPEG", quality=quality, comment=b"")
-    return buffer.getvalue()

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from PIL import ExifTags, Image
 
-# Orientations (EXIF 2.32, tag 274) in which width and height change places.
-SIDEWAYS = {5, 6, 7, 8}
+from .orientation import SIDEWAYS
 
 
 @dataclass(frozen=True)
@@ -36,12 +35,11 @@ def read_exif(image: Image.Image) -> Image.Exif:
         return Image.Exif()
 
 
-def read_facts(image: Image.Image) -> Facts:
-    """The facts of an opened picture, without decoding it. Damaged EXIF counts as absent."""
+def read_facts(image: Image.Image, orientation: int) -> Facts:
+    """The facts of an opened picture that is to be turned. Damaged EXIF counts as absent."""
     exif = read_exif(image)
     width, height = image.size
-    # For a TIFF, Pillow gives the upright size; for other formats, the stored one.
-    if image.format != "TIFF" and exif.get(ExifTags.Base.Orientation) in SIDEWAYS:
+    if orientation in SIDEWAYS:
         width, height = height, width
     kind = "JPEG" if image.format == "MPO" else str(image.format)
     return Facts(width, height, kind, _taken_at(exif), _camera(exif), *_place(exif))

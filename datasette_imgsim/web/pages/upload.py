@@ -19,7 +19,6 @@ from ..refused import Refused
 from ..results import get_index, ranked
 from ..source import Source
 
-MAX_PIXELS = 50_000_000
 WAITING = 3
 """How many requests may wait for the model."""
 
@@ -121,7 +120,7 @@ def _embed(space, base, data: bytes):
     from ...ingest import decode, query
 
     try:
-        return query.embed_picture(space, base, data, MAX_PIXELS)
+        return query.embed_picture(space, base, data, LIMITS.pixels_of_upload)
     except decode.TooLarge as ex:
         raise Refused(413, f"The image is too large: {ex}") from ex
     except decode.NotAPicture as ex:
