@@ -1,14 +1,25 @@
-"""What EXIF says of a picture: time, camera and, if asked for, place."""
+"""What its metadata says of a picture: time, camera and, if asked for, place."""
 
 import io
 
 import numpy as np
 import pytest
 from helpers.files import embedded, exif_of, folder_of_quarters, place, quarters, row
-from helpers.pictures import draw
-from PIL import ExifTags
+from helpers.pictures import as_jpeg, draw, with_iptc, xmp
+from PIL import ExifTags, PngImagePlugin, TiffImagePlugin
 
-from datasette_imgsim.ingest import decode
+from datasette_imgsim.ingest import decode, facts
+from datasette_imgsim.limits import LIMITS
+
+
+def facts_of(file=None, kind="JPEG", **options):
+    """The facts of a picture file, or of one that is saved with these options."""
+    buffer = io.BytesIO(file or b"")
+    if file is None:
+        quarters().save(buffer, kind, **options)
+    buffer.seek(0)
+    with decode.open_image(buffer, 10**6) as image:
+        return facts.read_facts(image)
 
 
 @pytest.fixture
@@ -40,6 +51,169 @@ def test_exif_fills_the_columns(folder):
 def test_odd_exif(folder, tags, expected):
     draw(folder / "images/a.jpg", exif=exif_of(**tags))
     assert row(embedded(folder), "a.jpg", "taken_at, camera") == expected
+
+
+def detailed(**tags):
+    """EXIF with these tags in its detail directory, beside DateTime in the main one."""
+    exif = exif_of(**{name: tags.pop(name) for name in ("DateTime", "Model") if name in tags})
+    exif.get_ifd(ExifTags.IFD.Exif).update({ExifTags.Base[n]: v for n, v in tags.items()})
+    return exif
+
+
+MORNING = "2015-08-22T10:08:19"
+
+
+@pytest.mark.parametrize(
+    "written, expected",
+    [
+        ("2015:08:22 10:08:19", MORNING),
+        ("2015:08:22 10:08:19\0", MORNING),
+        ("2015:08:22 10:08:19\0 1999", MORNING),
+        ("2015-08-22T10:08:19", MORNING),
+        ("2015-08-22 10:08:19", MORNING),
+        ("2015/08/22 10:08:19", MORNING),
+        ("2015-08-22 10-08-19", MORNING),
+        ("2015:08:22T10:08:19", MORNING),
+        ("2015: 8:22 10:08:19", MORNING),
+        ("20150822T100819", MORNING),
+        ("2015:08:22  10:08:19", MORNING),
+        ("2015:08:22 10:08:19.25", MORNING),
+        ("2015-08-22T10:08:19Z", MORNING),
+        ("2015-08-22T10:08:19.250+02:00", MORNING),
+        ("2015:08:22 10:08:19-0500", MORNING),
+        ("2015:08:22 10:08", "2015-08-22T10:08:00"),
+        ("2015-08-22T10:08+02:00", "2015-08-22T10:08:00"),
+        ("2015:08:22 10:08:  ", "2015-08-22T10:08:00"),
+        ("2015:08:22", "2015-08-22"),
+        ("2015:08:22   :  :  ", "2015-08-22"),
+        ("2015:08:22 24:08:19", "2015-08-22T00:08:19"),
+        ("2015:08:22 03:08:19 PM", "2015-08-22T15:08:19"),
+        ("2015:08:22 3:08:19pm", "2015-08-22T15:08:19"),
+        ("2015:08:22 10:08:19 a.m.", MORNING),
+        ("2015:08:22 12:08:19 AM", "2015-08-22T00:08:19"),
+        ("2015:08:22 12:08:19 PM", "2015-08-22T12:08:19"),
+        ("2015:08:22 15:08:19 PM", "2015-08-22T15:08:19"),
+        ("    :  :     :  :  ", None),
+        ("0000:00:00 00:00:00", None),
+        ("2015:02:30 10:08:19", None),
+        ("2015:08:22 25:08:19", None),
+        ("2015:08:22 10:08:61", None),
+        ("2015:08:22 10:08:19 in the evening", None),
+        ("22/08/2015 10:08:19", None),
+        ("2015", None),
+        ("\u0662\u0660", None),
+        ("", None),
+        (1440238099, None),
+    ],
+)
+def test_forms_of_a_time(written, expected):
+    if isinstance(written, str):
+        written = written.encode("latin-1", "replace")
+    assert facts_of(exif=detailed(DateTimeOriginal=written)).taken_at == expected
+
+
+@pytest.mark.parametrize(
+    "tags, expected",
+    [
+        ({"DateTimeDigitized": "2015:08:22 10:08:19"}, MORNING),
+        (
+            {
+                "DateTimeOriginal": "2015:08:22 10:08:19",
+                "DateTimeDigitized": "2016:01:01 00:00:00",
+                "DateTime": "2017:01:01 00:00:00",
+            },
+            MORNING,
+        ),
+        (
+            {"DateTimeDigitized": "2015:08:22 10:08:19", "DateTime": "2017:01:01 00:00:00"},
+            MORNING,
+        ),
+        ({"DateTimeOriginal": "    :  :     :  :  ", "DateTime": "2015:08:22 10:08:19"}, MORNING),
+        (
+            {"DateTimeOriginal": "0000:00:00 00:00:00", "DateTimeDigitized": "2015:08:22 10:08:19"},
+            MORNING,
+        ),
+        ({"DateTimeOriginal": "gone", "DateTimeDigitized": "too", "DateTime": "no"}, None),
+    ],
+)
+def test_a_time_that_is_no_time_does_not_hide_the_next(tags, expected):
+    assert facts_of(exif=detailed(**tags)).taken_at == expected
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+def test_a_time_of_xmp(kind):
+    packet = xmp('exif:DateTimeOriginal="2015-08-22T10:08:19.5+02:00"')
+    options = {"xmp": packet}
+    if kind == "PNG":
+        info = PngImagePlugin.PngInfo()
+        info.add_itxt("XML:com.adobe.xmp", packet.decode())
+        options = {"pnginfo": info}
+    if kind == "TIFF":
+        options = {"tiffinfo": {700: packet}}
+    assert facts_of(kind=kind, **options).taken_at == MORNING
+
+
+@pytest.mark.parametrize(
+    "packet, expected",
+    [
+        (
+            xmp(elements="<exif:DateTimeOriginal>2015-08-22T10:08:19</exif:DateTimeOriginal>"),
+            MORNING,
+        ),
+        (xmp('photoshop:DateCreated="2015-08-22T10:08:19" xmp:CreateDate="2016-01-01"'), MORNING),
+        (xmp('exif:DateTimeDigitized="2015-08-22T10:08:19"'), MORNING),
+        (xmp('xmp:CreateDate="2015-08-22"'), "2015-08-22"),
+        (xmp('exif:DateTimeOriginal="" xmp:CreateDate="2015-08-22"'), "2015-08-22"),
+        (xmp('xmp:CreateDate="2015-08"'), None),
+        (xmp('xmp:ModifyDate="2015-08-22T10:08:19"'), None),
+        (xmp(beside="<xmp:CreateDate>2015-08-22</xmp:CreateDate>"), None),
+        (xmp('xmp:CreateDate="2015-08-22"')[:-50], None),
+        (
+            b'<!DOCTYPE x [<!ENTITY d "2015-08-22">]>'
+            + xmp('xmp:CreateDate="&d;"').partition(b"?>")[2],
+            None,
+        ),
+        (b"", None),
+    ],
+)
+def test_times_of_xmp(packet, expected):
+    assert facts_of(exif=detailed(DateTime=" "), xmp=packet).taken_at == expected
+
+
+def test_a_long_packet_of_xmp_is_not_read(monkeypatch):
+    packet = xmp('xmp:CreateDate="2015-08-22"')
+    monkeypatch.setattr(LIMITS, "bytes_of_xmp", len(packet))
+    assert facts_of(kind="WEBP", xmp=packet).taken_at == "2015-08-22"
+    assert facts_of(kind="WEBP", xmp=packet + b" ").taken_at is None
+
+
+@pytest.mark.parametrize(
+    "records, expected",
+    [
+        ({"r55": "20150822", "r60": "100819+0200"}, MORNING),
+        ({"r55": "20150822"}, "2015-08-22"),
+        ({"r62": "20150822", "r63": "100819"}, MORNING),
+        ({"r55": "00000000", "r62": "20150822", "r63": "100819"}, MORNING),
+        ({"r60": "100819"}, None),
+        ({"r55": "tomorrow"}, None),
+    ],
+)
+def test_times_of_iptc(records, expected):
+    assert facts_of(with_iptc(as_jpeg(quarters()), **records)).taken_at == expected
+
+
+def test_a_time_of_iptc_in_tiff():
+    info = TiffImagePlugin.ImageFileDirectory_v2()
+    info[33723] = b"\x1c\x02\x37\0\x08" + b"20150822"
+    info.tagtype[33723] = 7
+    assert facts_of(kind="TIFF", tiffinfo=info).taken_at == "2015-08-22"
+
+
+def test_exif_comes_before_xmp_and_xmp_before_iptc():
+    packet, old = xmp('xmp:CreateDate="2015-08-22"'), {"r55": "20140101"}
+    exif = detailed(DateTimeOriginal="2016:01:01 10:00:00")
+    assert facts_of(with_iptc(as_jpeg(quarters(), xmp=packet), **old)).taken_at == "2015-08-22"
+    assert facts_of(exif=exif, xmp=packet).taken_at == "2016-01-01T10:00:00"
 
 
 SYDNEY = place((33.0, 51.0, 36.0), "S", (151.0, 12.0, 36.0), "E")
