@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from helpers.files import embedded, exif_of, folder_of_quarters, place, quarters, row
+from helpers.files import embedded, exif_of, folder_of_quarters, place, quarters, raw_place, row
 from helpers.pictures import as_jpeg, draw, with_iptc, xmp
 from PIL import ExifTags, PngImagePlugin, TiffImagePlugin
 
@@ -231,16 +231,82 @@ def test_places_are_stored_only_with_gps(folder):
     assert row(embedded(folder), "b.jpg", "latitude") == latitude
 
 
+SOUTH, EAST = (33.0, 51.0, 36.0), (151.0, 12.0, 36.0)
+HERE, WEST, NOWHERE = (-33.86, 151.21), (-33.86, -151.21), (None, None)
+NAN = float("nan")
+
+
 @pytest.mark.parametrize(
-    "exif",
+    "written, expected",
     [
-        place((133.0, 0.0, 0.0), "N", (10.0, 0.0, 0.0), "E"),
-        place((10.0, 0.0, 0.0), "N", (1.0, 0.0), "E"),
+        ((SOUTH, "S", EAST, "E"), HERE),
+        ((SOUTH, "s", EAST, "e"), HERE),
+        ((SOUTH, "s", EAST, "w"), WEST),
+        ((SOUTH, "South", EAST, "WEST"), WEST),
+        ((SOUTH, "Süd", EAST, "ouest"), NOWHERE),
+        ((SOUTH, " S\0", EAST, "E\0 "), HERE),
+        ((SOUTH, "N", EAST, "E"), (33.86, 151.21)),
+        (((33.0, 51.6), "S", (151.0, 12.6), "E"), HERE),
+        (((33.0, 51.6, 0.0), "S", (151.0, 12.6, 0.0), "E"), HERE),
+        ((33.86, "S", 151.21, "E"), HERE),
+        (((33.86, 0.0, 0.0), "S", (151.21, 0.0, 0.0), "E"), HERE),
+        (("33.86", "S", "151 12 36", "E"), HERE),
+        (((-33.0, 51.0, 36.0), "S", EAST, "E"), HERE),
+        (((-33.0, -51.0, -36.0), "S", (-151.0, 12.0, 36.0), ""), WEST),
+        (((0.0, -30.0, 0.0), "", EAST, "E"), (-0.5, 151.21)),
+        ((-33.86, "", -151.21, ""), WEST),
+        ((0.0, "N", EAST, "E"), (0.0, 151.21)),
+        ((90.0, "S", 180.0, "E"), (-90.0, 180.0)),
+        ((-33.86, "N", 151.21, "E"), NOWHERE),
+        ((SOUTH, "", EAST, ""), NOWHERE),
+        ((SOUTH, "?", EAST, "E"), NOWHERE),
+        ((SOUTH, "E", EAST, "S"), NOWHERE),
+        (((33.0, -51.0, 36.0), "S", EAST, "E"), NOWHERE),
+        (((0.0, 0.0, 0.0), "N", (0.0, 0.0, 0.0), "E"), NOWHERE),
+        ((0.0, "S", 0.0, "W"), NOWHERE),
+        (((133.0, 0.0, 0.0), "N", EAST, "E"), NOWHERE),
+        (((90.0, 0.0, 1.0), "N", EAST, "E"), NOWHERE),
+        ((SOUTH, "S", 180.1, "E"), NOWHERE),
+        (((33.0, 61.0, 0.0), "S", EAST, "E"), NOWHERE),
+        (((33.0, 51.0, NAN), "S", EAST, "E"), NOWHERE),
+        ((NAN, "S", EAST, "E"), NOWHERE),
+        (((33.0, 51.0, 36.0, 1.0), "S", EAST, "E"), NOWHERE),
+        (("somewhere", "S", EAST, "E"), NOWHERE),
+        (("", "S", EAST, "E"), NOWHERE),
+        ((None, "S", EAST, "E"), NOWHERE),
     ],
 )
-def test_impossible_places_stay_empty(folder, exif):
-    draw(folder / "images/a.jpg", exif=exif)
-    assert row(embedded(folder, "--gps"), "a.jpg", "latitude, longitude") == (None, None)
+def test_forms_of_a_place(written, expected):
+    found = facts_of(exif=raw_place(*written))
+    assert (found.latitude, found.longitude) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("status, known", [("A", True), ("V", False), ("v", False), ("", True)])
+def test_a_place_without_contact_stays_empty(status, known):
+    exif = raw_place(SOUTH, "S", EAST, "E", status)
+    assert (facts_of(exif=exif).latitude is not None) is known
+
+
+@pytest.mark.parametrize(
+    "attributes, expected",
+    [
+        ('exif:GPSLatitude="33,51.6S" exif:GPSLongitude="151,12.6E"', HERE),
+        ('exif:GPSLatitude="33,51,36S" exif:GPSLongitude="151,12,36w"', WEST),
+        ('exif:GPSLatitude="-33.86" exif:GPSLongitude="151.21E"', HERE),
+        ('exif:GPSLatitude="33,51.6S"', NOWHERE),
+        ('exif:GPSLatitude="0,0N" exif:GPSLongitude="0,0E"', NOWHERE),
+        ('exif:GPSLatitude="33,51.6S" exif:GPSLongitude="151,12.6E" exif:GPSStatus="V"', NOWHERE),
+    ],
+)
+def test_places_of_xmp(attributes, expected):
+    found = facts_of(exif=place(0.0, "N", 0.0, "E"), xmp=xmp(attributes))
+    assert (found.latitude, found.longitude) == pytest.approx(expected)
+
+
+def test_the_place_of_exif_comes_before_that_of_xmp():
+    packet = xmp('exif:GPSLatitude="1,0N" exif:GPSLongitude="1,0E"')
+    found = facts_of(exif=SYDNEY, xmp=packet)
+    assert (found.latitude, found.longitude) == pytest.approx(HERE)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from PIL import ExifTags, Image
 
-from .metadata import Metadata, read_directory
+from .metadata import Metadata, as_text
 
 # Orientations (EXIF 2.32, tag 274) in which width and height change places.
 SIDEWAYS = {5, 6, 7, 8}
@@ -41,7 +41,7 @@ def read_facts(image: Image.Image) -> Facts:
     if image.format != "TIFF" and exif.get(ExifTags.Base.Orientation) in SIDEWAYS:
         width, height = height, width
     kind = "JPEG" if image.format == "MPO" else str(image.format)
-    return Facts(width, height, kind, _taken_at(metadata), _camera(exif), *_place(exif))
+    return Facts(width, height, kind, _taken_at(metadata), _camera(exif), *_place(metadata))
 
 
 EXIF_TIMES = (
@@ -54,6 +54,11 @@ XMP_TIMES = (
     "{http://ns.adobe.com/photoshop/1.0/}DateCreated",
     "{http://ns.adobe.com/exif/1.0/}DateTimeDigitized",
     "{http://ns.adobe.com/xap/1.0/}CreateDate",
+)
+XMP_PLACE = (
+    "{http://ns.adobe.com/exif/1.0/}GPSStatus",
+    "{http://ns.adobe.com/exif/1.0/}GPSLatitude",
+    "{http://ns.adobe.com/exif/1.0/}GPSLongitude",
 )
 # Data sets of IPTC's second record: date and time, of what is shown and of the file.
 IPTC_TIMES = ((55, 60), (62, 63))
@@ -117,25 +122,70 @@ def _camera(exif: Image.Exif) -> str | None:
     return f"{make} {model}".strip() or None
 
 
-def _place(exif: Image.Exif) -> tuple[float | None, float | None]:
-    """(latitude, longitude) in degrees, north and east positive."""
-    gps = read_directory(exif, ExifTags.IFD.GPSInfo)
-    latitude = _degrees(gps.get(ExifTags.GPS.GPSLatitude), gps.get(ExifTags.GPS.GPSLatitudeRef), 90)
-    longitude = _degrees(
-        gps.get(ExifTags.GPS.GPSLongitude), gps.get(ExifTags.GPS.GPSLongitudeRef), 180
-    )
-    return (latitude, longitude) if None not in (latitude, longitude) else (None, None)
+def _place(metadata: Metadata) -> tuple[float | None, float | None]:
+    """(latitude, longitude) in degrees, north and east positive; (None, None) if in doubt."""
+    for read in (_exif_place, _xmp_place):
+        status, latitude, longitude = read(metadata)
+        # "Void": the receiver had no contact, and the place is an old one or an invention.
+        if as_text(status).upper().startswith("V"):
+            continue
+        place = _coordinate(latitude, "NS", 90), _coordinate(longitude, "EW", 180)
+        # At 0, 0 is the open sea: so programs write that they know no place.
+        if None not in place and any(place):
+            return place
+    return None, None
 
 
-def _degrees(parts, reference, limit: int) -> float | None:
+def _exif_place(metadata: Metadata) -> tuple:
+    """(status, (latitude, its direction), (longitude, its direction)) as EXIF has them."""
+    get, names = metadata.gps.get, ExifTags.GPS
+    latitude = get(names.GPSLatitude), get(names.GPSLatitudeRef)
+    longitude = get(names.GPSLongitude), get(names.GPSLongitudeRef)
+    return get(names.GPSStatus), latitude, longitude
+
+
+def _xmp_place(metadata: Metadata) -> tuple:
+    """The same of XMP, where the direction is the last letter: 33,51.6S."""
+    status, latitude, longitude = map(metadata.xmp_text, XMP_PLACE)
+    return status, _split(latitude), _split(longitude)
+
+
+def _split(coordinate: str) -> tuple[str, str]:
+    """(numbers, direction) of a coordinate in XMP; the direction may be missing."""
+    if coordinate[-1:].isalpha():
+        return coordinate[:-1], coordinate[-1]
+    return coordinate, ""
+
+
+def _coordinate(written: tuple, letters: str, limit: int) -> float | None:
+    """A signed coordinate of one with a direction. `letters` are those of the directions."""
+    degrees, letter = _degrees(written[0]), as_text(written[1])[:1].upper()
+    positive, negative = letters[0], letters[1]
+    if degrees is None or not abs(degrees) <= limit:  # also if it is NaN
+        return None
+    if letter == negative:
+        return -abs(degrees)
+    # A number without a direction tells its half of the Earth only if it is negative.
+    if letter == positive and degrees >= 0 or not letter and degrees < 0:
+        return degrees
+    return None
+
+
+def _degrees(value) -> float | None:
+    """Degrees from one to three numbers: degrees, minutes and seconds."""
+    if isinstance(value, str):
+        value = tuple(value.replace(",", " ").split())
     try:
-        degrees, minutes, seconds = (float(part) for part in parts)
-    except (TypeError, ValueError, ZeroDivisionError):
+        parts = [float(part) for part in (value if isinstance(value, tuple) else (value,))]
+    except (TypeError, ValueError, ArithmeticError):
         return None
-    value = degrees + minutes / 60 + seconds / 3600
-    if not 0 <= value <= limit:  # also if it is NaN
+    sizes = [abs(part) for part in parts]
+    if not 1 <= len(parts) <= 3 or not all(size <= 60 for size in sizes[1:]):  # also if it is NaN
         return None
-    return -value if _text(reference) in ("S", "W") else value
+    size = sum(size / 60**power for power, size in enumerate(sizes))
+    if min(parts) >= 0:
+        return size
+    return -size if parts[0] <= 0 else None
 
 
 def _text(value) -> str:

@@ -39,6 +39,11 @@ class Metadata:
         return as_text(value[0] if isinstance(value, list) else value)
 
     @functools.cached_property
+    def gps(self) -> dict:
+        """The tags of EXIF's GPS directory."""
+        return read_directory(self.exif, ExifTags.IFD.GPSInfo)
+
+    @functools.cached_property
     def _details(self) -> dict:
         return read_directory(self.exif, ExifTags.IFD.Exif)
 
