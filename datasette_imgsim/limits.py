@@ -22,6 +22,8 @@ class Limits:
     """A longer XMP packet is not read: parsing this one takes a quarter of a second."""
     characters_of_metadata: int = 1_000
     """What a text of the metadata holds after this many characters is not read."""
+    characters_of_camera: int = 100
+    """The longest name of a camera: no real one has half as many."""
 
     # Search
     rescored: int = 800

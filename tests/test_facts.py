@@ -53,6 +53,46 @@ def test_odd_exif(folder, tags, expected):
     assert row(embedded(folder), "a.jpg", "taken_at, camera") == expected
 
 
+@pytest.mark.parametrize(
+    "make, model, expected",
+    [
+        ("NIKON CORPORATION", "NIKON D70", "NIKON D70"),
+        ("NIKON", "Nikon D70", "Nikon D70"),
+        ("samsung", "SAMSUNG-SM-G900A", "SAMSUNG-SM-G900A"),
+        ("EASTMAN KODAK COMPANY", "KODAK EASYSHARE", "KODAK EASYSHARE"),
+        ("HTC", "HTC6525LVW", "HTC6525LVW"),
+        ("Canon", "Canon", "Canon"),
+        ("Canon", "", "Canon"),
+        ("", "M6", "M6"),
+        ("Leica", "M6", "Leica M6"),
+        ("FUJIFILM", "FinePix", "FUJIFILM FinePix"),
+        ("?", "!", "? !"),
+        ("Änécó".encode(), "Ω 1".encode(), "Änécó Ω 1"),
+        ("Änécó".encode("latin-1"), "X", "Änécó X"),
+        ("Änécó\0".encode() + b"\xff\xfe", b"\0M6", "Änécó M6"),
+        (b"Leica\0\xff\xfe", b"\0M6\0\0", "Leica M6"),
+        ("Le\x1bica\r\n", "M\t6 \x85", "Leica M 6"),
+        ("Leica\u202e".encode(), "M6\ufeff".encode(), "Leica M6"),
+        ("A" * 5000, "B", "A" * 100),
+        ("A", "é" * 5000, "A " + "é" * 98),
+        (b"\0\0", b" ", None),
+    ],
+)
+def test_names_of_cameras(make, model, expected):
+    # Pillow writes "?" for what is not ASCII, unless it gets bytes.
+    make, model = (t.encode("latin-1") if isinstance(t, str) else t for t in (make, model))
+    assert facts_of(exif=exif_of(Make=make, Model=model)).camera == expected
+
+
+@pytest.mark.parametrize(
+    "tags, expected",
+    [({}, "Änécó Ω"), ({"Model": "M6"}, "Änécó M6"), ({"Make": "A", "Model": "B"}, "A B")],
+)
+def test_a_camera_of_xmp(tags, expected):
+    packet = xmp('tiff:Make="Änécó" tiff:Model="Ω"')
+    assert facts_of(exif=exif_of(**tags), xmp=packet).camera == expected
+
+
 def detailed(**tags):
     """EXIF with these tags in its detail directory, beside DateTime in the main one."""
     exif = exif_of(**{name: tags.pop(name) for name in ("DateTime", "Model") if name in tags})

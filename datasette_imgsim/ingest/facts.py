@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from PIL import ExifTags, Image
 
+from ..limits import LIMITS
 from .metadata import Metadata, as_text
 
 # Orientations (EXIF 2.32, tag 274) in which width and height change places.
@@ -41,7 +42,7 @@ def read_facts(image: Image.Image) -> Facts:
     if image.format != "TIFF" and exif.get(ExifTags.Base.Orientation) in SIDEWAYS:
         width, height = height, width
     kind = "JPEG" if image.format == "MPO" else str(image.format)
-    return Facts(width, height, kind, _taken_at(metadata), _camera(exif), *_place(metadata))
+    return Facts(width, height, kind, _taken_at(metadata), _camera(metadata), *_place(metadata))
 
 
 EXIF_TIMES = (
@@ -55,6 +56,8 @@ XMP_TIMES = (
     "{http://ns.adobe.com/exif/1.0/}DateTimeDigitized",
     "{http://ns.adobe.com/xap/1.0/}CreateDate",
 )
+MAKE = ExifTags.Base.Make, "{http://ns.adobe.com/tiff/1.0/}Make"
+MODEL = ExifTags.Base.Model, "{http://ns.adobe.com/tiff/1.0/}Model"
 XMP_PLACE = (
     "{http://ns.adobe.com/exif/1.0/}GPSStatus",
     "{http://ns.adobe.com/exif/1.0/}GPSLatitude",
@@ -115,11 +118,21 @@ def _hour(hour: int, half: str | None) -> int:
     return 0 if hour == 24 else hour
 
 
-def _camera(exif: Image.Exif) -> str | None:
-    make, model = _text(exif.get(ExifTags.Base.Make)), _text(exif.get(ExifTags.Base.Model))
-    if model.startswith(make):
+def _camera(metadata: Metadata) -> str | None:
+    """Maker and model, without a maker that the model repeats."""
+    make, model = (
+        metadata.exif_text(tag) or metadata.xmp_text(name) for tag, name in (MAKE, MODEL)
+    )
+    if _repeats(model, make):
         make = ""
-    return f"{make} {model}".strip() or None
+    return f"{make} {model}".strip()[: LIMITS.characters_of_camera].strip() or None
+
+
+def _repeats(model: str, make: str) -> bool:
+    """Whether a model begins with its maker, or with a word of it: "NIKON D70"."""
+    model, make = model.casefold(), make.casefold()
+    first = re.search(r"\w+", model)
+    return model.startswith(make) or bool(first and first[0] in re.findall(r"\w+", make))
 
 
 def _place(metadata: Metadata) -> tuple[float | None, float | None]:
@@ -186,9 +199,3 @@ def _degrees(value) -> float | None:
     if min(parts) >= 0:
         return size
     return -size if parts[0] <= 0 else None
-
-
-def _text(value) -> str:
-    if isinstance(value, bytes):
-        value = value.decode("latin-1")
-    return value.replace("\0", "").strip() if isinstance(value, str) else ""

@@ -7,7 +7,6 @@ them: ExifRead knows EXIF only, IPTCInfo3 knows JPEG only, and pyexiv2 is no pur
 from __future__ import annotations
 
 import functools
-import unicodedata
 from xml.etree.ElementTree import Element
 
 import defusedxml.ElementTree
@@ -27,7 +26,7 @@ class Metadata:
 
     def exif_text(self, tag: int) -> str:
         """The text of an EXIF tag, of the picture or of its details; '' if there is none."""
-        return as_text(self.exif.get(tag) or self._details.get(tag))
+        return as_text(_bytes(self.exif.get(tag) or self._details.get(tag)))
 
     def xmp_text(self, name: str) -> str:
         """The text of an XMP property, named {namespace}name; '' if there is none."""
@@ -98,14 +97,27 @@ def read_directory(exif: Image.Exif, ifd: int) -> dict:
         return {}
 
 
+def _bytes(value: object) -> object:
+    """The bytes of a text of EXIF, which Pillow takes for Latin-1."""
+    return value.encode("latin-1", "replace") if isinstance(value, str) else value
+
+
 def as_text(value: object) -> str:
-    """A value as one line of text, without control characters; '' if it is no text."""
-    if isinstance(value, bytes):
-        value = value.decode("latin-1")
-    if not isinstance(value, str):
+    """A value as one line of text, without control characters; '' if it is no text.
+
+    Bytes are UTF-8, else Latin-1: EXIF asks for ASCII, and cameras write what they like.
+    """
+    text = _decoded(value) if isinstance(value, bytes) else value
+    if not isinstance(text, str):
         return ""
-    # A NUL ends a text; what follows is what was in the camera's memory.
-    text = value[: LIMITS.characters_of_metadata].lstrip("\0 ").partition("\0")[0]
-    # Category C: control and format characters, and what is no character.
-    shown = (" " if unicodedata.category(c)[0] == "C" else c for c in text)
+    shown = (c for c in text[: LIMITS.characters_of_metadata] if c.isprintable() or c.isspace())
     return " ".join("".join(shown).split())
+
+
+def _decoded(content: bytes) -> str:
+    # A NUL ends a text; what follows is what was in the camera's memory.
+    content = content.lstrip(b"\0 ").partition(b"\0")[0]
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
