@@ -11,6 +11,7 @@ from helpers.pictures import draw
 from helpers.serving import get_json, serve
 
 KINDS = {"integer": lambda n: n, "text": lambda n: f"no {n}"}
+MADE = ("imgsim_vectors", "imgsim_thumbnails", "imgsim_contents", "imgsim_readings")
 COLOURS = ["red", "salmon", "blue", "skyblue", "green", "black"]
 
 
@@ -102,7 +103,7 @@ def test_a_deleted_row_and_an_emptied_one_are_forgotten(shop, nothing):
     change(shop, "delete from items where sku = 1")
     change(shop, 'update items set "the picture" = ? where sku = 4', nothing)
     assert "0 embedded, 4 unchanged" in embed(shop)
-    for table in ("imgsim_vectors", "imgsim_thumbnails", "imgsim_contents"):
+    for table in MADE:
         assert sorted(rows(shop, f"select image_id from {table}")) == [0, 2, 3, 5]
     assert rows(shop, "select source from imgsim_failures") == []
 
@@ -113,7 +114,7 @@ def test_of_a_row_with_other_bytes_the_old_picture_is_forgotten(tmp_path, toy):
     change(database, """update items set "the picture" = 'files/away.jpg' where sku = 1""")
     change(database, 'update items set "the picture" = ? where sku = 4', b"no picture")
     assert "2 failed" in embed(database, exit_code=1)
-    for table in ("imgsim_vectors", "imgsim_thumbnails", "imgsim_contents"):
+    for table in MADE:
         # A file may come back.
         assert sorted(rows(database, f"select image_id from {table}")) == [0, 1, 2, 3, 5]
 
@@ -132,7 +133,7 @@ def test_columns_may_have_the_names_of_ours(shop, key, other):
     change(shop, f'delete from items where "{key}" = 1')
     change(shop, f'update items set "the picture" = null where "{key}" = 4')
     assert "0 embedded, 4 unchanged" in embed(shop)
-    for table in ("imgsim_vectors", "imgsim_thumbnails", "imgsim_contents"):
+    for table in MADE:
         assert sorted(rows(shop, f"select image_id from {table}")) == [0, 2, 3, 5]
     assert len(json.loads(imgsim("similar", shop, 0, "--json"))) == 3
     imgsim("map", shop)

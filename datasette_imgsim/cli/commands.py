@@ -103,7 +103,11 @@ def imgsim():
 @click.option(
     "--workers", type=click.IntRange(1), help="Threads that decode  [default: one a processor]"
 )
-@click.option("--thumbnail-size", type=click.IntRange(16, 2048), default=256, show_default=True)
+@click.option(
+    "--thumbnail-size",
+    type=click.IntRange(16, 2048),
+    help="Longer side of thumbnails; makes those of another size anew  [default: 256]",
+)
 @click.option(
     "--max-pixels",
     type=click.IntRange(1),
@@ -111,7 +115,11 @@ def imgsim():
     show_default=True,
     help="Refuse larger pictures",
 )
-@click.option("--gps", is_flag=True, help="Store where pictures were taken; off, for privacy")
+@click.option(
+    "--gps",
+    is_flag=True,
+    help="Store where pictures were taken, also of those embedded before; off, for privacy",
+)
 @click.option("--prune", is_flag=True, help="Remove images below IMAGES whose file is gone")
 @click.option("--retry-failed", is_flag=True, help="Try again files that failed and are unchanged")
 @click.option("--quiet", is_flag=True, help="No progress bar and no summary")

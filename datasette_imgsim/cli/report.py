@@ -33,6 +33,8 @@ def duration(seconds: float) -> str:
 
 def embed_report(summary: Summary, database: Path) -> str:
     parts = [f"{summary.embedded:,} embedded", f"{summary.unchanged:,} unchanged"]
+    if summary.read_again:
+        parts[-1] += f" ({summary.read_again:,} of them read again)"
     for count, what in (
         (summary.renamed, "renamed"),
         (summary.copied, "copied"),

@@ -27,10 +27,14 @@ class KnownImage:
     mtime_ns: int | None
     embedded: bool
     """Whether it has a vector in the space of the run."""
+    thumbnail_size: int | None
+    """The size that its thumbnail was made for; None if that is unknown."""
+    gps: bool
+    """Whether its place is stored, if the picture tells one."""
 
 
-def _known(id, path, sha256, size, mtime_ns, embedded) -> KnownImage:
-    return KnownImage(id, path, sha256, size, mtime_ns, bool(embedded))
+def _known(id, path, sha256, size, mtime_ns, embedded, thumbnail_size, gps) -> KnownImage:
+    return KnownImage(id, path, sha256, size, mtime_ns, bool(embedded), thumbnail_size, bool(gps))
 
 
 def known_images(conn: sqlite3.Connection, space: Space | None) -> list[KnownImage]:
@@ -38,10 +42,12 @@ def known_images(conn: sqlite3.Connection, space: Space | None) -> list[KnownIma
     # Without "+", the affinity of i.id would keep SQLite from using the index.
     rows = conn.execute(
         """
-        select i.id, i.path, i.sha256, i.bytes, i.mtime_ns, v.image_id is not null
+        select i.id, i.path, i.sha256, i.bytes, i.mtime_ns, v.image_id is not null,
+        r.thumbnail_size, coalesce(r.gps, i.latitude is not null)
         from images i left join imgsim_vectors v on v.space_id = ? and v.image_id = +i.id
+        left join imgsim_readings r on r.source_table = ? and r.image_id = +i.id
         """,
-        [space.id if space else None],
+        [space.id if space else None, schema.SOURCE_TABLE],
     )
     return [_known(*row) for row in rows]
 
@@ -52,12 +58,14 @@ def known_rows(conn: sqlite3.Connection, space: Space | None, table: str) -> lis
     key = source.key_sql
     rows = conn.execute(
         f"""
-        select {key}, {key}, c.sha256, c.bytes, c.mtime_ns, v.image_id is not null
+        select {key}, {key}, c.sha256, c.bytes, c.mtime_ns, v.image_id is not null,
+        r.thumbnail_size, r.gps
         from {source.rows_sql}
         join imgsim_contents c on c.source_table = ? and c.image_id = +{key}
         left join imgsim_vectors v on v.space_id = ? and v.image_id = +{key}
+        left join imgsim_readings r on r.source_table = ? and r.image_id = +{key}
         """,
-        [table, space.id if space else None],
+        [table, space.id if space else None, table],
     )
     return [_known(*row) for row in rows]
 
@@ -155,13 +163,47 @@ def copy_vector(
         """,
         [target, space.source_table, source],
     )
+    conn.execute(
+        """
+        insert or ignore into imgsim_readings (source_table, image_id, thumbnail_size)
+        select source_table, ?, thumbnail_size from imgsim_readings
+        where source_table = ? and image_id = ?
+        """,
+        [target, space.source_table, source],
+    )
 
 
-def save_thumbnails(conn: sqlite3.Connection, table: str, rows: Iterable[tuple]) -> None:
-    """Writes rows (image id, JPEG bytes) unless there is one: outdated ones were removed before."""
+def save_thumbnails(
+    conn: sqlite3.Connection, table: str, rows: Iterable[tuple], size: int, replace: bool
+) -> None:
+    """Writes rows (image id, JPEG bytes), made for this size.
+
+    Unless `replace`, an image that has a thumbnail keeps it: outdated ones were removed before.
+    """
+    for id, jpeg in rows:
+        written = conn.execute(
+            f"insert or {'replace' if replace else 'ignore'} into imgsim_thumbnails "
+            "(source_table, image_id, jpeg) values (?, ?, ?)",
+            [table, id, jpeg],
+        )
+        if written.rowcount:
+            conn.execute(
+                """
+                insert into imgsim_readings (source_table, image_id, thumbnail_size)
+                values (?, ?, ?) on conflict do update set thumbnail_size = excluded.thumbnail_size
+                """,
+                [table, id, size],
+            )
+
+
+def mark_places_read(conn: sqlite3.Connection, table: str, ids: Iterable) -> None:
+    """Records that the places of images were stored, if their pictures tell any."""
     conn.executemany(
-        "insert or ignore into imgsim_thumbnails (source_table, image_id, jpeg) values (?, ?, ?)",
-        [(table, id, jpeg) for id, jpeg in rows],
+        """
+        insert into imgsim_readings (source_table, image_id, gps) values (?, ?, 1)
+        on conflict do update set gps = 1
+        """,
+        [(table, id) for id in ids],
     )
 
 
@@ -209,6 +251,7 @@ def forget_images(conn: sqlite3.Connection, table: str, ids: Iterable) -> None:
         ("imgsim_atlas", of_space),
         ("imgsim_thumbnails", "source_table = ?"),
         ("imgsim_contents", "source_table = ?"),
+        ("imgsim_readings", "source_table = ?"),
     ):
         conn.executemany(
             f"delete from {name} where {owner} and image_id = ?", [(table, id) for id in ids]

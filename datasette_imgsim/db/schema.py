@@ -95,6 +95,21 @@ def m002_contents(db):
     )
 
 
+@migrations()
+def m003_readings(db):
+    """What was read of the pictures of images, so that a later run can read the rest."""
+    db.conn.execute(
+        """
+        create table imgsim_readings (
+            source_table text not null,
+            image_id not null,
+            thumbnail_size integer,
+            gps integer not null default 0,
+            primary key (source_table, image_id)
+        )"""
+    )
+
+
 IMAGES_SQL = """
 create table images (
     id integer primary key autoincrement,

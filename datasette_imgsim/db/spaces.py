@@ -288,7 +288,9 @@ def drop_space(conn: Writer, space: Space) -> None:
             )
         if not column_names(conn, space.source_table):
             # The source table is gone too: nothing can use these rows any more.
-            for table in ("imgsim_thumbnails", "imgsim_failures", "imgsim_contents"):
+            for table in (
+                "imgsim_thumbnails", "imgsim_failures", "imgsim_contents", "imgsim_readings",
+            ):  # fmt: skip
                 conn.execute(
                     f"""
                     delete from {table} where source_table = :table

@@ -22,9 +22,10 @@ from ..models.network import Network, keep_memory
 from ..progress import Progress, silent
 from . import settings
 from .forecast import Forecast, forecast
+from .options import RunOptions
 from .pictures import Column, Files, Pictures
 from .plan import plan, prune
-from .run import Run, RunOptions, Summary
+from .run import Run, Summary
 from .settings import Settings
 from .sources import Item
 
@@ -150,7 +151,7 @@ class Job:
                 return network
             return settings.load_network(space, self.base, options.device, options.precision)
 
-        planned = plan(conn, pictures, space, items, options.retry_failed)
+        planned = plan(conn, pictures, space, items, options)
         report = self._forecast(conn, space, len(planned.pending))
         run = Run(conn, pictures, space, load, planned, options, report)
         with self.interface.progress(len(planned.pending)) as advance:

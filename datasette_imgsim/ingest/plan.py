@@ -13,6 +13,7 @@ from ..db.images import KnownImage, clear_failures, read_failures, remove_images
 from ..db.schema import SOURCE_TABLE
 from ..db.spaces import Space
 from . import sources
+from .options import RunOptions
 from .pictures import Pictures
 from .sources import Item
 
@@ -40,12 +41,13 @@ def plan(
     pictures: Pictures,
     space: Space | None,
     items: list[Item],
-    retry_failed: bool = False,
+    options: RunOptions,
 ) -> Plan:
     """Compares the items with the database.
 
     An item is unchanged if its name, size and mtime are those of an image with a vector in the
-    space. A BLOB has no mtime, so it is always pending: its bytes must be read and compared.
+    space, and that image lacks nothing that the options ask for. A BLOB has no mtime, so it is
+    always pending: its bytes must be read and compared.
     """
     names = {item.name for item in items}
     rows: dict[int | str, KnownImage] = {}
@@ -63,11 +65,12 @@ def plan(
         row, stamp = rows.get(item.name), (item.size, item.mtime_ns)
         name = str(item.name)
         is_same = row is not None and row.embedded and (row.bytes, row.mtime_ns) == stamp
-        if is_same and item.mtime_ns is not None:
+        is_complete = row is not None and not options.lacks(row)
+        if is_same and is_complete and item.mtime_ns is not None:
             unchanged += 1
             if name in failures:
                 recovered.append(name)
-        elif failures.get(name) == stamp and not retry_failed:
+        elif failures.get(name) == stamp and not options.retry_failed:
             failed_before += 1
         else:
             pending.append(item)

@@ -1,0 +1,39 @@
+"""How a run reads and embeds pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..db.images import KnownImage
+from . import decode
+
+THUMBNAIL_SIZE = 256
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How pictures are read and embedded. No option changes what a vector means."""
+
+    device: str = "auto"
+    precision: str = "auto"
+    batch_size: int = 32
+    workers: int | None = None
+    """The number of threads that decode; None stands for one per processor."""
+    thumbnail_size: int | None = None
+    """Thumbnails fit into a square with this side, in pixels; other ones are made anew.
+
+    None stands for THUMBNAIL_SIZE for new pictures, and others keep theirs.
+    """
+    max_pixels: int = decode.MAX_PIXELS
+    """Larger pictures are refused."""
+    gps: bool = False
+    """Store where pictures were taken."""
+    retry_failed: bool = False
+    """Try items again that failed before and have not changed."""
+    prune: bool = False
+    """Remove images whose file is gone from the folders that are embedded."""
+
+    def lacks(self, image: KnownImage) -> bool:
+        """Whether these options ask for something that was not read of an embedded image."""
+        is_other_size = self.thumbnail_size not in (None, image.thumbnail_size)
+        return is_other_size or (self.gps and not image.gps)
