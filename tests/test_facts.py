@@ -19,7 +19,7 @@ def facts_of(file=None, kind="JPEG", **options):
         quarters().save(buffer, kind, **options)
     buffer.seek(0)
     with decode.open_image(buffer, 10**6) as image:
-        return facts.read_facts(image)
+        return facts.read_facts(image, orientation=1)
 
 
 @pytest.fixture
