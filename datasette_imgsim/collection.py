@@ -26,8 +26,8 @@ from .errors import ImgsimError, listed
 from .evaluate import Evaluation, read_labels
 from .ingest import decode, settings
 from .ingest.job import Interface, Job, Silent
+from .ingest.options import RunOptions, Summary
 from .ingest.query import embed_picture
-from .ingest.run import RunOptions, Summary
 from .search import calibration, indexes, ranking, results
 from .search.index import Index
 from .search.ranking import Query
@@ -75,15 +75,15 @@ class Collection:
         `options` are those of `datasette imgsim embed`, with _ for -. With model, levels, pooling,
         weights, preprocess, resize, size or dtype it uses the space made with these options, or
         makes a new one; without any of them it continues the existing space. The others are
-        device, precision, batch_size, workers, thumbnail_size, max_pixels, gps, retry_failed and
-        prune.
+        device, precision, batch_size, workers, thumbnail_size, max_pixels, gps, retry_failed,
+        prune and prune_missing_folders.
         """
         return self._finish(self._job(options).embed_files([Path(path) for path in paths]))
 
     def embed_table(self, table: str, column: str, **options: Any) -> Summary:
         """Embeds the pictures of a table: a column of BLOBs, or of paths relative to the database.
 
-        `options` as in `embed`, without gps and prune.
+        `options` as in `embed`, without those that are about files.
         """
         return self._finish(self._job(options).embed_table(table, column))
 

@@ -3,17 +3,12 @@
 import os
 import shutil
 import time
-from contextlib import closing
 
 import pytest
-from helpers.commands import TOY, embed_toy, imgsim, python
+from helpers.commands import embed_toy, imgsim, python
 from helpers.databases import change, rows
 from helpers.files import place
 from helpers.pictures import draw, draw_groups
-
-from datasette_imgsim.db.connect import open_writer
-from datasette_imgsim.db.images import known_images
-from datasette_imgsim.ingest import plan
 
 
 @pytest.fixture
@@ -224,74 +219,6 @@ def test_a_content_that_only_another_space_knows_is_renamed_too(folder):
 def test_rows_of_files_that_are_gone_stay_without_prune(folder):
     (folder / "images/a.jpg").unlink()
     embed_toy(folder)
-    assert len(paths(folder)) == 3
-
-
-def test_prune_removes_all_that_was_made_of_a_file(folder):
-    (folder / "images/a.jpg").unlink()
-    number = generation(folder)
-    assert "1 pruned" in embed_toy(folder, "--prune")
-    images, vectors, thumbnails, _, _ = everything(folder)
-    assert [len(images), len(vectors), len(thumbnails)] == [2, 2, 2]
-    assert generation(folder) > number
-
-
-def test_prune_keeps_what_is_back_or_renamed_when_it_comes_to_delete(folder):
-    database, images = folder / "photos.db", folder / "images"
-    for name in ("a.jpg", "b.jpg", "sub/c.jpg"):
-        (images / name).unlink()
-    with closing(open_writer(database)) as conn:
-        gone = known_images(conn, None)
-        draw(images / "a.jpg")
-        change(folder / "photos.db", "update images set path = 'images/new.jpg' where id = 2")
-        assert plan.prune(conn, gone, [], [images], folder) == 1
-    assert paths(folder) == {"images/a.jpg": 1, "images/new.jpg": 2}
-    assert rows(database, "select image_id from imgsim_thumbnails order by 1") == [1, 2]
-
-
-def test_prune_forgets_failures_of_files_that_are_gone(folder):
-    (folder / "images/bad.jpg").write_bytes(b"")
-    embed_toy(folder, exit_code=1)
-    (folder / "images/bad.jpg").unlink()
-    embed_toy(folder, "--prune")
-    assert rows(folder / "photos.db", "select * from imgsim_failures") == []
-
-
-def prune(folder, *given):
-    """The paths that are left after `embed --prune` of some folders."""
-    imgsim("embed", folder / "photos.db", *[folder / name for name in given], *TOY, "--prune")
-    return sorted(paths(folder))
-
-
-def test_prune_keeps_to_the_folders_that_are_given(folder):
-    draw(folder / "images2/d.jpg", "dots")
-    imgsim("embed", folder / "photos.db", folder / "images2", *TOY)
-    for name in ("images/a.jpg", "images/sub/c.jpg", "images2/d.jpg"):
-        (folder / name).unlink()
-    assert prune(folder, "images/sub") == ["images/a.jpg", "images/b.jpg", "images2/d.jpg"]
-    assert prune(folder, "images") == ["images/b.jpg", "images2/d.jpg"]
-    assert prune(folder, ".") == ["images/b.jpg"]
-
-
-def test_prune_above_the_database(tmp_path, toy):
-    database = tmp_path / "here/db/photos.db"
-    database.parent.mkdir(parents=True)
-    for name in ("here/a.jpg", "here/db/b.jpg", "far/c.jpg"):
-        draw(tmp_path / name, seed=len(name))
-    imgsim("embed", database, tmp_path / "here", tmp_path / "far", *TOY)
-    names = ["../../far/c.jpg", "../a.jpg", "b.jpg"]
-    assert rows(database, "select path from images order by path") == names
-    for name in ("here/a.jpg", "here/db/b.jpg", "far/c.jpg"):
-        (tmp_path / name).unlink()
-    assert "2 pruned" in imgsim("embed", database, tmp_path / "here", *TOY, "--prune")
-    assert rows(database, "select path from images") == ["../../far/c.jpg"]
-
-
-def test_nothing_is_pruned_where_a_folder_is_missing(folder):
-    """As where a drive is not connected: what is asked for does not exist."""
-    shutil.move(folder / "images/sub", folder / "away")
-    draw(folder / "images/sub.jpg", "dots")
-    imgsim("embed", folder / "photos.db", folder / "images/sub", "--prune", exit_code=2)
     assert len(paths(folder)) == 3
 
 

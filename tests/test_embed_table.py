@@ -304,6 +304,7 @@ def test_the_last_space_of_a_table_that_was_dropped_takes_all_with_it(shop):
         ([], 2, "Say which pictures"),
         ([__file__, "--table", "items", "--column", "sku"], 2, "Say which pictures"),
         (["--table", "items", "--column", "sku", "--prune"], 2, "are for files"),
+        (["--table", "items", "--column", "sku", "--prune-missing-folders"], 2, "are for files"),
         (["--table", "items", "--column", "sku", "--gps"], 2, "are for files"),
     ],
 )

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from ..db.dtypes import DTYPES
-from ..errors import ImgsimError
+from ..errors import ImgsimError, listed
 from ..models.pooling import POOLINGS
 from . import report
 from .report import images as count_of_images
@@ -21,6 +21,8 @@ from .terminal import Terminal
 database_argument = click.argument(
     "database", metavar="DB", type=click.Path(dir_okay=False, path_type=Path)
 )
+OF_FILES = ("gps", "prune", "prune_missing_folders")
+"""Options of `embed` that make no sense for the rows of a table."""
 space_option = click.option("--space", "space_name", metavar="NAME", help="Which space to use")
 
 
@@ -107,6 +109,12 @@ def imgsim():
 )
 @click.option("--gps", is_flag=True, help="Store where pictures were taken; off, for privacy")
 @click.option("--prune", is_flag=True, help="Remove images below IMAGES whose file is gone")
+@click.option(
+    "--prune-missing-folders",
+    is_flag=True,
+    help="The same also where nothing is left of a whole folder; without it, such a folder counts "
+    "as away",
+)
 @click.option("--retry-failed", is_flag=True, help="Try again files that failed and are unchanged")
 @click.option("--quiet", is_flag=True, help="No progress bar and no summary")
 @reports_errors
@@ -124,7 +132,7 @@ def embed(database, images, table, column, space_name, quiet, **options):
     """
     from ..collection import Collection
 
-    _check_what(images, table, column, options["prune"] or options["gps"])
+    _check_what(images, table, column, any(options[name] for name in OF_FILES))
     collection = Collection(database, space_name, Terminal(database, quiet))
     with sentences(exit_code=2):
         collection.check_options(**options)
@@ -143,6 +151,8 @@ def embed(database, images, table, column, space_name, quiet, **options):
             "table imgsim_failures.",
             err=True,
         )
+    if summary.kept:
+        click.echo(printable(report.kept_report(summary)), err=True)
     if summary.without_key:
         click.echo(
             f"{count_of_images(summary.without_key)} passed over: the row's key is null.", err=True
@@ -159,7 +169,8 @@ def _check_what(images: tuple, table: str | None, column: str | None, of_files: 
     if bool(table) != bool(column):
         raise click.UsageError("--table and --column go together")
     if table and of_files:
-        raise click.UsageError("--prune and --gps are for files, not for the rows of a table")
+        names = [f"--{name.replace('_', '-')}" for name in OF_FILES]
+        raise click.UsageError(f"{listed(names)} are for files, not for the rows of a table")
 
 
 @imgsim.command()

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ..collection import Match
     from ..db.spaces import Space
     from ..evaluate import Evaluation, Result
-    from ..ingest.run import Summary
+    from ..ingest.options import Summary
     from ..models.base import Model
 
 SWEPT_SHOWN = 12
@@ -57,6 +57,14 @@ def another_default(default: str, name: str, database: Path) -> str:
     words = ["datasette", "imgsim", "spaces", str(database), "--default", name]
     return (
         f"The default space is still {default!r}; '{shlex.join(words)}' makes this one the default."
+    )
+
+
+def kept_report(summary: Summary) -> str:
+    return (
+        f"{images(summary.kept)} kept, since nothing is left of the whole folder (such as "
+        f"{summary.missing_folder}): it may be on a drive that is away. "
+        "--prune-missing-folders removes them."
     )
 
 

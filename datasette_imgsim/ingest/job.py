@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -22,9 +21,11 @@ from ..models.network import Network, keep_memory
 from ..progress import Progress, silent
 from . import settings
 from .forecast import Forecast, forecast
+from .options import RunOptions, Summary
 from .pictures import Column, Files, Pictures
-from .plan import plan, prune
-from .run import Run, RunOptions, Summary
+from .plan import plan
+from .prune import prune
+from .run import Run
 from .settings import Settings
 from .sources import Item
 
@@ -94,9 +95,7 @@ class Job:
         network = self._network(needed=is_new)
         with self._writer() as conn:
             run = self._run(conn, files, items, network)
-            if self.options.prune and not run.summary.interrupted:
-                gone = itertools.chain(*run.gone.values())
-                run.summary.pruned = prune(conn, gone, items, paths, self.base)
+            self._prune(conn, run, items, paths)
             _tidy(conn, run)
         return run.summary
 
@@ -111,6 +110,15 @@ class Job:
             forget_in_batches(conn, rows.table, rows.emptied(conn))
             _tidy(conn, run)
         return run.summary
+
+    def _prune(self, conn: Writer, run: Run, items: list[Item], paths: list[Path]) -> None:
+        """Removes images whose file was deleted, if the options ask for it."""
+        missing_folders = self.options.prune_missing_folders
+        if run.summary.interrupted or not (self.options.prune or missing_folders):
+            return
+        pruned = prune(conn, run.plan, items, paths, self.base, missing_folders)
+        run.summary.pruned, run.summary.kept = pruned.removed, pruned.kept
+        run.summary.missing_folder = pruned.missing_folder
 
     def _network(self, needed: bool) -> Network | None:
         """The network of `settings`; else of the default model if it is needed, else None.

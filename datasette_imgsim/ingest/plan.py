@@ -1,18 +1,12 @@
-"""Decides what a run has to do, and removes the images that --prune asks to remove."""
+"""Decides what a run has to do."""
 
 from __future__ import annotations
 
-import os
 import sqlite3
-from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
-from ..db.connect import Writer
-from ..db.images import KnownImage, clear_failures, read_failures, remove_images
-from ..db.schema import SOURCE_TABLE
+from ..db.images import KnownImage, read_failures
 from ..db.spaces import Space
-from . import sources
 from .pictures import Pictures
 from .sources import Item
 
@@ -72,32 +66,3 @@ def plan(
         else:
             pending.append(item)
     return Plan(pending, rows, gone, unchanged, failed_before, recovered)
-
-
-def prune(
-    conn: Writer, gone: Iterable[KnownImage], items: list[Item], folders: list[Path], base: Path
-) -> int:
-    """Removes images whose file is gone from one of `folders`; returns how many.
-
-    `gone` are the images that had no file when the run began. A folder that does not exist is
-    ignored: perhaps its drive is not connected.
-    """
-    names = {item.name for item in items}
-    tops = [os.path.join(os.path.abspath(folder), "") for folder in folders if folder.is_dir()]
-
-    def is_below(name: str) -> bool:
-        return sources.absolute_path(name, base).startswith(tuple(tops))
-
-    def is_still_gone(image: KnownImage) -> bool:
-        return sources.is_gone(sources.absolute_path(str(image.path), base))
-
-    below = [image for image in gone if is_below(str(image.path))]
-    failed = [
-        name
-        for name in read_failures(conn, SOURCE_TABLE).keys() - names
-        if is_below(name) and sources.is_gone(sources.absolute_path(name, base))
-    ]
-    count = remove_images(conn, below, is_still_gone)
-    with conn.transaction():
-        clear_failures(conn, SOURCE_TABLE, failed)
-    return count

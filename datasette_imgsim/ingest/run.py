@@ -36,6 +36,7 @@ from ..models.network import Network
 from ..progress import Advance
 from . import decode, sources
 from .decode import Picture
+from .options import RunOptions, Summary
 from .pictures import Pictures
 from .plan import Plan
 from .sources import Item
@@ -43,53 +44,6 @@ from .sources import Item
 HASH_BLOCK = 1 << 20
 BATCHES_AHEAD = 2
 PLACE = ("latitude", "longitude")
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """How pictures are read and embedded. No option changes what a vector means."""
-
-    device: str = "auto"
-    precision: str = "auto"
-    batch_size: int = 32
-    workers: int | None = None
-    """The number of threads that decode; None stands for one per processor."""
-    thumbnail_size: int = 256
-    """Thumbnails fit into a square with this side, in pixels."""
-    max_pixels: int = decode.MAX_PIXELS
-    """Larger pictures are refused."""
-    gps: bool = False
-    """Store where pictures were taken."""
-    retry_failed: bool = False
-    """Try items again that failed before and have not changed."""
-    prune: bool = False
-    """Remove images whose file is gone from the folders that are embedded."""
-
-
-@dataclass
-class Summary:
-    """What a run did, in numbers of images."""
-
-    embedded: int = 0
-    unchanged: int = 0
-    renamed: int = 0
-    copied: int = 0
-    failed: int = 0
-    failed_before: int = 0
-    pruned: int = 0
-    without_key: int = 0
-    """Rows of a table that were skipped, since their key is null."""
-    interrupted: bool = False
-    space: str | None = None
-    """The name of the space of the run; None if there was nothing to embed."""
-    default_space: str | None = None
-    """The name of the default space of the same table."""
-    seconds: float = 0.0
-
-    @property
-    def nothing_worked(self) -> bool:
-        """Whether there were failures and no successes."""
-        return self.failed > 0 and not (self.embedded or self.renamed or self.copied)
 
 
 @dataclass(frozen=True)
