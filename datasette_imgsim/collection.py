@@ -19,6 +19,7 @@ from .db.spaces import (
     choose_space,
     count_vectors,
     drop_space,
+    reread,
     set_default_space,
 )
 from .db.tables import column_names
@@ -178,7 +179,7 @@ class Collection:
         """Renews the calibration of the space and completes the summary."""
         if summary.space:
             with self._writer() as conn:
-                space = choose_space(conn, summary.space)
+                space = reread(conn, summary.space)
                 calibration.renew(conn, space)
                 summary.default_space = choose_space(conn, table=space.source_table).name
         return summary

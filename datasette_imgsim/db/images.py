@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from . import schema
 from .connect import Writer, batches, utc_now
-from .spaces import Space, all_spaces
+from .spaces import ROWS_A_TRANSACTION, Space, all_spaces
 from .tables import SourceTable
 
 FACTS = schema.IMAGES_COLUMNS[5:]
@@ -221,8 +221,7 @@ def forget_images(conn: sqlite3.Connection, table: str, ids: Iterable) -> None:
 
 def forget_in_batches(conn: Writer, table: str, ids: list) -> None:
     """Like `forget_images`, in short transactions."""
-    size = min(space.rows_a_transaction for space in all_spaces(conn, table))
-    for batch in batches(ids, size):
+    for batch in batches(ids, _rows_a_transaction(conn, table)):
         with conn.transaction():
             forget_images(conn, table, batch)
 
@@ -258,14 +257,19 @@ def remove_images(
     A row stays if `is_gone` is no longer true of it, or if another program has changed its path.
     """
     count = 0
-    size = min(space.rows_a_transaction for space in all_spaces(conn, schema.SOURCE_TABLE))
-    for batch in batches(images, size):
+    for batch in batches(images, _rows_a_transaction(conn, schema.SOURCE_TABLE)):
         still_gone = [image for image in batch if is_gone(image)]
         with conn.transaction():
             deleted = [image.id for image in still_gone if _delete_image(conn, image)]
             forget_images(conn, schema.SOURCE_TABLE, deleted)
         count += len(deleted)
     return count
+
+
+def _rows_a_transaction(conn: sqlite3.Connection, table: str) -> int:
+    sizes = [space.rows_a_transaction for space in all_spaces(conn, table)]
+    # Another program may have removed the last space meanwhile.
+    return min(sizes, default=ROWS_A_TRANSACTION)
 
 
 def _delete_image(conn: sqlite3.Connection, image: KnownImage) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..db.connect import Writer, errors_named, open_any, open_writer
 from ..db.images import forget_in_batches, forget_orphans
-from ..db.spaces import Space, all_spaces, choose_space, count_vectors, renew_centre
+from ..db.spaces import Space, all_spaces, count_vectors, renew_centre, reread
 from ..errors import ImgsimError
 from ..models import registry
 from ..models.network import Network, keep_memory
@@ -190,7 +190,7 @@ class Job:
 def _tidy(conn: Writer, run: Run) -> None:
     """Removes what belongs to deleted rows, and renews the centre of the space."""
     forget_orphans(conn, run.pictures.table)
-    renew_centre(conn, choose_space(conn, run.space.name))
+    renew_centre(conn, reread(conn, run.space.name))
 
 
 def _present_space(conn: sqlite3.Connection, table: str, name: str | None) -> Space | None:
