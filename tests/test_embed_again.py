@@ -2,13 +2,17 @@
 
 import os
 import shutil
+import stat
 import time
+from types import SimpleNamespace
 
 import pytest
 from helpers.commands import embed_toy, imgsim, python
 from helpers.databases import change, rows
 from helpers.files import place
 from helpers.pictures import draw, draw_groups
+
+from datasette_imgsim.ingest import sources
 
 
 @pytest.fixture
@@ -97,6 +101,36 @@ def test_a_touched_file_is_not_embedded_again(folder):
     assert "0 embedded, 3 unchanged" in embed_toy(folder)
     assert rows(folder / "photos.db", "select mtime_ns from images where id = 1") == [1]
     assert everything(folder)[1:] == before[1:]
+
+
+@pytest.mark.parametrize(
+    "number, stored",
+    [(0, 0), (-(10**18), -(10**18)), (2**63 - 1, 2**63 - 1), (2**63, None), (-(10**20), None)],
+)
+def test_numbers_that_sqlite_cannot_hold_are_null(monkeypatch, number, stored):
+    """As a file system may say them, whether or not it is one that the tests run on."""
+    status = SimpleNamespace(st_mode=stat.S_IFREG, st_size=number, st_mtime_ns=number)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", lambda path: status)
+        item = sources.file_item("a.jpg", "a.jpg")
+    assert (item.size, item.mtime_ns) == (stored, stored)
+
+
+@pytest.mark.parametrize("seconds", [-11644473600, 10413792000, 15032385535])
+def test_a_time_that_sqlite_cannot_hold_stops_nothing(folder, seconds):
+    file = folder / "images/a.jpg"
+    os.utime(file, ns=(0, 10**9 * seconds))
+    if os.stat(file).st_mtime_ns != 10**9 * seconds:
+        pytest.skip("this file system holds no such time")
+    assert "0 embedded, 3 unchanged" in embed_toy(folder)
+    assert rows(folder / "photos.db", "select mtime_ns from images where id = 1") == [None]
+    before = everything(folder)
+    assert "0 embedded, 3 unchanged" in embed_toy(folder)
+    assert everything(folder) == before
+    # It is compared by its content.
+    draw(file, "dots", "green")
+    os.utime(file, ns=(0, 10**9 * seconds))
+    assert "1 embedded, 2 unchanged" in embed_toy(folder)
 
 
 def test_a_renamed_file_keeps_its_id(folder):

@@ -39,7 +39,8 @@ def plan(
     """Compares the items with the database.
 
     An item is unchanged if its name, size and mtime are those of an image with a vector in the
-    space. A BLOB has no mtime, so it is always pending: its bytes must be read and compared.
+    space. Without an mtime (a BLOB, or a time that SQLite cannot hold) it is always pending: its
+    bytes must be read and compared.
     """
     names = {item.name for item in items}
     rows: dict[int | str, KnownImage] = {}

@@ -14,6 +14,8 @@ SUFFIXES = {
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp",
     ".avif", ".heic", ".heif", ".hif",
 }  # fmt: skip
+LARGEST_INTEGER = 2**63 - 1
+"""In SQLite."""
 SKIPPED_FOLDERS = {"__MACOSX"}
 
 
@@ -28,7 +30,7 @@ class Item:
     size: int | None
     """In bytes, when it was listed."""
     mtime_ns: int | None
-    """When it was listed; None for a picture in the database."""
+    """When it was listed; None for a picture in the database, and if SQLite cannot hold it."""
     error: str | None = None
     """Why it cannot be embedded, if that is clear without reading it."""
     data: bytes | None = None
@@ -114,7 +116,12 @@ def file_item(file: str, name: int | str) -> Item:
         return Item(file, name, None, None, reason)
     # Opening a pipe would wait for ever.
     error = None if stat.S_ISREG(status.st_mode) else "a pipe, socket or device and no picture file"
-    return Item(file, name, status.st_size, status.st_mtime_ns, error)
+    return Item(file, name, _storable(status.st_size), _storable(status.st_mtime_ns), error)
+
+
+def _storable(number: int) -> int | None:
+    """The number, or None if SQLite cannot hold it: nanoseconds since 1970 end in the year 2262."""
+    return number if -LARGEST_INTEGER <= number <= LARGEST_INTEGER else None
 
 
 def stored_name(file: str, base: str) -> str:
