@@ -34,6 +34,8 @@ SENTENCES = {
     "some space and run the command again",
     "SQLITE_IOERR": "Reading or writing {path} failed (disk I/O error; the disk may be full): what "
     "was stored before is safe; run the command again",
+    "SQLITE_CONSTRAINT": "{path} refuses what is to be stored ({error}): change or drop that "
+    "index, trigger or constraint",
     LOCKED: "{path} is in use by another program that keeps it locked: try again when that has "
     "ended",
 }
@@ -45,6 +47,7 @@ TEXTS = {
     "unable to open": "SQLITE_CANTOPEN",
     "full": "SQLITE_FULL",
     "disk I/O": "SQLITE_IOERR",
+    "constraint failed": "SQLITE_CONSTRAINT",
     "locked": LOCKED,
 }
 
@@ -57,6 +60,11 @@ def _error_name(ex: sqlite3.Error) -> str | None:
     if name.startswith("SQLITE_LOCKED"):  # by another connection of this process
         return LOCKED
     return next((code for code in SENTENCES if name.startswith(code)), None)
+
+
+def has_sentence(ex: sqlite3.Error) -> bool:
+    """Whether an error is about the whole database, and `errors_named` has a sentence for it."""
+    return _error_name(ex) is not None
 
 
 @contextmanager
@@ -108,6 +116,19 @@ class Writer(sqlite3.Connection):
             if self.in_transaction:
                 self.execute("rollback")
             raise
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """A part of a transaction, which an exception rolls back alone."""
+        self.execute("savepoint part")
+        try:
+            yield
+        except BaseException:
+            if self.in_transaction:
+                self.execute("rollback to part")
+                self.execute("release part")
+            raise
+        self.execute("release part")
 
 
 def open_writer(

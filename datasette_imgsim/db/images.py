@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from . import schema
 from .connect import Writer, batches, utc_now
+from .rules import left_out, own_rules
 from .spaces import ROWS_A_TRANSACTION, Space, all_spaces
 from .tables import SourceTable
 
@@ -87,7 +88,8 @@ def image_at(conn: sqlite3.Connection, path: str) -> tuple[int, str | None] | No
 def save_image(conn: sqlite3.Connection, values: dict) -> int:
     """Inserts a row into `images`, or updates the row with the same path; returns its id.
 
-    If the content has changed, all that was made of the old content is removed.
+    If the content has changed, all that was made of the old content is removed. Raises RuleBroken
+    if a trigger leaves the row out.
     """
     stored = image_at(conn, values["path"])
     if stored and stored[1] != values["sha256"]:
@@ -99,8 +101,10 @@ def save_image(conn: sqlite3.Connection, values: dict) -> int:
         {", ".join(f"{column} = excluded.{column}" for column in values)}
         returning id
     """
-    (id,) = conn.execute(sql, list(values.values())).fetchone()
-    return id
+    row = conn.execute(sql, list(values.values())).fetchone()
+    if row is None:
+        raise left_out(conn, schema.SOURCE_TABLE)
+    return row[0]
 
 
 def rename_image(conn: sqlite3.Connection, image: KnownImage, path: str) -> bool:
@@ -255,11 +259,12 @@ def remove_images(
     """Deletes rows of `images` and all that was made of them; returns how many.
 
     A row stays if `is_gone` is no longer true of it, or if another program has changed its path.
+    Raises RuleBroken if a trigger of the user's own refuses it.
     """
     count = 0
     for batch in batches(images, _rows_a_transaction(conn, schema.SOURCE_TABLE)):
         still_gone = [image for image in batch if is_gone(image)]
-        with conn.transaction():
+        with conn.transaction(), own_rules(conn, schema.SOURCE_TABLE):
             deleted = [image.id for image in still_gone if _delete_image(conn, image)]
             forget_images(conn, schema.SOURCE_TABLE, deleted)
         count += len(deleted)

@@ -30,6 +30,7 @@ from ..db.images import (
     save_thumbnails,
     save_vectors,
 )
+from ..db.rules import RuleBroken, own_rules
 from ..db.spaces import Space, raise_generation
 from ..errors import ImgsimError
 from ..models.network import Network
@@ -216,20 +217,29 @@ class Run:
         table = self.pictures.table
         changed = [read for read in good if not self._only_touched(read.item, read.sha256)]
         with self.conn.transaction():
-            save_failures(
-                self.conn,
-                table,
-                [(str(f.item.name), f.error, f.item.size, f.item.mtime_ns) for f in failed],
-            )
+            self._save_failures(failed)
             replaced = [failure.item.name for failure in failed if self._is_replaced(failure)]
             forget_images(self.conn, table, replaced)
             clear_failures(self.conn, table, [str(read.item.name) for read in good])
-            self._store_vectors([fresh[sha256] for sha256 in vectors], vectors)
             for read in good:
-                if fresh.get(read.sha256) is not read:
-                    self._link(read)
+                self._store_one(read, vectors)
             if changed:
                 raise_generation(self.conn, self.space)
+
+    def _store_one(self, read: Read, vectors: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
+        """Stores one picture; it becomes a failure if a rule of the user's own refuses it."""
+        try:
+            with own_rules(self.conn, self.pictures.table):
+                if isinstance(read, Decoded) and read.sha256 not in self.holders:
+                    self._add(read, *vectors[read.sha256])
+                else:
+                    self._link(read)
+        except RuleBroken as ex:
+            self._save_failures([Failed(read.item, str(ex), read.sha256)])
+
+    def _save_failures(self, failed: list[Failed]) -> None:
+        rows = [(str(f.item.name), f.error, f.item.size, f.item.mtime_ns) for f in failed]
+        save_failures(self.conn, self.pictures.table, rows)
         self.summary.failed += len(failed)
 
     def _embed(self, reads: dict[str, Decoded]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -255,23 +265,14 @@ class Run:
         finite = np.isfinite(units).all(axis=1) & np.isfinite(norms).all(axis=1)
         return {sha256: (units[n], norms[n]) for n, sha256 in enumerate(reads) if finite[n]}
 
-    def _store_vectors(self, reads: list[Decoded], vectors: dict) -> None:
-        """Stores rows, vectors and thumbnails of pictures that no other image has."""
-        ids = []
-        for read in reads:
-            self._rename(read)
-            ids.append(self._save_row(read, self._storable(vars(read.picture.facts))))
-        save_vectors(
-            self.conn, self.space, [(id, *vectors[read.sha256]) for id, read in zip(ids, reads)]
-        )
-        save_thumbnails(
-            self.conn,
-            self.pictures.table,
-            [(id, r.picture.thumbnail) for id, r in zip(ids, reads)],
-        )
-        for id, read in zip(ids, reads):
-            self.holders[read.sha256] = id
-        self.summary.embedded += len(reads)
+    def _add(self, read: Decoded, vector: np.ndarray, norms: np.ndarray) -> None:
+        """Stores row, vector and thumbnail of a picture that no other image has."""
+        self._rename(read)
+        id = self._save_row(read, self._storable(vars(read.picture.facts)))
+        save_vectors(self.conn, self.space, [(id, vector, norms)])
+        save_thumbnails(self.conn, self.pictures.table, [(id, read.picture.thumbnail)])
+        self.holders[read.sha256] = id
+        self.summary.embedded += 1
 
     def _link(self, read: Read) -> None:
         """Stores an item whose content has a vector already: touched, renamed or copied."""
