@@ -76,8 +76,8 @@ class Collection:
         `options` are those of `datasette imgsim embed`, with _ for -. With model, levels, pooling,
         weights, preprocess, resize, size or dtype it uses the space made with these options, or
         makes a new one; without any of them it continues the existing space. The others are
-        device, precision, batch_size, workers, thumbnail_size, max_pixels, gps, retry_failed,
-        prune and prune_missing_folders.
+        device, precision, batch_size, workers, thumbnail_size, max_pixels, gps, exclude,
+        no_follow, retry_failed, prune and prune_missing_folders.
         """
         return self._finish(self._job(options).embed_files([Path(path) for path in paths]))
 
@@ -167,6 +167,10 @@ class Collection:
             )
         model = {name: options[name] for name in MODEL_OPTIONS if options.get(name) is not None}
         run = {name: options[name] for name in RUN_OPTIONS if name in options}
+        exclude = run.get("exclude", ())
+        run["exclude"] = (exclude,) if isinstance(exclude, str) else tuple(exclude)
+        if not all(pattern.strip("/") for pattern in run["exclude"]):
+            raise ImgsimError("An empty pattern excludes nothing: give exclude a name or a path")
         return Job(
             self.database,
             settings.from_options(**model) if model else None,

@@ -21,7 +21,7 @@ from .terminal import Terminal
 database_argument = click.argument(
     "database", metavar="DB", type=click.Path(dir_okay=False, path_type=Path)
 )
-OF_FILES = ("gps", "prune", "prune_missing_folders")
+OF_FILES = ("gps", "exclude", "no_follow", "prune", "prune_missing_folders")
 """Options of `embed` that make no sense for the rows of a table."""
 space_option = click.option("--space", "space_name", metavar="NAME", help="Which space to use")
 
@@ -108,6 +108,14 @@ def imgsim():
     help="Refuse larger pictures",
 )
 @click.option("--gps", is_flag=True, help="Store where pictures were taken; off, for privacy")
+@click.option(
+    "--exclude",
+    metavar="PATTERN",
+    multiple=True,
+    help="Leave out files and folders of this name, or path below IMAGES, such as '*-150x150.jpg'; "
+    "may be given more than once",
+)
+@click.option("--no-follow", is_flag=True, help="Leave out links in the folders; else followed")
 @click.option("--prune", is_flag=True, help="Remove images below IMAGES whose file is gone")
 @click.option(
     "--prune-missing-folders",
@@ -142,6 +150,8 @@ def embed(database, images, table, column, space_name, quiet, **options):
         summary = collection.embed(*images, **options)
     if not quiet:
         click.echo(printable(report.embed_report(summary, database)))
+        if summary.left_out:
+            click.echo(printable(report.left_out_report(summary)))
         if summary.default_space != summary.space:
             text = report.another_default(summary.default_space, summary.space, database)
             click.echo(printable(text))

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from ..ingest.options import Summary
     from ..models.base import Model
 
+LEFT_OUT_SHOWN = 10
+"""How many kinds of files that are no pictures are printed."""
 SWEPT_SHOWN = 12
 """How many results of a sweep are printed."""
 
@@ -66,6 +68,13 @@ def kept_report(summary: Summary) -> str:
         f"{summary.missing_folder}): it may be on a drive that is away. "
         "--prune-missing-folders removes them."
     )
+
+
+def left_out_report(summary: Summary) -> str:
+    shown = dict(summary.left_out.most_common(LEFT_OUT_SHOWN))
+    others = summary.left_out.total() - sum(shown.values())
+    parts = [f"{count:,} {name}" for name, count in shown.items()]
+    return f"Left out: {', '.join(parts)}{f' and {others:,} others' if others else ''}."
 
 
 def images(count: int) -> str:

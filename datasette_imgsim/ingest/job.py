@@ -20,6 +20,7 @@ from ..models import registry
 from ..models.network import Network, keep_memory
 from ..progress import Progress, silent
 from . import settings
+from .folders import Search
 from .forecast import Forecast, forecast
 from .options import RunOptions, Summary
 from .pictures import Column, Files, Pictures
@@ -87,14 +88,15 @@ class Job:
             raise ImgsimError(
                 f"The folder {self.base} does not exist: make it first, or name another"
             )
-        files = Files(paths, self.base)
+        files = Files(paths, self.base, Search(self.options.exclude, not self.options.no_follow))
         items = files.find()
         is_new = not os.path.exists(self.database)
         if is_new and not items:
-            return Summary()
+            return Summary(left_out=files.search.left_out)
         network = self._network(needed=is_new)
         with self._writer() as conn:
             run = self._run(conn, files, items, network)
+            run.summary.left_out = files.search.left_out
             self._prune(conn, run, items, paths)
             _tidy(conn, run)
         return run.summary

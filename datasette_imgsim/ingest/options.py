@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 
 from . import decode
 
@@ -24,6 +25,10 @@ class RunOptions:
     """Store where pictures were taken."""
     retry_failed: bool = False
     """Try items again that failed before and have not changed."""
+    exclude: tuple[str, ...] = ()
+    """Patterns of names, and of paths, of files and folders that are left out."""
+    no_follow: bool = False
+    """Leave links in the folders out."""
     prune: bool = False
     """Remove images whose file is gone from the folders that are embedded."""
     prune_missing_folders: bool = False
@@ -47,6 +52,8 @@ class Summary:
     """One of these folders, as stored paths name it."""
     without_key: int = 0
     """Rows of a table that were skipped, since their key is null."""
+    left_out: Counter[str] = field(default_factory=Counter)
+    """Files of other suffixes, and folders that no person made, by suffix or name."""
     interrupted: bool = False
     space: str | None = None
     """The name of the space of the run; None if there was nothing to embed."""

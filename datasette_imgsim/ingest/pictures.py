@@ -15,6 +15,7 @@ from ..db.spaces import Space
 from ..db.tables import SourceTable, check_column, quoted
 from ..errors import ImgsimError
 from . import sources
+from .folders import Search
 from .sources import Item
 
 
@@ -51,12 +52,12 @@ class Files:
 
     table = schema.SOURCE_TABLE
 
-    def __init__(self, paths: list[Path], base: Path):
-        """`base` is the folder of the database file."""
-        self.paths, self.base = paths, base
+    def __init__(self, paths: list[Path], base: Path, search: Search | None = None):
+        """`base` is the folder of the database file; `search` says how folders are searched."""
+        self.paths, self.base, self.search = paths, base, search or Search()
 
     def find(self, conn=None) -> list[Item]:
-        return list(sources.find(self.paths, self.base))
+        return list(sources.find(self.paths, self.base, self.search))
 
     def known(self, conn, space) -> list[KnownImage]:
         return known_images(conn, space)

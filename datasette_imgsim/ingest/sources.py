@@ -10,13 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-SUFFIXES = {
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp",
-    ".avif", ".heic", ".heif", ".hif",
-}  # fmt: skip
+from .folders import Found, Search
+
 LARGEST_INTEGER = 2**63 - 1
 """In SQLite."""
-SKIPPED_FOLDERS = {"__MACOSX"}
 
 
 @dataclass(frozen=True)
@@ -41,54 +38,34 @@ class Item:
         return open(self.file, "rb") if self.data is None else io.BytesIO(self.data)
 
 
-def find(paths: Iterable[str | Path], base: str | Path) -> Iterator[Item]:
+def find(
+    paths: Iterable[str | Path], base: str | Path, search: Search | None = None
+) -> Iterator[Item]:
     """The picture files in `paths`, each once, named relative to the folder `base`.
 
-    Folders are searched recursively for files with a picture's suffix, except hidden files and
-    folders. Links to folders are followed, but no folder is entered twice. A path that is a file
-    may have any suffix.
+    Folders are searched recursively; `search` says how, and counts what it leaves out. A path that
+    is a file may have any suffix.
     """
     base = os.path.abspath(base)
     seen: set[str] = set()
+    for found in _found(paths, search or Search()):
+        if found.path not in seen:
+            seen.add(found.path)
+            yield _item(found, base)
+
+
+def _found(paths: Iterable[str | Path], search: Search) -> Iterator[Found]:
     for path in paths:
         path = os.path.abspath(path)
-        files = _walk(path) if os.path.isdir(path) else [path]
-        for file in files:
-            if file not in seen:
-                seen.add(file)
-                yield _item(file, base)
+        if os.path.isdir(path):
+            yield from search.files(path)
+        else:
+            yield Found(path)
+    yield from search.linked_files()
 
 
-def _walk(top: str) -> Iterator[str]:
-    """The files in a folder with a picture's suffix; links last, so that paths stay short."""
-    entered: set[tuple[int, int]] = set()
-    folders = [top]
-    links: list[str] = []
-    while folders or links:
-        folder = folders.pop() if folders else links.pop()
-        try:
-            identity = os.stat(folder)
-            if (identity.st_dev, identity.st_ino) in entered:
-                continue
-            entered.add((identity.st_dev, identity.st_ino))
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-        except OSError:
-            # The folder itself becomes a failure, since its pictures cannot be listed.
-            yield folder
-            continue
-        below: list[str] = []
-        for entry in entries:
-            if entry.name.startswith(".") or entry.name in SKIPPED_FOLDERS:
-                continue
-            if os.path.isdir(entry):
-                (links if entry.is_symlink() else below).append(entry.path)
-            elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:
-                yield entry.path
-        folders.extend(reversed(below))
-
-
-def _item(file: str, base: str) -> Item:
-    name = stored_name(file, base)
+def _item(found: Found, base: str) -> Item:
+    file, name = found.path, stored_name(found.path, base)
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -96,6 +73,8 @@ def _item(file: str, base: str) -> Item:
         return Item(
             file, escaped, None, None, "the file's name is not valid UTF-8: rename the file"
         )
+    if found.error:
+        return Item(file, name, None, None, found.error)
     return file_item(file, name)
 
 
