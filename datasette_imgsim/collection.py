@@ -12,7 +12,7 @@ from typing import Any
 
 from .atlas import layout, poster
 from .db import schema
-from .db.connect import Writer, errors_named, open_reader, open_writer
+from .db.connect import Writer, errors_named, folder_of, open_reader, open_writer
 from .db.spaces import (
     Space,
     all_spaces,
@@ -204,8 +204,7 @@ class Collection:
     def _vector(self, space: Space, path: str | Path):
         try:
             data = Path(path).read_bytes()
-            base = self.database.absolute().parent
-            return embed_picture(space, base, data, decode.MAX_PIXELS).vector
+            return embed_picture(space, folder_of(self.database), data, decode.MAX_PIXELS).vector
         except (OSError, decode.NotAPicture, decode.TooLarge) as ex:
             raise ImgsimError(f"{path}: {ex}") from ex
 

@@ -109,7 +109,9 @@ def test_a_touched_file_is_not_embedded_again(folder):
 )
 def test_numbers_that_sqlite_cannot_hold_are_null(monkeypatch, number, stored):
     """As a file system may say them, whether or not it is one that the tests run on."""
-    status = SimpleNamespace(st_mode=stat.S_IFREG, st_size=number, st_mtime_ns=number)
+    status = SimpleNamespace(
+        st_mode=stat.S_IFREG, st_size=number, st_mtime_ns=number, st_dev=1, st_ino=1
+    )
     with monkeypatch.context() as patch:
         patch.setattr(os, "stat", lambda path: status)
         item = sources.file_item("a.jpg", "a.jpg")

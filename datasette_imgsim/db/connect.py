@@ -246,6 +246,11 @@ def _quote(path: str | Path) -> str:
     return urllib.parse.quote(os.fsencode(os.path.abspath(path)))
 
 
+def folder_of(path: str | Path) -> Path:
+    """The folder of a database file, which stored paths are relative to, reached by no link."""
+    return Path(os.path.realpath(path)).parent
+
+
 def batches(items: list, size: int) -> Iterator[list]:
     """Splits items into lists of at most `size`, to keep transactions and reads short."""
     for start in range(0, len(items), size):

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ..db.connect import Writer, errors_named, open_any, open_writer
+from ..db.connect import Writer, errors_named, folder_of, open_any, open_writer
 from ..db.images import forget_in_batches, forget_orphans
 from ..db.spaces import Space, all_spaces, count_vectors, renew_centre, reread
 from ..errors import ImgsimError
@@ -80,7 +80,7 @@ class Job:
     @property
     def base(self) -> Path:
         """The folder of the database file: stored paths are relative to it."""
-        return self.database.absolute().parent
+        return folder_of(self.database)
 
     def embed_files(self, paths: list[Path]) -> Summary:
         """Embeds files and folders into the table `images`. Raises ImgsimError."""
@@ -97,7 +97,7 @@ class Job:
         with self._writer() as conn:
             run = self._run(conn, files, items, network)
             run.summary.left_out = files.search.left_out
-            self._prune(conn, run, items, paths)
+            self._prune(conn, run, items, files.paths)
             _tidy(conn, run)
         return run.summary
 

@@ -31,6 +31,9 @@ class Pictures(Protocol):
     def known(self, conn: sqlite3.Connection, space: Space | None) -> list[KnownImage]:
         """The images in the database; their `path` is the name of their item."""
 
+    def under_known_names(self, items: list[Item], known: list[KnownImage]) -> list[Item]:
+        """The items, each with the name that its picture has in the database, if it has one."""
+
     def is_gone(self, image: KnownImage) -> bool:
         """Whether the picture of an image without an item is gone: such an image may be renamed."""
 
@@ -54,13 +57,34 @@ class Files:
 
     def __init__(self, paths: list[Path], base: Path, search: Search | None = None):
         """`base` is the folder of the database file; `search` says how folders are searched."""
-        self.paths, self.base, self.search = paths, base, search or Search()
+        self.paths = [sources.given_path(path, base) for path in paths]
+        self.base, self.search = base, search or Search()
 
     def find(self, conn=None) -> list[Item]:
         return list(sources.find(self.paths, self.base, self.search))
 
     def known(self, conn, space) -> list[KnownImage]:
         return known_images(conn, space)
+
+    def under_known_names(self, items, known) -> list[Item]:
+        """A file may be known by another path: through a link, or in other upper and lower case."""
+        names, paths = {item.name for item in items}, {image.path for image in known}
+        if names <= paths:
+            return items
+        files = (self._file(image.path) for image in known if image.path not in names)
+        known_files = {file.inode: file for file in files if file.inode}
+        renamed = []
+        for item in items:
+            file = known_files.get(item.inode) if item.name not in paths else None
+            if file is None or not sources.is_same_file(item, file):
+                renamed.append(item)
+            elif file.name not in names:
+                names.add(file.name)
+                renamed.append(replace(item, name=file.name))
+        return renamed
+
+    def _file(self, path: str) -> Item:
+        return sources.file_item(sources.absolute_path(path, self.base), path)
 
     def is_gone(self, image) -> bool:
         return sources.is_gone(sources.absolute_path(image.path, self.base))
@@ -135,10 +159,13 @@ class Column:
             )
         if "://" in path:
             return _failed(key, f"{path} is an address: store the picture or a path")
-        return sources.file_item(os.path.abspath(sources.absolute_path(path, self.base)), key)
+        return sources.file_item(os.path.join(self.base, path), key)
 
     def known(self, conn, space) -> list[KnownImage]:
         return known_rows(conn, space, self.table)
+
+    def under_known_names(self, items, known) -> list[Item]:
+        return items
 
     def is_gone(self, image) -> bool:
         return False

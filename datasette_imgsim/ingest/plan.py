@@ -42,10 +42,12 @@ def plan(
     space. Without an mtime (a BLOB, or a time that SQLite cannot hold) it is always pending: its
     bytes must be read and compared.
     """
+    known = pictures.known(conn, space)
+    items = pictures.under_known_names(items, known)
     names = {item.name for item in items}
     rows: dict[int | str, KnownImage] = {}
     gone = []
-    for image in pictures.known(conn, space):
+    for image in known:
         if image.path not in names and pictures.is_gone(image):
             gone.append(image)
         else:

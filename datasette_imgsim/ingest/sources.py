@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import stat
+import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,8 @@ class Item:
     """Why it cannot be embedded, if that is clear without reading it."""
     data: bytes | None = None
     """The bytes of a picture in the database, once they were read."""
+    inode: tuple[int, int] | None = None
+    """Device and inode of its file, if the file system has them."""
 
     def open(self) -> BinaryIO:
         """The picture as a binary file. Raises OSError."""
@@ -46,12 +49,17 @@ def find(
     Folders are searched recursively; `search` says how, and counts what it leaves out. A path that
     is a file may have any suffix.
     """
-    base = os.path.abspath(base)
+    base = os.fspath(base)
     seen: set[str] = set()
+    by_inode: dict[tuple[int, int], Item] = {}
     for found in _found(paths, search or Search()):
-        if found.path not in seen:
-            seen.add(found.path)
-            yield _item(found, base)
+        if found.path in seen:
+            continue
+        seen.add(found.path)
+        item = _item(found, base)
+        first = by_inode.setdefault(item.inode, item) if item.inode else item
+        if first is item or not _is_same_path(first.file, item.file):
+            yield item
 
 
 def _found(paths: Iterable[str | Path], search: Search) -> Iterator[Found]:
@@ -95,12 +103,55 @@ def file_item(file: str, name: int | str) -> Item:
         return Item(file, name, None, None, reason)
     # Opening a pipe would wait for ever.
     error = None if stat.S_ISREG(status.st_mode) else "a pipe, socket or device and no picture file"
-    return Item(file, name, _storable(status.st_size), _storable(status.st_mtime_ns), error)
+    inode = (status.st_dev, status.st_ino) if status.st_ino else None
+    size, mtime_ns = _storable(status.st_size), _storable(status.st_mtime_ns)
+    return Item(file, name, size, mtime_ns, error, inode=inode)
+
+
+def is_same_file(one: Item, other: Item) -> bool:
+    """Whether two items are one file, reached in two ways; hard links and links to files are not.
+
+    Some file systems give an inode number to several files, so size and mtime must be equal, too.
+    """
+    stamps = [(item.inode, item.size, item.mtime_ns) for item in (one, other)]
+    if one.inode is None or stamps[0] != stamps[1]:
+        return False
+    if _is_same_path(one.file, other.file):
+        return True
+    files = (one.file, other.file)
+    return os.stat(one.file).st_nlink == 1 and not any(map(os.path.islink, files))
+
+
+def _is_same_path(one: str, other: str) -> bool:
+    """Whether two paths differ only in links to folders, in case, or in how accents are encoded."""
+    return _folded(one) == _folded(other)
+
+
+def _folded(file: str) -> str:
+    folder, name = os.path.split(file)
+    path = os.path.join(os.path.realpath(folder), name)
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", path).casefold())
 
 
 def _storable(number: int) -> int | None:
     """The number, or None if SQLite cannot hold it: nanoseconds since 1970 end in the year 2262."""
     return number if -LARGEST_INTEGER <= number <= LARGEST_INTEGER else None
+
+
+def given_path(path: str | Path, base: str | Path) -> Path:
+    """The absolute path of what a user gives, with no link among the folders above it.
+
+    So a file has one stored path, whatever the way to it. What is given may be a link itself and
+    keeps its name, unless the database is in there.
+    """
+    head, tail = os.path.split(os.fspath(path).rstrip(os.sep) or os.sep)
+    try:
+        real = os.path.realpath(path)
+    except ValueError:  # a NUL character
+        return Path(path).absolute()
+    if tail in ("", os.curdir, os.pardir) or os.path.join(base, "").startswith(f"{real}{os.sep}"):
+        return Path(real)
+    return Path(os.path.realpath(head), tail)
 
 
 def stored_name(file: str, base: str) -> str:
