@@ -77,7 +77,7 @@ class Collection:
         weights, preprocess, resize, size or dtype it uses the space made with these options, or
         makes a new one; without any of them it continues the existing space. The others are
         device, precision, batch_size, workers, thumbnail_size, max_pixels, gps, exclude,
-        no_follow, retry_failed, prune and prune_missing_folders.
+        no_follow, rehash, retry_failed, prune and prune_missing_folders.
         """
         return self._finish(self._job(options).embed_files([Path(path) for path in paths]))
 

@@ -103,6 +103,27 @@ def test_a_touched_file_is_not_embedded_again(folder):
     assert everything(folder)[1:] == before[1:]
 
 
+def test_rehash_finds_what_was_changed_without_a_trace(folder):
+    file = folder / "images/a.jpg"
+    before, status = everything(folder), os.stat(file)
+    data = file.read_bytes()
+    draw(file, "circle", "salmon")
+    other = file.read_bytes()
+    file.write_bytes((other + bytes(len(data)))[: max(len(data), len(other))])
+    change(folder / "photos.db", "update images set bytes = ?", file.stat().st_size)
+    for name in ("b.jpg", "sub/c.jpg"):
+        size = (folder / "images" / name).stat().st_size
+        sql = "update images set bytes = ? where path = ?"
+        change(folder / "photos.db", sql, size, f"images/{name}")
+    os.utime(file, ns=(0, status.st_mtime_ns))
+    assert "0 embedded, 3 unchanged" in embed_toy(folder)
+    assert "1 embedded, 2 unchanged" in embed_toy(folder, "--rehash")
+    assert everything(folder)[1][0] != before[1][0] and everything(folder)[1][1:] == before[1][1:]
+    (folder / "images/bad.jpg").touch()
+    embed_toy(folder, exit_code=1)
+    assert "3 unchanged" in embed_toy(folder, "--rehash", exit_code=1)
+
+
 @pytest.mark.parametrize(
     "number, stored",
     [(0, 0), (-(10**18), -(10**18)), (2**63 - 1, 2**63 - 1), (2**63, None), (-(10**20), None)],

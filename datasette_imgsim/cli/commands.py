@@ -123,6 +123,11 @@ def imgsim():
     help="The same also where nothing is left of a whole folder; without it, such a folder counts "
     "as away",
 )
+@click.option(
+    "--rehash",
+    is_flag=True,
+    help="Read all pictures again; else one whose size and time are unchanged counts as unchanged",
+)
 @click.option("--retry-failed", is_flag=True, help="Try again files that failed and are unchanged")
 @click.option("--quiet", is_flag=True, help="No progress bar and no summary")
 @reports_errors

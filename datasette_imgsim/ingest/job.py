@@ -160,7 +160,7 @@ class Job:
                 return network
             return settings.load_network(space, self.base, options.device, options.precision)
 
-        planned = plan(conn, pictures, space, items, options.retry_failed)
+        planned = plan(conn, pictures, space, items, options.retry_failed, options.rehash)
         report = self._forecast(conn, space, len(planned.pending))
         run = Run(conn, pictures, space, load, planned, options, report)
         with self.interface.progress(len(planned.pending)) as advance:

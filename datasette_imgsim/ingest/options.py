@@ -23,6 +23,8 @@ class RunOptions:
     """Larger pictures are refused."""
     gps: bool = False
     """Store where pictures were taken."""
+    rehash: bool = False
+    """Read all items again, also those whose size and mtime have not changed."""
     retry_failed: bool = False
     """Try items again that failed before and have not changed."""
     exclude: tuple[str, ...] = ()

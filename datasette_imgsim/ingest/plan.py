@@ -35,12 +35,13 @@ def plan(
     space: Space | None,
     items: list[Item],
     retry_failed: bool = False,
+    rehash: bool = False,
 ) -> Plan:
     """Compares the items with the database.
 
     An item is unchanged if its name, size and mtime are those of an image with a vector in the
     space. Without an mtime (a BLOB, or a time that SQLite cannot hold) it is always pending: its
-    bytes must be read and compared.
+    bytes must be read and compared. With `rehash`, all items are pending.
     """
     known = pictures.known(conn, space)
     items = pictures.under_known_names(items, known)
@@ -60,7 +61,9 @@ def plan(
         row, stamp = rows.get(item.name), (item.size, item.mtime_ns)
         name = str(item.name)
         is_same = row is not None and row.embedded and (row.bytes, row.mtime_ns) == stamp
-        if is_same and item.mtime_ns is not None:
+        if rehash:
+            pending.append(item)
+        elif is_same and item.mtime_ns is not None:
             unchanged += 1
             if name in failures:
                 recovered.append(name)
