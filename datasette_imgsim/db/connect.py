@@ -247,8 +247,11 @@ def _quote(path: str | Path) -> str:
 
 
 def folder_of(path: str | Path) -> Path:
-    """The folder of a database file, which stored paths are relative to, reached by no link."""
-    return Path(os.path.realpath(path)).parent
+    """The real path of the folder that a database is in, which stored paths are relative to.
+
+    The file itself may be a link: paths are relative to the folder of the link.
+    """
+    return Path(os.path.realpath(os.path.dirname(os.path.abspath(path))))
 
 
 def batches(items: list, size: int) -> Iterator[list]:
