@@ -26,12 +26,19 @@ class KnownImage:
     sha256: str | None
     bytes: int | None
     mtime_ns: int | None
+    file: str | None
+    """The path in the row of a user's own table; None for a BLOB, and for a row of `images`."""
     embedded: bool
     """Whether it has a vector in the space of the run."""
 
+    @property
+    def stamp(self) -> tuple[int | None, int | None, str | None]:
+        """What tells without reading whether its picture is the one that was read before."""
+        return self.bytes, self.mtime_ns, self.file
 
-def _known(id, path, sha256, size, mtime_ns, embedded) -> KnownImage:
-    return KnownImage(id, path, sha256, size, mtime_ns, bool(embedded))
+
+def _known(id, path, sha256, size, mtime_ns, file, embedded) -> KnownImage:
+    return KnownImage(id, path, sha256, size, mtime_ns, file, bool(embedded))
 
 
 def known_images(conn: sqlite3.Connection, space: Space | None) -> list[KnownImage]:
@@ -39,7 +46,7 @@ def known_images(conn: sqlite3.Connection, space: Space | None) -> list[KnownIma
     # Without "+", the affinity of i.id would keep SQLite from using the index.
     rows = conn.execute(
         """
-        select i.id, i.path, i.sha256, i.bytes, i.mtime_ns, v.image_id is not null
+        select i.id, i.path, i.sha256, i.bytes, i.mtime_ns, null, v.image_id is not null
         from images i left join imgsim_vectors v on v.space_id = ? and v.image_id = +i.id
         """,
         [space.id if space else None],
@@ -53,7 +60,7 @@ def known_rows(conn: sqlite3.Connection, space: Space | None, table: str) -> lis
     key = source.key_sql
     rows = conn.execute(
         f"""
-        select {key}, {key}, c.sha256, c.bytes, c.mtime_ns, v.image_id is not null
+        select {key}, {key}, c.sha256, c.bytes, c.mtime_ns, c.path, v.image_id is not null
         from {source.rows_sql}
         join imgsim_contents c on c.source_table = ? and c.image_id = +{key}
         left join imgsim_vectors v on v.space_id = ? and v.image_id = +{key}
@@ -63,8 +70,10 @@ def known_rows(conn: sqlite3.Connection, space: Space | None, table: str) -> lis
     return [_known(*row) for row in rows]
 
 
-def save_content(conn: sqlite3.Connection, table: str, id, sha256: str, size, mtime_ns) -> None:
-    """Stores the hash, size and mtime of a row's picture.
+def save_content(
+    conn: sqlite3.Connection, table: str, id, sha256: str, size, mtime_ns, path: str | None
+) -> None:
+    """Stores the hash, size, mtime and path of a row's picture.
 
     If the picture has changed, all that was made of the old one is removed.
     """
@@ -74,9 +83,9 @@ def save_content(conn: sqlite3.Connection, table: str, id, sha256: str, size, mt
     if stored and stored[0] != sha256:
         forget_images(conn, table, [id])
     conn.execute(
-        "insert or replace into imgsim_contents (source_table, image_id, sha256, bytes, mtime_ns) "
-        "values (?, ?, ?, ?, ?)",
-        [table, id, sha256, size, mtime_ns],
+        "insert or replace into imgsim_contents "
+        "(source_table, image_id, sha256, bytes, mtime_ns, path) values (?, ?, ?, ?, ?, ?)",
+        [table, id, sha256, size, mtime_ns, path],
     )
 
 
@@ -180,18 +189,19 @@ def read_thumbnail(conn: sqlite3.Connection, table: str, id) -> bytes | None:
 
 
 def read_failures(conn: sqlite3.Connection, table: str) -> dict[str, tuple]:
-    """Each source that failed -> its (bytes, mtime_ns) at that time."""
+    """Each source that failed -> its (bytes, mtime_ns, path) at that time."""
     rows = conn.execute(
-        "select source, bytes, mtime_ns from imgsim_failures where source_table = ?", [table]
+        "select source, bytes, mtime_ns, path from imgsim_failures where source_table = ?", [table]
     )
-    return {source: (size, mtime_ns) for source, size, mtime_ns in rows}
+    return {source: tuple(stamp) for source, *stamp in rows}
 
 
 def save_failures(conn: sqlite3.Connection, table: str, rows: Iterable[tuple]) -> None:
-    """Writes rows (source, error, bytes, mtime_ns)."""
+    """Writes rows (source, error, bytes, mtime_ns, path)."""
     conn.executemany(
         "insert or replace into imgsim_failures "
-        "(source_table, source, error, bytes, mtime_ns, tried_at) values (?, ?, ?, ?, ?, ?)",
+        "(source_table, source, error, bytes, mtime_ns, path, tried_at) "
+        "values (?, ?, ?, ?, ?, ?, ?)",
         [(table, *row, utc_now()) for row in rows],
     )
 

@@ -159,7 +159,7 @@ class Column:
             )
         if "://" in path:
             return _failed(key, f"{path} is an address: store the picture or a path")
-        return sources.file_item(os.path.join(self.base, path), key)
+        return replace(sources.file_item(os.path.join(self.base, path), key), path=path)
 
     def known(self, conn, space) -> list[KnownImage]:
         return known_rows(conn, space, self.table)
@@ -185,7 +185,7 @@ class Column:
         return replace(item, data=row[0])
 
     def save(self, conn, item, sha256, facts) -> int | str:
-        save_content(conn, self.table, item.name, sha256, item.size, item.mtime_ns)
+        save_content(conn, self.table, item.name, sha256, *item.stamp)
         return item.name
 
     def facts(self, conn, id) -> dict:

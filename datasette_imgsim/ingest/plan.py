@@ -39,7 +39,7 @@ def plan(
 ) -> Plan:
     """Compares the items with the database.
 
-    An item is unchanged if its name, size and mtime are those of an image with a vector in the
+    An item is unchanged if its name and its stamp are those of an image with a vector in the
     space. Without an mtime (a BLOB, or a time that SQLite cannot hold) it is always pending: its
     bytes must be read and compared. With `rehash`, all items are pending.
     """
@@ -58,16 +58,15 @@ def plan(
     recovered = [name for name in failures.keys() - names_as_text if pictures.is_settled(name)]
     pending, unchanged, failed_before = [], 0, 0
     for item in items:
-        row, stamp = rows.get(item.name), (item.size, item.mtime_ns)
-        name = str(item.name)
-        is_same = row is not None and row.embedded and (row.bytes, row.mtime_ns) == stamp
+        row, name = rows.get(item.name), str(item.name)
+        is_same = row is not None and row.embedded and row.stamp == item.stamp
         if rehash:
             pending.append(item)
         elif is_same and item.mtime_ns is not None:
             unchanged += 1
             if name in failures:
                 recovered.append(name)
-        elif failures.get(name) == stamp and not retry_failed:
+        elif failures.get(name) == item.stamp and not retry_failed:
             failed_before += 1
         else:
             pending.append(item)

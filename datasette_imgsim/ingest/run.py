@@ -199,7 +199,10 @@ class Run:
         A file is not certain: it may be incomplete for the moment, or come back.
         """
         row, item = self.plan.rows.get(failed.item.name), failed.item
-        return row is not None and item.data is not None and row.sha256 != failed.sha256
+        if row is None:
+            return False
+        is_other_file = row.file is not None and row.file != item.path
+        return is_other_file or (item.data is not None and row.sha256 != failed.sha256)
 
     def _store(self, batch: list[Outcome]) -> None:
         """Embeds a batch, then writes it in one transaction."""
@@ -238,7 +241,7 @@ class Run:
             self._save_failures([Failed(read.item, str(ex), read.sha256)])
 
     def _save_failures(self, failed: list[Failed]) -> None:
-        rows = [(str(f.item.name), f.error, f.item.size, f.item.mtime_ns) for f in failed]
+        rows = [(str(f.item.name), _with_path(f), *f.item.stamp) for f in failed]
         save_failures(self.conn, self.pictures.table, rows)
         self.summary.failed += len(failed)
 
@@ -278,7 +281,7 @@ class Run:
         """Stores an item whose content has a vector already: touched, renamed or copied."""
         if self._only_touched(read.item, read.sha256):
             row = self.plan.rows[read.item.name]
-            if (row.bytes, row.mtime_ns) != (read.item.size, read.item.mtime_ns):
+            if row.stamp != read.item.stamp:
                 self._save_row(read, {})
             self.summary.unchanged += 1
             return
@@ -312,6 +315,15 @@ def _not_finite(outcome: Outcome) -> Failed:
     # Without size and mtime the next run tries it again, perhaps with another network.
     item = replace(outcome.item, size=None, mtime_ns=None)
     return Failed(item, "the network gives no finite numbers for it", outcome.sha256)
+
+
+def _with_path(failed: Failed) -> str:
+    """The reason of a failure, with the path that a row of a user's own table has."""
+    path = failed.item.path
+    if path is None:
+        return failed.error
+    where = "" if os.path.isabs(path) else ", from the folder of the database"
+    return f"{path}{where}: {failed.error}"
 
 
 def _digest(file: BinaryIO) -> str:

@@ -33,8 +33,15 @@ class Item:
     """Why it cannot be embedded, if that is clear without reading it."""
     data: bytes | None = None
     """The bytes of a picture in the database, once they were read."""
+    path: str | None = None
+    """The path in the row of a user's own table, as it stands there."""
     inode: tuple[int, int] | None = None
     """Device and inode of its file, if the file system has them."""
+
+    @property
+    def stamp(self) -> tuple[int | None, int | None, str | None]:
+        """What tells without reading whether a picture is the one that was read before."""
+        return self.size, self.mtime_ns, self.path
 
     def open(self) -> BinaryIO:
         """The picture as a binary file. Raises OSError."""
