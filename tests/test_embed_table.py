@@ -316,6 +316,35 @@ def test_what_cannot_be_embedded_is_a_sentence(shop, options, code, sentence):
     assert shop.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    "kind, key, sentence",
+    [
+        ("real", 1, "(key) is a number with a fraction"),
+        ("numeric", 1.5, "(key) is a number with a fraction"),
+        ("", float("inf"), "(key) is a number with a fraction"),
+        ("blob", b"\x01\xff", "(key) is a BLOB"),
+        ("text", b"a", "(key) is a BLOB"),
+    ],
+)
+def test_keys_that_nothing_can_use_are_refused(shop, kind, key, sentence):
+    change(shop, f"create table odd (key {kind} primary key, picture)")
+    change(shop, "insert into odd values ('3', null), (?, null)", key)
+    before = shop.read_bytes()
+    said = imgsim("embed", shop, "--table", "odd", "--column", "picture", *TOY, exit_code=1)
+    assert f"A key of the table 'odd' {sentence}: use a table whose keys are whole" in said
+    assert shop.read_bytes() == before
+
+
+def test_an_empty_key_costs_its_row(shop):
+    change(shop, "create table odd (key text primary key, picture)")
+    change(shop, 'insert into odd select sku, "the picture" from items')
+    change(shop, "update odd set key = '' where key = '1'")
+    said = imgsim("embed", shop, "--table", "odd", "--column", "picture", *TOY)
+    assert "5 embedded" in said and "1 failed" in said
+    errors = rows(shop, "select error from imgsim_failures")
+    assert errors == ["the row's key is an empty text: give it another"]
+
+
 def test_our_own_table_of_files_is_refused(tmp_path, toy):
     draw(tmp_path / "images" / "a.jpg")
     imgsim("embed", tmp_path / "a.db", tmp_path / "images", *TOY)

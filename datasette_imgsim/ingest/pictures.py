@@ -113,11 +113,13 @@ class Column:
     def __init__(self, conn: sqlite3.Connection, table: str, column: str, base: Path):
         """`base` is the folder of the database file.
 
-        Raises ImgsimError unless there is such a column, in a table whose key is one column.
+        Raises ImgsimError unless there is such a column, in a table whose key is one column of
+        whole numbers or text.
         """
         self.table, self.base = _own_name(conn, table), base
         check_column(conn, table, column)
         source = SourceTable.read(conn, self.table)
+        _check_keys(conn, source)
         self.rows, self.key, self.column = source.rows_sql, source.key_sql, f"t.{quoted(column)}"
         # SQLite knows the length of a BLOB without reading it.
         self.filled = (
@@ -147,6 +149,8 @@ class Column:
             except UnicodeDecodeError:
                 escaped = key.decode(errors="backslashreplace")
                 return _failed(escaped, "the row's key is not valid UTF-8: give it another")
+            if not key:
+                return _failed(key, "the row's key is an empty text: give it another")
         if kind == "blob":
             return Item("", key, value, None)
         if kind != "text":
@@ -209,6 +213,20 @@ class Column:
             [self.table],
         )
         return [id for (id,) in rows]
+
+
+def _check_keys(conn: sqlite3.Connection, source: SourceTable) -> None:
+    """Raises ImgsimError if a key can be named neither in a URL nor in JSON."""
+    row = conn.execute(
+        f"select typeof({source.key_sql}) from {source.rows_sql} "
+        f"where typeof({source.key_sql}) in ('real', 'blob') limit 1"
+    ).fetchone()
+    if row:
+        kind = "a number with a fraction" if row[0] == "real" else "a BLOB"
+        raise ImgsimError(
+            f"A key of the table {source.name!r} ({source.key}) is {kind}: use a table whose keys "
+            "are whole numbers or text"
+        )
 
 
 def _failed(name, error: str) -> Item:
