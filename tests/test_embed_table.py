@@ -316,6 +316,33 @@ def test_what_cannot_be_embedded_is_a_sentence(shop, options, code, sentence):
     assert shop.read_bytes() == before
 
 
+@pytest.mark.parametrize("column", ["title", "rowid"])
+def test_a_table_without_a_key_is_refused(shop, column):
+    """Deleting rows and `vacuum` would give its rows other numbers."""
+    change(shop, f'create table loose as select title as {column}, "the picture" from items')
+    before = shop.read_bytes()
+    said = embed(shop, *TOY, name="loose", exit_code=1)
+    assert "The table 'loose' has no primary key" in said and "--pk COLUMN" in said
+    assert shop.read_bytes() == before
+
+
+@pytest.mark.asyncio
+@pytest.mark.datasette
+async def test_pages_name_a_table_that_has_lost_its_key(tmp_path, toy):
+    database = make_table(tmp_path, "blob")
+    embed(database, *TOY)
+    change(database, "alter table items rename to old")
+    change(database, "create table items as select * from old")
+    ds = serve(database)
+    answer = await get_json(ds, "/shop/items/-/imgsim.json", 503)
+    assert "'items' has no primary key" in answer["error"]
+    assert (await ds.client.get("/shop/items")).status_code == 200
+    assert "has no primary key" in imgsim("similar", database, 1, exit_code=1)
+    change(database, "drop table items")
+    change(database, "alter table old rename to items")
+    assert "6 unchanged" in embed(database)
+
+
 @pytest.mark.parametrize(
     "kind, key, sentence",
     [
