@@ -237,15 +237,15 @@ def test_of_two_equal_files_one_is_renamed(folder):
 
 def test_two_files_that_change_places(folder):
     a, b = folder / "images/a.jpg", folder / "images/b.jpg"
-    vector = "select vector from imgsim_vectors where image_id = ?"
-    before = [rows(folder / "photos.db", vector, id) for id in (1, 2)]
+    before = everything(folder)[1:]
     a.rename(folder / "x")
     b.rename(a)
     (folder / "x").rename(b)
     for number, file in enumerate((a, b)):
         os.utime(file, ns=(number, number))
-    embed_toy(folder)
-    assert [rows(folder / "photos.db", vector, id) for id in (2, 1)] == before
+    assert "0 embedded, 1 unchanged, 2 renamed" in embed_toy(folder)
+    assert everything(folder)[1:] == before
+    assert paths(folder) == {"images/a.jpg": 2, "images/b.jpg": 1, "images/sub/c.jpg": 3}
     assert "3 unchanged" in embed_toy(folder)
 
 

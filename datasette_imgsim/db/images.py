@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from ..errors import ImgsimError
 from . import schema
 from .connect import Writer, batches, utc_now
 from .rules import left_out, own_rules
@@ -129,6 +130,28 @@ def rename_image(conn: sqlite3.Connection, image: KnownImage, path: str) -> bool
         {"new": path, "id": image.id, "old": image.path},
     )
     return cursor.rowcount == 1
+
+
+def move_images(conn: Writer, moves: list[tuple[KnownImage, str]]) -> None:
+    """Changes the paths of images, which may be paths that others of them had.
+
+    Raises RuleBroken if a rule of the user's own refuses it; ImgsimError if another program has
+    changed one of these rows.
+    """
+    sql = "update images set path = ? where id = ? and path = ?"
+    with own_rules(conn, schema.SOURCE_TABLE):
+        for image, _ in moves:
+            if conn.execute(sql, [_between(image), image.id, image.path]).rowcount != 1:
+                raise ImgsimError(
+                    f"The image {image.path} was changed by another program meanwhile: run it again"
+                )
+        for image, path in moves:
+            conn.execute(sql, [path, image.id, _between(image)])
+
+
+def _between(image: KnownImage) -> str:
+    """A path that no file has, while paths are changed in turn."""
+    return f"image {image.id} on its way"
 
 
 def read_facts(conn: sqlite3.Connection, id: int) -> dict:

@@ -13,18 +13,18 @@ from typing import Protocol
 import numpy as np
 
 from ..db.connect import Writer, errors_named, folder_of, open_any, open_writer
-from ..db.images import forget_in_batches, forget_orphans
+from ..db.images import KnownImage, forget_in_batches, forget_orphans
 from ..db.spaces import Space, all_spaces, count_vectors, renew_centre, reread
 from ..errors import ImgsimError
 from ..models import registry
 from ..models.network import Network, keep_memory
 from ..progress import Progress, silent
-from . import settings
+from . import renames, settings
 from .folders import Search
 from .forecast import Forecast, forecast
 from .options import RunOptions, Summary
 from .pictures import Column, Files, Pictures
-from .plan import plan
+from .plan import Plan, plan
 from .prune import prune
 from .run import Run
 from .settings import Settings
@@ -160,13 +160,29 @@ class Job:
                 return network
             return settings.load_network(space, self.base, options.device, options.precision)
 
-        planned = plan(conn, pictures, space, items, options.retry_failed, options.rehash)
+        planned, moved = self._plan(conn, pictures, space, items)
         report = self._forecast(conn, space, len(planned.pending))
         run = Run(conn, pictures, space, load, planned, options, report)
         with self.interface.progress(len(planned.pending)) as advance:
             run.go(advance)
+        run.summary.renamed += len(moved)
+        run.summary.unchanged -= sum(image.embedded for image in moved)
         run.summary.space = space.name
         return run
+
+    def _plan(
+        self, conn: Writer, pictures: Pictures, space: Space, items: list[Item]
+    ) -> tuple[Plan, list[KnownImage]]:
+        """What is to be done, and the images whose names went round: these have new paths now."""
+
+        def planned() -> Plan:
+            return plan(
+                conn, pictures, space, items, self.options.retry_failed, self.options.rehash
+            )
+
+        first = planned()
+        moved = renames.follow(conn, first) if isinstance(pictures, Files) else []
+        return (planned() if moved else first), moved
 
     def _forecast(self, conn: Writer, space: Space, total: int) -> Callable | None:
         """The function that reports a forecast after the first batch; None if nobody watches."""

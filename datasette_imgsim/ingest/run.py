@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import functools
-import hashlib
 import itertools
 import logging
 import os
@@ -16,7 +15,7 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from typing import BinaryIO, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
@@ -42,7 +41,6 @@ from .pictures import Pictures
 from .plan import Plan
 from .sources import Item
 
-HASH_BLOCK = 1 << 20
 BATCHES_AHEAD = 2
 PLACE = ("latitude", "longitude")
 
@@ -171,7 +169,7 @@ class Run:
         sha256 = None
         try:
             with item.open() as file:
-                sha256 = _digest(file)
+                sha256 = sources.digest(file)
                 if sha256 in self.holders or self._only_touched(item, sha256):
                     return Read(item, sha256)
                 file.seek(0)
@@ -324,13 +322,6 @@ def _with_path(failed: Failed) -> str:
         return failed.error
     where = "" if os.path.isabs(path) else ", from the folder of the database"
     return f"{path}{where}: {failed.error}"
-
-
-def _digest(file: BinaryIO) -> str:
-    sha256 = hashlib.sha256()
-    while block := file.read(HASH_BLOCK):
-        sha256.update(block)
-    return sha256.hexdigest()
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import stat
@@ -13,6 +14,7 @@ from typing import BinaryIO
 
 from .folders import Found, Search
 
+HASH_BLOCK = 1 << 20
 LARGEST_INTEGER = 2**63 - 1
 """In SQLite."""
 
@@ -197,3 +199,11 @@ def os_reason(ex: OSError) -> str:
     if isinstance(ex, FileNotFoundError):
         return "the file is gone, or a link that points nowhere"
     return f"the file cannot be read ({ex.strerror or ex})"
+
+
+def digest(file: BinaryIO) -> str:
+    """The SHA-256 of what is in a file, as hexadecimal digits. Raises OSError."""
+    sha256 = hashlib.sha256()
+    while block := file.read(HASH_BLOCK):
+        sha256.update(block)
+    return sha256.hexdigest()
