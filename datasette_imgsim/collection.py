@@ -12,13 +12,14 @@ from typing import Any
 
 from .atlas import layout, poster
 from .db import schema
-from .db.connect import Writer, errors_named, open_reader, open_writer
+from .db.connect import Writer, errors_named, folder_of, open_reader, open_writer
 from .db.spaces import (
     Space,
     all_spaces,
     choose_space,
     count_vectors,
     drop_space,
+    reread,
     set_default_space,
 )
 from .db.tables import column_names
@@ -26,9 +27,8 @@ from .errors import ImgsimError, listed
 from .evaluate import Evaluation, read_labels
 from .ingest import decode, settings
 from .ingest.job import Interface, Job, Silent
-from .ingest.options import RunOptions
+from .ingest.options import RunOptions, Summary
 from .ingest.query import embed_picture
-from .ingest.run import Summary
 from .search import calibration, indexes, ranking, results
 from .search.index import Index
 from .search.ranking import Query
@@ -80,15 +80,15 @@ class Collection:
         `options` are those of `datasette imgsim embed`, with _ for -. With model, levels, pooling,
         weights, preprocess, resize, size or dtype it uses the space made with these options, or
         makes a new one; without any of them it continues the existing space. The others are
-        device, precision, batch_size, workers, thumbnail_size, max_pixels, gps, retry_failed and
-        prune.
+        device, precision, batch_size, workers, thumbnail_size, max_pixels, gps, exclude,
+        no_follow, rehash, retry_failed, prune and prune_missing_folders.
         """
         return self._finish(self._job(options).embed_files([Path(path) for path in paths]))
 
     def embed_table(self, table: str, column: str, **options: Any) -> Summary:
         """Embeds the pictures of a table: a column of BLOBs, or of paths relative to the database.
 
-        `options` as in `embed`, without gps and prune.
+        `options` as in `embed`, without those that are about files.
         """
         return self._finish(self._job(options).embed_table(table, column))
 
@@ -177,6 +177,10 @@ class Collection:
             )
         model = {name: options[name] for name in MODEL_OPTIONS if options.get(name) is not None}
         run = {name: options[name] for name in RUN_OPTIONS if name in options}
+        exclude = run.get("exclude", ())
+        run["exclude"] = (exclude,) if isinstance(exclude, str) else tuple(exclude)
+        if not all(pattern.strip("/") for pattern in run["exclude"]):
+            raise ImgsimError("An empty pattern excludes nothing: give exclude a name or a path")
         return Job(
             self.database,
             settings.from_options(**model) if model else None,
@@ -189,7 +193,7 @@ class Collection:
         """Renews the calibration of the space and completes the summary."""
         if summary.space:
             with self._writer() as conn:
-                space = choose_space(conn, summary.space)
+                space = reread(conn, summary.space)
                 calibration.renew(conn, space)
                 summary.default_space = choose_space(conn, table=space.source_table).name
         return summary
@@ -210,8 +214,7 @@ class Collection:
     def _vector(self, space: Space, path: str | Path):
         try:
             data = Path(path).read_bytes()
-            base = self.database.absolute().parent
-            return embed_picture(space, base, data, decode.MAX_PIXELS).vector
+            return embed_picture(space, folder_of(self.database), data, decode.MAX_PIXELS).vector
         except (OSError, decode.NotAPicture, decode.TooLarge) as ex:
             raise ImgsimError(f"{path}: {ex}") from ex
 

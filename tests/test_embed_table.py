@@ -307,6 +307,7 @@ def test_the_last_space_of_a_table_that_was_dropped_takes_all_with_it(shop):
         ([], 2, "Say which pictures"),
         ([__file__, "--table", "items", "--column", "sku"], 2, "Say which pictures"),
         (["--table", "items", "--column", "sku", "--prune"], 2, "are for files"),
+        (["--table", "items", "--column", "sku", "--prune-missing-folders"], 2, "are for files"),
         (["--table", "items", "--column", "sku", "--gps"], 2, "are for files"),
     ],
 )
@@ -316,6 +317,62 @@ def test_what_cannot_be_embedded_is_a_sentence(shop, options, code, sentence):
     before = shop.read_bytes()
     assert sentence in imgsim("embed", shop, *options, exit_code=code)
     assert shop.read_bytes() == before
+
+
+@pytest.mark.parametrize("column", ["title", "rowid"])
+def test_a_table_without_a_key_is_refused(shop, column):
+    """Deleting rows and `vacuum` would give its rows other numbers."""
+    change(shop, f'create table loose as select title as {column}, "the picture" from items')
+    before = shop.read_bytes()
+    said = embed(shop, *TOY, name="loose", exit_code=1)
+    assert "The table 'loose' has no primary key" in said and "--pk COLUMN" in said
+    assert shop.read_bytes() == before
+
+
+@pytest.mark.asyncio
+@pytest.mark.datasette
+async def test_pages_name_a_table_that_has_lost_its_key(tmp_path, toy):
+    database = make_table(tmp_path, "blob")
+    embed(database, *TOY)
+    change(database, "alter table items rename to old")
+    change(database, "create table items as select * from old")
+    ds = serve(database)
+    answer = await get_json(ds, "/shop/items/-/imgsim.json", 503)
+    assert "'items' has no primary key" in answer["error"]
+    assert (await ds.client.get("/shop/items")).status_code == 200
+    assert "has no primary key" in imgsim("similar", database, 1, exit_code=1)
+    change(database, "drop table items")
+    change(database, "alter table old rename to items")
+    assert "6 unchanged" in embed(database)
+
+
+@pytest.mark.parametrize(
+    "kind, key, sentence",
+    [
+        ("real", 1, "(key) is a number with a fraction"),
+        ("numeric", 1.5, "(key) is a number with a fraction"),
+        ("", float("inf"), "(key) is a number with a fraction"),
+        ("blob", b"\x01\xff", "(key) is a BLOB"),
+        ("text", b"a", "(key) is a BLOB"),
+    ],
+)
+def test_keys_that_nothing_can_use_are_refused(shop, kind, key, sentence):
+    change(shop, f"create table odd (key {kind} primary key, picture)")
+    change(shop, "insert into odd values ('3', null), (?, null)", key)
+    before = shop.read_bytes()
+    said = imgsim("embed", shop, "--table", "odd", "--column", "picture", *TOY, exit_code=1)
+    assert f"A key of the table 'odd' {sentence}: use a table whose keys are whole" in said
+    assert shop.read_bytes() == before
+
+
+def test_an_empty_key_costs_its_row(shop):
+    change(shop, "create table odd (key text primary key, picture)")
+    change(shop, 'insert into odd select sku, "the picture" from items')
+    change(shop, "update odd set key = '' where key = '1'")
+    said = imgsim("embed", shop, "--table", "odd", "--column", "picture", *TOY)
+    assert "5 embedded" in said and "1 failed" in said
+    errors = rows(shop, "select error from imgsim_failures")
+    assert errors == ["the row's key is an empty text: give it another"]
 
 
 def test_our_own_table_of_files_is_refused(tmp_path, toy):

@@ -105,7 +105,8 @@ def test_without_the_network_the_rest_is_checked(tmp_path):
 
 def test_a_table_of_ones_own_is_checked(tmp_path, copy_photos):
     database = Path(copy_photos) / "photos.db"
-    change(database, "create table shop as select id, path from images")
+    change(database, "create table shop (id integer primary key, path text)")
+    change(database, "insert into shop select id, path from images")
     change(database, "update imgsim_spaces set source_table = 'shop'")
     change(database, "update imgsim_thumbnails set source_table = 'shop'")
     change(database, "delete from images")

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from ..db.dtypes import DTYPES
-from ..errors import ImgsimError
+from ..errors import ImgsimError, listed
 from ..models.pooling import POOLINGS
 from . import report
 from .report import images as count_of_images
@@ -23,6 +23,8 @@ database_argument = click.argument(
     "database", metavar="DB", type=click.Path(dir_okay=False, path_type=Path)
 )
 table_option = click.option("--table", metavar="T", help="Use the default space of this table")
+OF_FILES = ("gps", "exclude", "no_follow", "prune", "prune_missing_folders")
+"""Options of `embed` that make no sense for the rows of a table."""
 space_option = click.option("--space", "space_name", metavar="NAME", help="Which space to use")
 
 
@@ -120,7 +122,26 @@ def imgsim():
     is_flag=True,
     help="Store where pictures were taken, also of those embedded before; off, for privacy",
 )
+@click.option(
+    "--exclude",
+    metavar="PATTERN",
+    multiple=True,
+    help="Leave out files and folders of this name, or path below IMAGES, such as '*-150x150.jpg'; "
+    "may be given more than once",
+)
+@click.option("--no-follow", is_flag=True, help="Leave out links in the folders; else followed")
 @click.option("--prune", is_flag=True, help="Remove images below IMAGES whose file is gone")
+@click.option(
+    "--prune-missing-folders",
+    is_flag=True,
+    help="The same also where nothing is left of a whole folder; without it, such a folder counts "
+    "as away",
+)
+@click.option(
+    "--rehash",
+    is_flag=True,
+    help="Read all pictures again; else one whose size and time are unchanged counts as unchanged",
+)
 @click.option("--retry-failed", is_flag=True, help="Try again files that failed and are unchanged")
 @click.option("--quiet", is_flag=True, help="No progress bar and no summary")
 @reports_errors
@@ -138,7 +159,7 @@ def embed(database, images, table, column, space_name, quiet, **options):
     """
     from ..collection import Collection
 
-    _check_what(images, table, column, options["prune"] or options["gps"])
+    _check_what(images, table, column, any(options[name] for name in OF_FILES))
     collection = Collection(database, space_name, interface=Terminal(database, quiet))
     with sentences(exit_code=2):
         collection.check_options(**options)
@@ -148,6 +169,8 @@ def embed(database, images, table, column, space_name, quiet, **options):
         summary = collection.embed(*images, **options)
     if not quiet:
         click.echo(printable(report.embed_report(summary, database)))
+        if summary.left_out:
+            click.echo(printable(report.left_out_report(summary)))
         if summary.default_space != summary.space:
             text = report.another_default(summary.default_space, summary.space, database)
             click.echo(printable(text))
@@ -157,6 +180,8 @@ def embed(database, images, table, column, space_name, quiet, **options):
             "table imgsim_failures.",
             err=True,
         )
+    if summary.kept:
+        click.echo(printable(report.kept_report(summary)), err=True)
     if summary.without_key:
         click.echo(
             f"{count_of_images(summary.without_key)} passed over: the row's key is null.", err=True
@@ -173,7 +198,8 @@ def _check_what(images: tuple, table: str | None, column: str | None, of_files: 
     if bool(table) != bool(column):
         raise click.UsageError("--table and --column go together")
     if table and of_files:
-        raise click.UsageError("--prune and --gps are for files, not for the rows of a table")
+        names = [f"--{name.replace('_', '-')}" for name in OF_FILES]
+        raise click.UsageError(f"{listed(names)} are for files, not for the rows of a table")
 
 
 @imgsim.command()

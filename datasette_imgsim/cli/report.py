@@ -11,10 +11,12 @@ if TYPE_CHECKING:
     from ..collection import Match
     from ..db.spaces import Space
     from ..evaluate import Evaluation, Result
-    from ..ingest.run import Summary
+    from ..ingest.options import Summary
     from ..models.base import Model
     from ..verify import Report
 
+LEFT_OUT_SHOWN = 10
+"""How many kinds of files that are no pictures are printed."""
 SWEPT_SHOWN = 12
 """How many results of a sweep are printed."""
 
@@ -61,6 +63,21 @@ def another_default(default: str, name: str, database: Path) -> str:
     return (
         f"The default space is still {default!r}; '{shlex.join(words)}' makes this one the default."
     )
+
+
+def kept_report(summary: Summary) -> str:
+    return (
+        f"{images(summary.kept)} kept, since nothing is left of the whole folder (such as "
+        f"{summary.missing_folder}): it may be on a drive that is away. "
+        "--prune-missing-folders removes them."
+    )
+
+
+def left_out_report(summary: Summary) -> str:
+    shown = dict(summary.left_out.most_common(LEFT_OUT_SHOWN))
+    others = summary.left_out.total() - sum(shown.values())
+    parts = [f"{count:,} {name}" for name, count in shown.items()]
+    return f"Left out: {', '.join(parts)}{f' and {others:,} others' if others else ''}."
 
 
 def images(count: int) -> str:

@@ -38,6 +38,8 @@ SENTENCES = {
     "some space and run the command again",
     "SQLITE_IOERR": "Reading or writing {path} failed (disk I/O error; the disk may be full): what "
     "was stored before is safe; run the command again",
+    "SQLITE_CONSTRAINT": "{path} refuses what is to be stored ({error}): change or drop that "
+    "index, trigger or constraint",
     LOCKED: "{path} is in use by another program that keeps it locked: try again when that has "
     "ended",
 }
@@ -50,6 +52,7 @@ TEXTS = {
     "unable to open": "SQLITE_CANTOPEN",
     "full": "SQLITE_FULL",
     "disk I/O": "SQLITE_IOERR",
+    "constraint failed": "SQLITE_CONSTRAINT",
     "locked": LOCKED,
 }
 
@@ -62,6 +65,11 @@ def _error_name(ex: sqlite3.Error) -> str | None:
     if name.startswith("SQLITE_LOCKED"):  # by another connection of this process
         return LOCKED
     return next((code for code in SENTENCES if name.startswith(code)), None)
+
+
+def has_sentence(ex: sqlite3.Error) -> bool:
+    """Whether an error is about the whole database, and `errors_named` has a sentence for it."""
+    return _error_name(ex) is not None
 
 
 @contextmanager
@@ -113,6 +121,19 @@ class Writer(sqlite3.Connection):
             if self.in_transaction:
                 self.execute("rollback")
             raise
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """A part of a transaction, which an exception rolls back alone."""
+        self.execute("savepoint part")
+        try:
+            yield
+        except BaseException:
+            if self.in_transaction:
+                self.execute("rollback to part")
+                self.execute("release part")
+            raise
+        self.execute("release part")
 
 
 def open_writer(
@@ -243,6 +264,14 @@ def _holds_nothing(path: str | Path) -> ImgsimError:
 
 def _quote(path: str | Path) -> str:
     return urllib.parse.quote(os.fsencode(os.path.abspath(path)))
+
+
+def folder_of(path: str | Path) -> Path:
+    """The real path of the folder that a database is in, which stored paths are relative to.
+
+    The file itself may be a link: paths are relative to the folder of the link.
+    """
+    return Path(os.path.realpath(os.path.dirname(os.path.abspath(path))))
 
 
 def batches(items: list, size: int) -> Iterator[list]:

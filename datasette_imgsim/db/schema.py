@@ -110,6 +110,13 @@ def m003_readings(db):
     )
 
 
+@migrations()
+def m004_paths_of_pictures(db):
+    """The path of a picture in a row of a user's own table, to notice that it was changed."""
+    db.conn.execute("alter table imgsim_contents add column path text")
+    db.conn.execute("alter table imgsim_failures add column path text")
+
+
 IMAGES_SQL = """
 create table images (
     id integer primary key autoincrement,

@@ -317,7 +317,19 @@ def raise_generation(conn: sqlite3.Connection, space: Space) -> None:
         "update imgsim_spaces set generation = generation + 1 where id = ?", [space.id]
     )
     if cursor.rowcount == 0:
-        raise ImgsimError(f"The space {space.name!r} was removed by another program meanwhile")
+        raise _removed(space.name)
+
+
+def reread(conn: sqlite3.Connection, name: str) -> Space:
+    """The space that this program worked in, as it is now. Raises ImgsimError if it is gone."""
+    space = next((space for space in all_spaces(conn) if space.name == name), None)
+    if space is None:
+        raise _removed(name)
+    return space
+
+
+def _removed(name: str) -> ImgsimError:
+    return ImgsimError(f"The space {name!r} was removed by another program meanwhile")
 
 
 def renew_centre(conn: Writer, space: Space) -> None:

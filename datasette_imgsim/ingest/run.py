@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import functools
-import hashlib
 import itertools
 import logging
 import os
@@ -15,8 +14,6 @@ import warnings
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from typing import BinaryIO
 
 import numpy as np
 
@@ -31,48 +28,20 @@ from ..db.images import (
     save_thumbnails,
     save_vectors,
 )
+from ..db.rules import RuleBroken, own_rules
 from ..db.spaces import Space, raise_generation
 from ..errors import ImgsimError
 from ..models.network import Network
 from ..progress import Advance
 from . import decode, sources
-from .options import THUMBNAIL_SIZE, RunOptions
+from .options import THUMBNAIL_SIZE, RunOptions, Summary
 from .outcomes import Decoded, Failed, Outcome, Read, no_numbers
 from .pictures import Pictures
 from .plan import Plan
 from .sources import Item
 
-HASH_BLOCK = 1 << 20
 BATCHES_AHEAD = 2
 PLACE = ("latitude", "longitude")
-
-
-@dataclass
-class Summary:
-    """What a run did, in numbers of images."""
-
-    embedded: int = 0
-    unchanged: int = 0
-    read_again: int = 0
-    """Those of the unchanged ones of which more was read: their place, or a thumbnail."""
-    renamed: int = 0
-    copied: int = 0
-    failed: int = 0
-    failed_before: int = 0
-    pruned: int = 0
-    without_key: int = 0
-    """Rows of a table that were skipped, since their key is null."""
-    interrupted: bool = False
-    space: str | None = None
-    """The name of the space of the run; None if there was nothing to embed."""
-    default_space: str | None = None
-    """The name of the default space of the same table."""
-    seconds: float = 0.0
-
-    @property
-    def nothing_worked(self) -> bool:
-        """Whether there were failures and no successes."""
-        return self.failed > 0 and not (self.embedded or self.renamed or self.copied)
 
 
 class Run:
@@ -175,7 +144,7 @@ class Run:
         sha256 = None
         try:
             with item.open() as file:
-                sha256 = _digest(file)
+                sha256 = sources.digest(file)
                 if self._is_complete(item, sha256):
                     return Read(item, sha256)
                 file.seek(0)
@@ -209,7 +178,10 @@ class Run:
         A file is not certain: it may be incomplete for the moment, or come back.
         """
         row, item = self.plan.rows.get(failed.item.name), failed.item
-        return row is not None and item.data is not None and row.sha256 != failed.sha256
+        if row is None:
+            return False
+        is_other_file = row.file is not None and row.file != item.path
+        return is_other_file or (item.data is not None and row.sha256 != failed.sha256)
 
     def _store(self, batch: list[Outcome]) -> None:
         """Embeds a batch, then writes it in one transaction."""
@@ -227,20 +199,29 @@ class Run:
         table = self.pictures.table
         changed = [read for read in good if not self._only_touched(read.item, read.sha256)]
         with self.conn.transaction():
-            save_failures(
-                self.conn,
-                table,
-                [(str(f.item.name), f.error, f.item.size, f.item.mtime_ns) for f in failed],
-            )
+            self._save_failures(failed)
             replaced = [failure.item.name for failure in failed if self._is_replaced(failure)]
             forget_images(self.conn, table, replaced)
             clear_failures(self.conn, table, [str(read.item.name) for read in good])
-            self._store_vectors([fresh[sha256] for sha256 in vectors], vectors)
             for read in good:
-                if fresh.get(read.sha256) is not read:
-                    self._link(read)
+                self._store_one(read, vectors)
             if changed:
                 raise_generation(self.conn, self.space)
+
+    def _store_one(self, read: Read, vectors: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
+        """Stores one picture; it becomes a failure if a rule of the user's own refuses it."""
+        try:
+            with own_rules(self.conn, self.pictures.table):
+                if isinstance(read, Decoded) and not self._has_vector(read):
+                    self._add(read, *vectors[read.sha256])
+                else:
+                    self._link(read)
+        except RuleBroken as ex:
+            self._save_failures([Failed(read.item, str(ex), read.sha256)])
+
+    def _save_failures(self, failed: list[Failed]) -> None:
+        rows = [(str(f.item.name), _with_path(f), *f.item.stamp) for f in failed]
+        save_failures(self.conn, self.pictures.table, rows)
         self.summary.failed += len(failed)
 
     def _has_vector(self, read: Read) -> bool:
@@ -269,26 +250,21 @@ class Run:
         finite = np.isfinite(units).all(axis=1) & np.isfinite(norms).all(axis=1)
         return {sha256: (units[n], norms[n]) for n, sha256 in enumerate(reads) if finite[n]}
 
-    def _store_vectors(self, reads: list[Decoded], vectors: dict) -> None:
-        """Stores rows, vectors and thumbnails of pictures that no other image has."""
-        ids = []
-        for read in reads:
-            self._rename(read)
-            ids.append(self._save_row(read, self._storable(vars(read.picture.facts))))
-        save_vectors(
-            self.conn, self.space, [(id, *vectors[read.sha256]) for id, read in zip(ids, reads)]
-        )
-        for id, read in zip(ids, reads):
-            self._save_extras(id, read)
-            self.holders[read.sha256] = id
-        self.summary.embedded += len(reads)
+    def _add(self, read: Decoded, vector: np.ndarray, norms: np.ndarray) -> None:
+        """Stores row, vector and thumbnail of a picture that no other image has."""
+        self._rename(read)
+        id = self._save_row(read, self._storable(vars(read.picture.facts)))
+        save_vectors(self.conn, self.space, [(id, vector, norms)])
+        self._save_extras(id, read)
+        self.holders[read.sha256] = id
+        self.summary.embedded += 1
 
     def _link(self, read: Read) -> None:
         """Stores an item whose content has a vector already: touched, renamed or copied."""
         facts = vars(read.picture.facts) if isinstance(read, Decoded) else {}
         if self._only_touched(read.item, read.sha256):
             row = self.plan.rows[read.item.name]
-            if facts or (row.bytes, row.mtime_ns) != (read.item.size, read.item.mtime_ns):
+            if facts or row.stamp != read.item.stamp:
                 self._save_row(read, self._storable(facts))
             self._save_extras(row.id, read)
             self.summary.unchanged += 1
@@ -331,11 +307,13 @@ class Run:
         return {name: value for name, value in facts.items() if name not in PLACE}
 
 
-def _digest(file: BinaryIO) -> str:
-    sha256 = hashlib.sha256()
-    while block := file.read(HASH_BLOCK):
-        sha256.update(block)
-    return sha256.hexdigest()
+def _with_path(failed: Failed) -> str:
+    """The reason of a failure, with the path that a row of a user's own table has."""
+    path = failed.item.path
+    if path is None:
+        return failed.error
+    where = "" if os.path.isabs(path) else ", from the folder of the database"
+    return f"{path}{where}: {failed.error}"
 
 
 @contextmanager
