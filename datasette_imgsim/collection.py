@@ -27,8 +27,8 @@ from .evaluate import Evaluation, read_labels
 from .ingest import decode, settings
 from .ingest.job import Interface, Job, Silent
 from .ingest.options import RunOptions
+from .ingest.outcomes import Summary
 from .ingest.query import embed_picture
-from .ingest.run import Summary
 from .search import calibration, indexes, ranking, results
 from .search.index import Index
 from .search.ranking import Query

@@ -23,9 +23,10 @@ from ..progress import Progress, silent
 from . import settings
 from .forecast import Forecast, forecast
 from .options import RunOptions
+from .outcomes import Summary
 from .pictures import Column, Files, Pictures
 from .plan import plan, prune
-from .run import Run, Summary
+from .run import Run
 from .settings import Settings
 from .sources import Item
 

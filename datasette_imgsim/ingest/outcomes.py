@@ -1,4 +1,4 @@
-"""What became of the items that a run read."""
+"""What became of the items that a run read, one by one and in numbers."""
 
 from __future__ import annotations
 
@@ -42,3 +42,36 @@ def no_numbers(outcome: Outcome) -> Failed:
     # Without size and mtime the next run tries it again, perhaps with another network.
     item = replace(outcome.item, size=None, mtime_ns=None)
     return Failed(item, "the network gives no finite numbers for it", outcome.sha256)
+
+
+@dataclass
+class Summary:
+    """What a run did, in numbers of images."""
+
+    embedded: int = 0
+    unchanged: int = 0
+    read_again: int = 0
+    """Those of the unchanged ones whose facts or thumbnail were read again."""
+    renamed: int = 0
+    copied: int = 0
+    failed: int = 0
+    failed_before: int = 0
+    pruned: int = 0
+    without_key: int = 0
+    """Rows of a table that were skipped, since their key is null."""
+    interrupted: bool = False
+    space: str | None = None
+    """The name of the space of the run; None if there was nothing to embed."""
+    default_space: str | None = None
+    """The name of the default space of the same table."""
+    seconds: float = 0.0
+
+    @property
+    def changed(self) -> int:
+        """The number of images that are new or other ones."""
+        return self.embedded + self.renamed + self.copied
+
+    @property
+    def nothing_worked(self) -> bool:
+        """Whether there were failures and no successes."""
+        return self.failed > 0 and not self.changed

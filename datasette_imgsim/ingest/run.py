@@ -15,7 +15,6 @@ import warnings
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
@@ -26,6 +25,7 @@ from ..db.images import (
     copy_vector,
     forget_images,
     mark_places_read,
+    read_vector,
     rename_image,
     save_failures,
     save_thumbnails,
@@ -37,42 +37,17 @@ from ..models.network import Network
 from ..progress import Advance
 from . import decode, sources
 from .options import THUMBNAIL_SIZE, RunOptions
-from .outcomes import Decoded, Failed, Outcome, Read, no_numbers
+from .outcomes import Decoded, Failed, Outcome, Read, Summary, no_numbers
 from .pictures import Pictures
 from .plan import Plan
 from .sources import Item
 
 HASH_BLOCK = 1 << 20
 BATCHES_AHEAD = 2
+# Vectors of the same pixels are nearer than this: rounding to float16 makes 0.0004 at most. Saving
+# a photo as JPEG again, in the best quality, makes 0.004.
+SAME_PICTURE = 0.001
 PLACE = ("latitude", "longitude")
-
-
-@dataclass
-class Summary:
-    """What a run did, in numbers of images."""
-
-    embedded: int = 0
-    unchanged: int = 0
-    read_again: int = 0
-    """Those of the unchanged ones of which more was read: their place, or a thumbnail."""
-    renamed: int = 0
-    copied: int = 0
-    failed: int = 0
-    failed_before: int = 0
-    pruned: int = 0
-    without_key: int = 0
-    """Rows of a table that were skipped, since their key is null."""
-    interrupted: bool = False
-    space: str | None = None
-    """The name of the space of the run; None if there was nothing to embed."""
-    default_space: str | None = None
-    """The name of the default space of the same table."""
-    seconds: float = 0.0
-
-    @property
-    def nothing_worked(self) -> bool:
-        """Whether there were failures and no successes."""
-        return self.failed > 0 and not (self.embedded or self.renamed or self.copied)
 
 
 class Run:
@@ -113,7 +88,6 @@ class Run:
         self.lacking = {
             image.id for image in [*plan.rows.values(), *plan.gone] if options.lacks(image)
         }
-        self.thumbnail_size = options.thumbnail_size or THUMBNAIL_SIZE
         self.stop = threading.Event()
 
     def go(self, advance: Advance) -> Summary:
@@ -183,7 +157,7 @@ class Run:
                     file,
                     self.space.preprocess["size"],
                     self.space.preprocess["resize"],
-                    self.thumbnail_size,
+                    self._thumbnail_size(item),
                     self.options.max_pixels,
                 )
                 return Decoded(item, sha256, picture)
@@ -192,10 +166,15 @@ class Run:
         except OSError as ex:
             return Failed(item, sources.os_reason(ex), sha256)
 
+    def _thumbnail_size(self, item: Item) -> int:
+        row = self.plan.rows.get(item.name)
+        return self.options.thumbnail_size or (row and row.thumbnail_size) or THUMBNAIL_SIZE
+
     def _is_complete(self, item: Item, sha256: str) -> bool:
-        """Whether all that this run reads of a content is stored."""
-        if self._only_touched(item, sha256):
-            return self.plan.rows[item.name].id not in self.lacking
+        """Whether all that this run reads of an item's content is stored."""
+        row = self.plan.rows.get(item.name)
+        if row is not None and row.embedded:
+            return row.sha256 == sha256 and row.id not in self.lacking
         return sha256 in self.holders and self.holders[sha256] not in self.lacking
 
     def _only_touched(self, item: Item, sha256: str) -> bool:
@@ -225,7 +204,7 @@ class Run:
         failed = [outcome for outcome in batch if isinstance(outcome, Failed)]
         good = [outcome for outcome in batch if isinstance(outcome, Read)]
         table = self.pictures.table
-        changed = [read for read in good if not self._only_touched(read.item, read.sha256)]
+        changed = self.summary.changed
         with self.conn.transaction():
             save_failures(
                 self.conn,
@@ -239,7 +218,7 @@ class Run:
             for read in good:
                 if fresh.get(read.sha256) is not read:
                     self._link(read)
-            if changed:
+            if self.summary.changed > changed:
                 raise_generation(self.conn, self.space)
         self.summary.failed += len(failed)
 
@@ -270,18 +249,24 @@ class Run:
         return {sha256: (units[n], norms[n]) for n, sha256 in enumerate(reads) if finite[n]}
 
     def _store_vectors(self, reads: list[Decoded], vectors: dict) -> None:
-        """Stores rows, vectors and thumbnails of pictures that no other image has."""
-        ids = []
+        """Stores contents that no other image has: rows, vectors and thumbnails."""
+        changed = []
         for read in reads:
+            if self._has_same_pixels(read, vectors[read.sha256][0]):
+                self._update(read, vars(read.picture.facts))
+            else:
+                changed.append(read)
+        ids = []
+        for read in changed:
             self._rename(read)
             ids.append(self._save_row(read, self._storable(vars(read.picture.facts))))
         save_vectors(
-            self.conn, self.space, [(id, *vectors[read.sha256]) for id, read in zip(ids, reads)]
+            self.conn, self.space, [(id, *vectors[read.sha256]) for id, read in zip(ids, changed)]
         )
-        for id, read in zip(ids, reads):
+        for id, read in zip(ids, changed):
             self._save_extras(id, read)
             self.holders[read.sha256] = id
-        self.summary.embedded += len(reads)
+        self.summary.embedded += len(changed)
 
     def _link(self, read: Read) -> None:
         """Stores an item whose content has a vector already: touched, renamed or copied."""
@@ -294,7 +279,11 @@ class Run:
             self.summary.unchanged += 1
             self.summary.read_again += isinstance(read, Decoded)
             return
-        holder, renamed = self.holders[read.sha256], self._rename(read)
+        holder = self.holders[read.sha256]
+        if self._has_same_pixels(read, read_vector(self.conn, self.space, holder)):
+            self._update(read, facts)
+            return
+        renamed = self._rename(read)
         if not (facts or renamed):
             facts = self.pictures.facts(self.conn, holder)
         id = self._save_row(read, self._storable(facts))
@@ -303,6 +292,24 @@ class Run:
         self._save_extras(id, read)
         self.summary.renamed += renamed
         self.summary.copied += not renamed
+
+    def _has_same_pixels(self, read: Read, vector: np.ndarray | None) -> bool:
+        """Whether an image's content is another one, and its picture, with this vector, is not."""
+        row = self.plan.rows.get(read.item.name)
+        if row is None or not row.embedded or vector is None:
+            return False
+        stored = read_vector(self.conn, self.space, row.id)
+        return stored is not None and bool(np.linalg.norm(stored - vector) <= SAME_PICTURE)
+
+    def _update(self, read: Read, facts: dict) -> None:
+        """Stores the metadata of an image whose vector, and so its place on the map, stays."""
+        row = self.plan.rows[read.item.name]
+        stored = facts if row.gps else self._storable(facts)
+        id = self.pictures.save(self.conn, read.item, read.sha256, stored, same_pixels=True)
+        self._save_extras(id, read, replace=True)
+        self.holders[read.sha256] = id
+        self.summary.unchanged += 1
+        self.summary.read_again += 1
 
     def _rename(self, read: Read) -> bool:
         """Gives a new file the row of a gone file with the same content; returns whether it did."""
@@ -314,13 +321,16 @@ class Run:
     def _save_row(self, read: Read, facts: dict) -> int | str:
         return self.pictures.save(self.conn, read.item, read.sha256, facts)
 
-    def _save_extras(self, id: int | str, read: Read) -> None:
-        """Stores what this run reads beside vector and facts, and records that it was read."""
+    def _save_extras(self, id: int | str, read: Read, replace: bool = False) -> None:
+        """Stores what this run reads beside vector and facts, and records that it was read.
+
+        `replace` an older thumbnail, as also where another size was asked for.
+        """
         table = self.pictures.table
         if isinstance(read, Decoded):
-            row = (id, read.picture.thumbnail)
-            is_chosen = self.options.thumbnail_size is not None
-            save_thumbnails(self.conn, table, [row], self.thumbnail_size, replace=is_chosen)
+            row, size = (id, read.picture.thumbnail), self._thumbnail_size(read.item)
+            replace = replace or self.options.thumbnail_size is not None
+            save_thumbnails(self.conn, table, [row], size, replace)
         if self.options.gps:
             mark_places_read(self.conn, table, [id])
 
