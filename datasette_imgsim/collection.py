@@ -27,7 +27,8 @@ from .errors import ImgsimError, listed
 from .evaluate import Evaluation, read_labels
 from .ingest import decode, settings
 from .ingest.job import Interface, Job, Silent
-from .ingest.options import RunOptions, Summary
+from .ingest.options import RunOptions
+from .ingest.outcomes import Summary
 from .ingest.query import embed_picture
 from .search import calibration, indexes, ranking, results
 from .search.index import Index

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ..collection import Match
     from ..db.spaces import Space
     from ..evaluate import Evaluation, Result
-    from ..ingest.options import Summary
+    from ..ingest.outcomes import Summary
     from ..models.base import Model
     from ..verify import Report
 

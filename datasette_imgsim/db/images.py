@@ -6,6 +6,8 @@ import sqlite3
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+import numpy as np
+
 from ..errors import ImgsimError
 from . import schema
 from .connect import Writer, batches, utc_now
@@ -82,16 +84,23 @@ def known_rows(conn: sqlite3.Connection, space: Space | None, table: str) -> lis
 
 
 def save_content(
-    conn: sqlite3.Connection, table: str, id, sha256: str, size, mtime_ns, path: str | None
+    conn: sqlite3.Connection,
+    table: str,
+    id,
+    sha256: str,
+    size,
+    mtime_ns,
+    path: str | None,
+    same_pixels: bool,
 ) -> None:
     """Stores the hash, size, mtime and path of a row's picture.
 
-    If the picture has changed, all that was made of the old one is removed.
+    If the picture has changed, all that was made of the old one is removed, unless `same_pixels`.
     """
     stored = conn.execute(
         "select sha256 from imgsim_contents where source_table = ? and image_id = ?", [table, id]
     ).fetchone()
-    if stored and stored[0] != sha256:
+    if stored and stored[0] != sha256 and not same_pixels:
         forget_images(conn, table, [id])
     conn.execute(
         "insert or replace into imgsim_contents "
@@ -105,15 +114,16 @@ def image_at(conn: sqlite3.Connection, path: str) -> tuple[int, str | None] | No
     return conn.execute("select id, sha256 from images where path = ?", [path]).fetchone()
 
 
-def save_image(conn: sqlite3.Connection, values: dict) -> int:
+def save_image(conn: sqlite3.Connection, values: dict, same_pixels: bool) -> int:
     """Inserts a row into `images`, or updates the row with the same path; returns its id.
 
-    If the content has changed, all that was made of the old content is removed. Raises RuleBroken
-    if a trigger leaves the row out.
+    If the content has changed, all that was made of the old one is removed, unless `same_pixels`.
+    Raises RuleBroken if a trigger leaves the row out.
     """
     stored = image_at(conn, values["path"])
     if stored and stored[1] != values["sha256"]:
-        forget_images(conn, schema.SOURCE_TABLE, [stored[0]])
+        if not same_pixels:
+            forget_images(conn, schema.SOURCE_TABLE, [stored[0]])
         values = dict.fromkeys(FACTS) | values
     sql = f"""
         insert into images ({", ".join(values)}) values ({", ".join("?" * len(values))})
@@ -180,6 +190,16 @@ def save_vectors(conn: sqlite3.Connection, space: Space, rows: Iterable[tuple]) 
             for id, vector, norms in rows
         ],
     )
+
+
+def read_vector(conn: sqlite3.Connection, space: Space, id: int | str) -> np.ndarray | None:
+    """The vector of an image, (dimensions,) float32; None if it is missing or damaged."""
+    row = conn.execute(
+        "select vector from imgsim_vectors where space_id = ? and image_id = ? "
+        "and typeof(vector) = 'blob' and length(vector) = ?",
+        [space.id, id, len(space.encode(np.zeros(space.dimensions)))],
+    ).fetchone()
+    return row and space.decode(row[0])
 
 
 def copy_vector(

@@ -22,7 +22,8 @@ from ..progress import Progress, silent
 from . import renames, settings
 from .folders import Search
 from .forecast import Forecast, forecast
-from .options import RunOptions, Summary
+from .options import RunOptions
+from .outcomes import Summary
 from .pictures import Column, Files, Pictures
 from .plan import Plan, plan
 from .prune import prune

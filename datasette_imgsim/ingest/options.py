@@ -1,9 +1,8 @@
-"""What a run is asked to do, and what it did."""
+"""What a run is asked to do."""
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ..db.images import KnownImage
 from . import decode
@@ -46,37 +45,3 @@ class RunOptions:
         """Whether these options ask for something that was not read of an embedded image."""
         is_other_size = self.thumbnail_size not in (None, image.thumbnail_size)
         return is_other_size or (self.gps and not image.gps)
-
-
-@dataclass
-class Summary:
-    """What a run did, in numbers of images."""
-
-    embedded: int = 0
-    unchanged: int = 0
-    read_again: int = 0
-    """Those of the unchanged ones of which more was read: their place, or a thumbnail."""
-    renamed: int = 0
-    copied: int = 0
-    failed: int = 0
-    failed_before: int = 0
-    pruned: int = 0
-    kept: int = 0
-    """Images that were not pruned, since nothing is left of their folder: it may be away."""
-    missing_folder: str | None = None
-    """One of these folders, as stored paths name it."""
-    without_key: int = 0
-    """Rows of a table that were skipped, since their key is null."""
-    left_out: Counter[str] = field(default_factory=Counter)
-    """Files of other suffixes, and folders that no person made, by suffix or name."""
-    interrupted: bool = False
-    space: str | None = None
-    """The name of the space of the run; None if there was nothing to embed."""
-    default_space: str | None = None
-    """The name of the default space of the same table."""
-    seconds: float = 0.0
-
-    @property
-    def nothing_worked(self) -> bool:
-        """Whether there were failures and no successes."""
-        return self.failed > 0 and not (self.embedded or self.renamed or self.copied)

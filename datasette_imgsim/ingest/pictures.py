@@ -43,8 +43,13 @@ class Pictures(Protocol):
     def loaded(self, conn: sqlite3.Connection, item: Item) -> Item:
         """The item, with its bytes if they are in the database."""
 
-    def save(self, conn: Writer, item: Item, sha256: str, facts: dict) -> int | str:
-        """Stores hash, size, mtime and facts of an item's picture; returns the image's id."""
+    def save(
+        self, conn: Writer, item: Item, sha256: str, facts: dict, same_pixels: bool = False
+    ) -> int | str:
+        """Stores hash, size, mtime and facts of an item's picture; returns the image's id.
+
+        What was made of another content is removed, unless it had the `same_pixels`.
+        """
 
     def facts(self, conn: sqlite3.Connection, id) -> dict:
         """The stored facts of an image, to be stored also of an image with the same content."""
@@ -95,9 +100,9 @@ class Files:
     def loaded(self, conn, item) -> Item:
         return item
 
-    def save(self, conn, item, sha256, facts) -> int:
+    def save(self, conn, item, sha256, facts, same_pixels=False) -> int:
         stamp = {"sha256": sha256, "bytes": item.size, "mtime_ns": item.mtime_ns}
-        return save_image(conn, {"path": item.name} | stamp | facts)
+        return save_image(conn, {"path": item.name} | stamp | facts, same_pixels)
 
     def facts(self, conn, id) -> dict:
         return read_facts(conn, id)
@@ -188,8 +193,9 @@ class Column:
             return replace(item, error="the row was changed while this ran: run it again")
         return replace(item, data=row[0])
 
-    def save(self, conn, item, sha256, facts) -> int | str:
-        save_content(conn, self.table, item.name, sha256, *item.stamp)
+    def save(self, conn, item, sha256, facts, same_pixels=False) -> int | str:
+        size, mtime_ns, path = item.stamp
+        save_content(conn, self.table, item.name, sha256, size, mtime_ns, path, same_pixels)
         return item.name
 
     def facts(self, conn, id) -> dict:

@@ -23,6 +23,7 @@ from ..db.images import (
     copy_vector,
     forget_images,
     mark_places_read,
+    read_vector,
     rename_image,
     save_failures,
     save_thumbnails,
@@ -34,13 +35,16 @@ from ..errors import ImgsimError
 from ..models.network import Network
 from ..progress import Advance
 from . import decode, sources
-from .options import THUMBNAIL_SIZE, RunOptions, Summary
-from .outcomes import Decoded, Failed, Outcome, Read, no_numbers
+from .options import THUMBNAIL_SIZE, RunOptions
+from .outcomes import Decoded, Failed, Outcome, Read, Summary, no_numbers
 from .pictures import Pictures
 from .plan import Plan
 from .sources import Item
 
 BATCHES_AHEAD = 2
+# Vectors of the same pixels are nearer than this: rounding to float16 makes 0.0004 at most. Saving
+# a photo as JPEG again, in the best quality, makes 0.004.
+SAME_PICTURE = 0.001
 PLACE = ("latitude", "longitude")
 
 
@@ -82,7 +86,6 @@ class Run:
         self.lacking = {
             image.id for image in [*plan.rows.values(), *plan.gone] if options.lacks(image)
         }
-        self.thumbnail_size = options.thumbnail_size or THUMBNAIL_SIZE
         self.stop = threading.Event()
 
     def go(self, advance: Advance) -> Summary:
@@ -152,7 +155,7 @@ class Run:
                     file,
                     self.space.preprocess["size"],
                     self.space.preprocess["resize"],
-                    self.thumbnail_size,
+                    self._thumbnail_size(item),
                     self.options.max_pixels,
                 )
                 return Decoded(item, sha256, picture)
@@ -161,10 +164,15 @@ class Run:
         except OSError as ex:
             return Failed(item, sources.os_reason(ex), sha256)
 
+    def _thumbnail_size(self, item: Item) -> int:
+        row = self.plan.rows.get(item.name)
+        return self.options.thumbnail_size or (row and row.thumbnail_size) or THUMBNAIL_SIZE
+
     def _is_complete(self, item: Item, sha256: str) -> bool:
-        """Whether all that this run reads of a content is stored."""
-        if self._only_touched(item, sha256):
-            return self.plan.rows[item.name].id not in self.lacking
+        """Whether all that this run reads of an item's content is stored."""
+        row = self.plan.rows.get(item.name)
+        if row is not None and row.embedded:
+            return row.sha256 == sha256 and row.id not in self.lacking
         return sha256 in self.holders and self.holders[sha256] not in self.lacking
 
     def _only_touched(self, item: Item, sha256: str) -> bool:
@@ -197,7 +205,7 @@ class Run:
         failed = [outcome for outcome in batch if isinstance(outcome, Failed)]
         good = [outcome for outcome in batch if isinstance(outcome, Read)]
         table = self.pictures.table
-        changed = [read for read in good if not self._only_touched(read.item, read.sha256)]
+        changed = self.summary.changed
         with self.conn.transaction():
             self._save_failures(failed)
             replaced = [failure.item.name for failure in failed if self._is_replaced(failure)]
@@ -205,7 +213,7 @@ class Run:
             clear_failures(self.conn, table, [str(read.item.name) for read in good])
             for read in good:
                 self._store_one(read, vectors)
-            if changed:
+            if self.summary.changed > changed:
                 raise_generation(self.conn, self.space)
 
     def _store_one(self, read: Read, vectors: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
@@ -251,7 +259,10 @@ class Run:
         return {sha256: (units[n], norms[n]) for n, sha256 in enumerate(reads) if finite[n]}
 
     def _add(self, read: Decoded, vector: np.ndarray, norms: np.ndarray) -> None:
-        """Stores row, vector and thumbnail of a picture that no other image has."""
+        """Stores row, vector and thumbnail of a content that no other image has."""
+        if self._has_same_pixels(read, vector):
+            self._update(read, vars(read.picture.facts))
+            return
         self._rename(read)
         id = self._save_row(read, self._storable(vars(read.picture.facts)))
         save_vectors(self.conn, self.space, [(id, vector, norms)])
@@ -270,7 +281,11 @@ class Run:
             self.summary.unchanged += 1
             self.summary.read_again += isinstance(read, Decoded)
             return
-        holder, renamed = self.holders[read.sha256], self._rename(read)
+        holder = self.holders[read.sha256]
+        if self._has_same_pixels(read, read_vector(self.conn, self.space, holder)):
+            self._update(read, facts)
+            return
+        renamed = self._rename(read)
         if not (facts or renamed):
             facts = self.pictures.facts(self.conn, holder)
         id = self._save_row(read, self._storable(facts))
@@ -279,6 +294,24 @@ class Run:
         self._save_extras(id, read)
         self.summary.renamed += renamed
         self.summary.copied += not renamed
+
+    def _has_same_pixels(self, read: Read, vector: np.ndarray | None) -> bool:
+        """Whether an image's content is another one, and its picture, with this vector, is not."""
+        row = self.plan.rows.get(read.item.name)
+        if row is None or not row.embedded or vector is None:
+            return False
+        stored = read_vector(self.conn, self.space, row.id)
+        return stored is not None and bool(np.linalg.norm(stored - vector) <= SAME_PICTURE)
+
+    def _update(self, read: Read, facts: dict) -> None:
+        """Stores the metadata of an image whose vector, and so its place on the map, stays."""
+        row = self.plan.rows[read.item.name]
+        stored = facts if row.gps else self._storable(facts)
+        id = self.pictures.save(self.conn, read.item, read.sha256, stored, same_pixels=True)
+        self._save_extras(id, read, replace=True)
+        self.holders[read.sha256] = id
+        self.summary.unchanged += 1
+        self.summary.read_again += 1
 
     def _rename(self, read: Read) -> bool:
         """Gives a new file the row of a gone file with the same content; returns whether it did."""
@@ -290,13 +323,16 @@ class Run:
     def _save_row(self, read: Read, facts: dict) -> int | str:
         return self.pictures.save(self.conn, read.item, read.sha256, facts)
 
-    def _save_extras(self, id: int | str, read: Read) -> None:
-        """Stores what this run reads beside vector and facts, and records that it was read."""
+    def _save_extras(self, id: int | str, read: Read, replace: bool = False) -> None:
+        """Stores what this run reads beside vector and facts, and records that it was read.
+
+        `replace` an older thumbnail, as also where another size was asked for.
+        """
         table = self.pictures.table
         if isinstance(read, Decoded):
-            row = (id, read.picture.thumbnail)
-            is_chosen = self.options.thumbnail_size is not None
-            save_thumbnails(self.conn, table, [row], self.thumbnail_size, replace=is_chosen)
+            row, size = (id, read.picture.thumbnail), self._thumbnail_size(read.item)
+            replace = replace or self.options.thumbnail_size is not None
+            save_thumbnails(self.conn, table, [row], size, replace)
         if self.options.gps:
             mark_places_read(self.conn, table, [id])
 
