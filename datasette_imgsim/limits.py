@@ -24,6 +24,14 @@ class Limits:
     """The most results in a space that is not in memory, where each vector must be read."""
     first_hits: int = 200
     """A search for all images above a percentile first ranks this many."""
+    most_examples: int = 1_000
+    """The most images that `plus` or `minus` may name: the vectors of all are read at once."""
+    characters_of_options: int = 4_000_000
+    """The longest options of a SQL function: reading JSON cannot be interrupted."""
+    seconds_between_checks: float = 0.05
+    """After so long in SQL functions, the time limit of the connection is looked at."""
+    bytes_of_answers: int = 16_000_000
+    """Answers of `similar_to` that are kept while a statement runs, which may ask again."""
     seconds_between_statements: float = 0.2
     """Calls of SQL functions with shorter pauses between them count as one statement."""
     seconds_a_statement: float = 5

@@ -11,6 +11,8 @@ import numpy as np
 
 from ..db.spaces import Space
 from ..errors import ImgsimError, listed
+from ..limits import LIMITS
+from . import interrupts
 from .index import Index
 from .vectors import centred
 
@@ -115,14 +117,19 @@ def query_of_examples(
 
 
 def example_rows(name: str, ids: Collection, row_of: Callable[..., int | None]) -> list[int]:
-    """The rows of example images. Errors (ImgsimError) name the list: `name` is plus or minus."""
-    rows = []
-    for id in ids:
+    """The rows of example images, each once. Errors (ImgsimError) name the list, plus or minus."""
+    distinct = dict.fromkeys(ids)
+    if len(distinct) > LIMITS.most_examples:
+        raise ImgsimError(
+            f"{name} names {len(distinct):,} images: name at most {LIMITS.most_examples:,}"
+        )
+    rows: dict[int, None] = {}
+    for id in distinct:
         row = row_of(id)
         if row is None:
             raise ImgsimError(f"{name} names the image {id!r}, which has no vector in this space")
-        rows.append(row)
-    return rows
+        rows[row] = None  # '7' and 7 may be one image
+    return list(rows)
 
 
 def query_of_vector(index: Index, vector: np.ndarray, weights: np.ndarray) -> Query:
@@ -133,11 +140,14 @@ def query_of_vector(index: Index, vector: np.ndarray, weights: np.ndarray) -> Qu
 
 def pair(query: Query, vector: np.ndarray) -> float:
     """The score, -1..1, of a query and a vector (dimensions,) of the index."""
-    return _rounded(np.dot(vector, query.vector))
+    # The same as `_rounded`, which is slow for a single number.
+    return min(1.0, max(-1.0, round(float(np.dot(vector, query.vector)) * SCALE) / SCALE))
 
 
-def _rounded(value: float) -> float:
-    return min(1.0, max(-1.0, round(float(value) * SCALE) / SCALE))
+def _rounded(scores: np.ndarray) -> np.ndarray:
+    """Scores as float64 within -1..1, without -0.0."""
+    rounded = np.rint(scores.astype(np.float64) * SCALE) / SCALE
+    return np.fmin(1, np.fmax(-1, rounded)) + 0.0
 
 
 def rank(
@@ -151,9 +161,13 @@ def rank(
     """
     left_out = {index.row(id) for id in query.ids}
     rows = index.candidates(query.vector, k + len(left_out))
-    scored = zip(_scores(conn, index, query.vector, rows).tolist(), rows.tolist())
-    best = sorted((-_rounded(score), row) for score, row in scored if row not in left_out)
-    return [(index.ids[row], 0.0 - score) for score, row in best[:k]]
+    rows = rows[~np.isin(rows, [row for row in left_out if row is not None])]
+    scores = _rounded(_scores(conn, index, query.vector, rows))
+    best = np.lexsort((rows, -scores))[:k]
+    interrupts.check(conn)
+    return [
+        (index.ids[row], score) for row, score in zip(rows[best].tolist(), scores[best].tolist())
+    ]
 
 
 def _scores(
@@ -165,4 +179,5 @@ def _scores(
     for start in range(0, len(rows), step):
         batch = slice(start, start + step)
         scores[batch] = np.vecdot(index.vectors(conn, rows[batch]), vector)
+        interrupts.check(conn)
     return scores
