@@ -59,15 +59,23 @@ async def test_pages_say_that_a_space_is_loading(photos, gate):
         response = await ds.client.get(GALLERY + path)
         assert response.status_code == 200
         assert "is loading" in response.text and "data-loading=" in response.text
-    answer = await get_json(ds, f"{GALLERY}/similar/3.json")
-    assert answer["ok"] is False and answer["loading"] and "is loading" in answer["error"]
-    assert "is loading" in (await get_json(ds, f"{GALLERY}.json"))["loading"]
+        assert "no-store" in response.headers["cache-control"]
+    for method, path in (("GET", "similar/3.json"), ("POST", "search")):
+        response = await ds.client.request(method, f"{GALLERY}/{path}")
+        answer = response.json()
+        assert answer["ok"] is False and answer["loading"] and "is loading" in answer["error"]
+        assert response.status_code == 503 and response.headers["retry-after"] == "1"
+        assert "no-store" in response.headers["cache-control"]
+    response = await ds.client.get(f"{GALLERY}.json")
+    assert response.status_code == 200 and "is loading" in response.json()["loading"]
+    assert "no-store" in response.headers["cache-control"]
     gate.set()
 
     async def is_loaded():
-        return (await get_json(ds, f"{GALLERY}/similar/3.json"))["ok"]
+        response = await ds.client.get(f"{GALLERY}/similar/3.json")
+        return response.json()["ok"] and response
 
-    assert await eventually(is_loaded)
+    assert "cache-control" not in (await eventually(is_loaded)).headers
 
 
 @pytest.mark.asyncio

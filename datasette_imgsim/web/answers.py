@@ -16,6 +16,8 @@ from .options import Options
 from .refused import Refused
 from .source import Source, requested_source
 
+NOT_KEPT = {"cache-control": "no-store"}
+"""The headers of an answer that is true only for a moment, such as while a space is loading."""
 MAX_AGE = 600
 """How many seconds a browser may keep a picture."""
 
@@ -42,10 +44,12 @@ def common_context(source: Source, options: Options) -> dict:
     }
 
 
-async def html_answer(datasette, request, template: str, context: dict, status=200) -> Response:
+async def html_answer(
+    datasette, request, template: str, context: dict, status=200, headers: dict | None = None
+) -> Response:
     context = {"imgsim_static": functools.partial(compat.static, datasette), **context}
     body = await datasette.render_template(template, context, request=request, view_name="imgsim")
-    return Response.html(body, status=status)
+    return Response.html(body, status=status, headers=headers)
 
 
 def picture_answer(datasette, request, etag: str, jpeg: bytes, max_age=MAX_AGE) -> Response:
@@ -103,7 +107,7 @@ def _with_errors(view, wants_json):
             refused = ex
         except Loading as ex:
             waiting = {"ok": False, "error": str(ex), "loading": True}
-            return json_answer(datasette, waiting, headers={"retry-after": "1"})
+            return json_answer(datasette, waiting, 503, {"retry-after": "1", **NOT_KEPT})
         except ImgsimError as ex:
             refused = Refused(400, str(ex))
         except sqlite3.Error as ex:

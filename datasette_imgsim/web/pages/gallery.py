@@ -11,7 +11,15 @@ from ...db.tables import WHOLE_NUMBER
 from ...ingest import settings
 from ...search.indexes import Loading
 from .. import compat
-from ..answers import common_context, html_answer, is_json, json_answer, next_link, page
+from ..answers import (
+    NOT_KEPT,
+    common_context,
+    html_answer,
+    is_json,
+    json_answer,
+    next_link,
+    page,
+)
 from ..options import (
     Options,
     bounds_params,
@@ -57,8 +65,10 @@ class Contents:
 async def gallery(datasette, request, source):
     options = parse_options(request)
     contents = await source.db.execute_fn(lambda conn: _contents(conn, source, options))
+    headers = NOT_KEPT if contents.loading else None
     if is_json(request):
-        return json_answer(datasette, _json(source, request, options, contents))
+        body = _json(source, request, options, contents)
+        return json_answer(datasette, body, headers=headers)
     context = {
         **common_context(source, options),
         "contents": contents,
@@ -68,7 +78,7 @@ async def gallery(datasette, request, source):
         "next_url": source.urls.gallery + options.paged(contents.next) if contents.next else None,
         "alternate_url_json": f"{source.urls.gallery}.json{options.paged(options.next)}",
     }
-    return await html_answer(datasette, request, "imgsim_gallery.html", context)
+    return await html_answer(datasette, request, "imgsim_gallery.html", context, headers=headers)
 
 
 def _contents(conn, source: Source, options: Options) -> Contents:
