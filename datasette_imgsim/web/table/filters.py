@@ -110,7 +110,8 @@ async def _similar_to(source: Source, request) -> tuple[str, dict, str]:
     where = (
         f"{quoted(source.table.key)} in (select json_extract(value, '$.id') from "
         "json_each(similar_to(:imgsim_similar_to, :imgsim_k, :imgsim_options)) "
-        "where json_extract(value, '$.percentile') >= :imgsim_min)"
+        # "View and edit SQL" passes all parameters as text, and any text is more than a number.
+        "where json_extract(value, '$.percentile') >= cast(:imgsim_min as real))"
     )
     params = {
         "imgsim_similar_to": likeness.id,
