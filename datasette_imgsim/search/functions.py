@@ -134,7 +134,9 @@ class Functions:
         return get_calibration(self.conn, self._index(view.space), view.weights)
 
     def imgsim_percentile(self, score, options="{}"):
-        """The percentile of a score, 0..100, or None if there are too few images."""
+        """The percentile of a score, 0..100; None without a score, or for too few images."""
+        if score == "":
+            return None
         if isinstance(score, str):
             try:
                 score = float(score)
@@ -288,6 +290,8 @@ def _replace(remembered: dict, id, value) -> None:
 
 def _parse(options, allowed: tuple) -> dict:
     """The options as a dictionary, in which null means absent. Raises ImgsimError."""
+    if options == "":  # Datasette's value for a parameter that is not given yet
+        return {}
     if isinstance(options, str) and len(options) > LIMITS.characters_of_options:
         raise ImgsimError(
             f"The options have {len(options):,} characters: give at most "
@@ -318,6 +322,8 @@ def _is_id(id) -> bool:
 
 
 def _count(k) -> int:
+    if k == "":
+        return DEFAULT_K
     try:
         if isinstance(k, (int, str)) or (isinstance(k, float) and k.is_integer()):
             count = int(k)
