@@ -138,6 +138,9 @@ async def test_a_text_key(copy_photos):
         ("images{}?_similar_to=3&_similar_min=x", 400, "_similar_min is a percentile from 0"),
         ("images{}?_similar_to=3&_similar_min=nan", 400, "_similar_min is a percentile from 0"),
         ("images{}?_similar_to=3&_similar_min=101", 400, "_similar_min is a percentile from 0"),
+        ("images{}?_similar_to=3&_similar_to=4", 400, "_similar_to is there more than once"),
+        ("images{}?_in_atlas=0,0,1,1&_in_atlas=0,0,9,9", 400, "_in_atlas is there more than"),
+        ("images{}?_similar_to=3&_similar_min=9&_similar_min=8", 400, "_similar_min is there more"),
         ("imgsim_spaces{}?_similar_to=3", 404, "holds no images"),
     ],
 )

@@ -7,6 +7,7 @@ import shlex
 from concurrent.futures import ThreadPoolExecutor
 
 from ...atlas.load import Atlas
+from ...db.atlas import has_atlas
 from ...db.spaces import Space, choose_space
 from ...errors import ImgsimError
 from ..options import Options, chosen_space
@@ -35,6 +36,12 @@ async def get_atlas(source: Source, options: Options) -> Atlas:
     if not len(atlas):
         raise NoMap(space, await source.db.execute_fn(lambda conn: _command(conn, source, space)))
     return atlas
+
+
+def check_map(conn, source: Source, space: Space) -> None:
+    """Raises NoMap if a space has no map."""
+    if not has_atlas(conn, space):
+        raise NoMap(space, _command(conn, source, space))
 
 
 def _command(conn, source: Source, space: Space) -> str:

@@ -32,6 +32,7 @@ from ..options import (
 from ..refused import Refused
 from ..results import Tile, get_index, tiles
 from ..source import Source
+from .atlas import check_map
 
 FAILURES_SHOWN = 100
 
@@ -83,7 +84,8 @@ async def gallery(datasette, request, source):
 
 def _contents(conn, source: Source, options: Options) -> Contents:
     spaces = all_spaces(conn, source.table.name)
-    space = chosen_space(conn, source, options) if spaces or options.space else None
+    is_needed = spaces or options.space or options.bbox
+    space = chosen_space(conn, source, options) if is_needed else None
     if space:
         chosen_weights(space, options)  # refuses a wrong parameter here, not at each link
     counts = count_vectors(conn)
@@ -115,8 +117,10 @@ def _rows(
     key = source.table.key_sql
     where, params = ["1"], {"limit": options.size + 1}
     if options.bbox and space:
+        bounds = parse_bounds(options.bbox)
+        check_map(conn, source, space)
         where.append(within_bounds(key))
-        params |= bounds_params(space, parse_bounds(options.bbox))
+        params |= bounds_params(space, bounds)
     if options.next is not None:
         where.append(f"{key} > :after")
         params["after"] = _after(conn, source, options.next)

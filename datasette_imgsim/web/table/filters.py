@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datasette.filters import FilterArguments
 from datasette.views.base import DatasetteError
 
+from ...db.spaces import Space
 from ...db.tables import quoted
 from ...errors import ImgsimError
 from ...search import ranking
@@ -21,6 +22,7 @@ from ...search.calibration import get_calibration
 from ...search.indexes import Loading
 from ...search.results import Hit, reaching
 from ..options import bounds_params, default_space, parse_bounds, within_bounds
+from ..pages.atlas import check_map
 from ..refused import Refused
 from ..results import get_index, similar_sql, sql_options
 from ..source import Source, requested_source
@@ -74,6 +76,9 @@ async def filters_from_request(datasette, request):
         return None
     try:
         source = await requested_source(datasette, request)
+        for name in (*FILTERS, "_similar_min"):
+            if len(request.args.getlist(name)) > 1:
+                raise Refused(400, f"{name} is there more than once: give it once")
         clauses = [await filter(source, request) for filter in filters]
     except Refused as ex:
         raise DatasetteError(ex.message, status=ex.status) from ex
@@ -93,10 +98,17 @@ async def filters_from_request(datasette, request):
 async def _in_atlas(source: Source, request) -> tuple[str, dict, str]:
     """(where clause, its parameters, the filter in words)"""
     bounds = parse_bounds(request.args["_in_atlas"], "_in_atlas")
-    space = await source.db.execute_fn(lambda conn: default_space(conn, source))
+    space = await source.db.execute_fn(lambda conn: _mapped_space(conn, source))
     x0, y0, x1, y1 = bounds
     text = f"on the map between x {x0:g} and {x1:g}, y {y0:g} and {y1:g}"
     return within_bounds(quoted(source.table.key)), bounds_params(space, bounds), text
+
+
+def _mapped_space(conn, source: Source) -> Space:
+    """The default space. Raises NoMap if it has no map."""
+    space = default_space(conn, source)
+    check_map(conn, source, space)
+    return space
 
 
 async def _similar_to(source: Source, request) -> tuple[str, dict, str]:
