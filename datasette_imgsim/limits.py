@@ -62,6 +62,10 @@ class Limits:
     """Bytes of drawn map tiles that are kept for one database."""
     seconds_a_body: float = 60
     """The time in which an upload must be complete."""
+    seconds_between_pieces: float = 5
+    """The longest time in which nothing of an upload arrives."""
+    bytes_of_bodies: int = 200_000_000
+    """The most bytes of uploads that are arriving at one time, all together."""
 
 
 LIMITS = Limits()
