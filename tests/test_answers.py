@@ -116,6 +116,25 @@ async def test_cors_is_honoured(photos):
         assert response.headers["access-control-allow-origin"] == "*"
 
 
+@pytest.mark.asyncio
+@pytest.mark.parametrize("cors", [True, False])
+async def test_a_browser_may_ask_first_whether_another_site_may_send(photos, cors):
+    ds = Datasette([str(photos / "photos.db")], cors=cors)
+    asked = {
+        "origin": "https://a.example",
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "content-type",
+    }
+    for path in ("/search", "/similar/3.json"):
+        response = await ds.client.request("OPTIONS", GALLERY + path, headers=asked)
+        assert response.status_code == 200 and response.text == "ok"
+        assert response.headers.get("access-control-allow-origin") == ("*" if cors else None)
+        if cors:
+            allowed = response.headers["access-control-allow-headers"].lower()
+            assert "content-type" in allowed and "authorization" in allowed
+            assert "POST" in response.headers["access-control-allow-methods"]
+
+
 def test_serving_imports_no_network_library(photos):
     code = f"""
 import asyncio, sys

@@ -7,7 +7,6 @@ import sqlite3
 from http import HTTPStatus
 
 from datasette import Forbidden, Response
-from datasette.utils import add_cors_headers
 
 from ..errors import ImgsimError
 from ..search.indexes import Loading
@@ -27,10 +26,12 @@ def is_json(request) -> bool:
 
 
 def json_answer(datasette, body: dict, status: int = 200, headers: dict | None = None) -> Response:
-    headers = dict(headers or {})
-    if datasette.cors:
-        add_cors_headers(headers)
+    headers = {**_cors(datasette), **(headers or {})}
     return Response.json(body, status=status, headers=headers)
+
+
+def _cors(datasette) -> dict[str, str]:
+    return compat.cors_headers() if datasette.cors else {}
 
 
 def common_context(source: Source, options: Options) -> dict:
@@ -60,8 +61,7 @@ def picture_answer(datasette, request, etag: str, jpeg: bytes, max_age=MAX_AGE) 
         "etag": f'"{etag}"',
         "x-content-type-options": "nosniff",
     }
-    if datasette.cors:
-        add_cors_headers(headers)
+    headers |= _cors(datasette)
     if matches(request, etag):
         return Response(b"", status=304, headers=headers, content_type="image/jpeg")
     return Response(jpeg, headers=headers, content_type="image/jpeg")
@@ -95,6 +95,8 @@ def json_only(view):
 def _with_errors(view, wants_json):
     # No functools.wraps: Datasette passes arguments by the names that `answer` has.
     async def answer(datasette, request):
+        if request.method == "OPTIONS":  # a browser asks before it sends to another site
+            return Response.text("ok", headers=_cors(datasette))
         source = None
         try:
             source = await requested_source(datasette, request)
