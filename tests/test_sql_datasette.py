@@ -119,3 +119,10 @@ async def test_a_canned_query_runs_before_its_parameters_are_given(toys):
         )
         assert response.status_code == 200 and response.json() == [{"hits": hits}], query
         assert (await ds.client.get(f"/photos/like{query}")).status_code == 200
+
+
+@pytest.mark.asyncio
+async def test_an_attached_database_is_named_as_the_place_to_ask(toys):
+    ds = Datasette([str(toys)], crossdb=True)
+    text = await ask_one(ds, "select imgsim_status()", "_memory")
+    assert text.endswith("not where it is attached: run the query in photos")

@@ -16,7 +16,7 @@ from cachetools import LRUCache
 
 from ..db import schema
 from ..db.spaces import Space, choose_space
-from ..db.tables import SourceTable
+from ..db.tables import SourceTable, quoted
 from ..errors import ImgsimError, listed
 from ..limits import LIMITS
 from . import interrupts, ranking, results
@@ -265,6 +265,12 @@ class Functions:
     def _new_view(self, options: str, allowed: tuple) -> View:
         parsed = _parse(options, allowed)
         if "imgsim_spaces" not in schema.tables(self.conn):
+            attached = _attached_with_vectors(self.conn)
+            if attached:
+                raise ImgsimError(
+                    "The functions work only in the database that has the vectors, not where it is "
+                    f"attached: run the query in {listed(attached)}"
+                )
             raise ImgsimError(
                 "This database holds no vectors: run 'datasette imgsim embed DATABASE FOLDER'"
             )
@@ -281,6 +287,13 @@ class Functions:
             index = self.spaces.get(self.conn, space)
             self.indexes[space.id] = weakref.ref(index)
         return index
+
+
+def _attached_with_vectors(conn: sqlite3.Connection) -> list[str]:
+    """The names of the attached databases that hold vectors."""
+    names = [name for _, name, _ in conn.execute("pragma database_list") if name != "main"]
+    sql = "select 1 from {}.sqlite_master where name = 'imgsim_spaces'"
+    return [name for name in names if conn.execute(sql.format(quoted(name))).fetchone()]
 
 
 def _replace(remembered: dict, id, value) -> None:
