@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import functools
 import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +13,7 @@ from ...errors import ImgsimError
 from ..answers import json_only, matches, picture_answer
 from ..refused import Refused
 from ..source import Source
+from ..threads import in_thread
 
 LARGE_SIDE = 2048
 
@@ -46,14 +45,13 @@ async def large(datasette, request, source):
             "names the folder they may be read from",
         )
     path = await source.db.execute_fn(lambda conn: _path(conn, source, text))
-    loop = asyncio.get_running_loop()
     refused = Refused(404, f"The file of the image {text!r} cannot be shown")
     try:
-        stat = await loop.run_in_executor(_decoders, os.stat, path)
+        stat = await in_thread(_decoders, os.stat, path)
         etag = f"{stat.st_mtime_ns:x}-{stat.st_size:x}"
         if matches(request, etag):
             return picture_answer(datasette, request, etag, b"")
-        jpeg = await loop.run_in_executor(_decoders, functools.partial(_upright_jpeg, path))
+        jpeg = await in_thread(_decoders, _upright_jpeg, path)
     except (OSError, ImgsimError) as ex:
         raise refused from ex
     return picture_answer(datasette, request, etag, jpeg)
