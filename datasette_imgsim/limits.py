@@ -56,6 +56,8 @@ class Limits:
     """The most queries of a sweep."""
 
     # Pages
+    characters_of_name: int = 100
+    """Longer names of images are shortened: a page repeats each name several times."""
     most_thumbnails_known: int = 20_000
     """With more thumbnails, the cells of a table page do not check which rows have one."""
     bytes_of_tiles: int = 64_000_000

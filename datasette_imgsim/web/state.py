@@ -6,7 +6,7 @@ import functools
 import threading
 import urllib.parse
 import weakref
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from cachetools import LRUCache, TTLCache
 from datasette.utils.sqlite import sqlite3
@@ -43,9 +43,13 @@ class State:
 
     async def remember(self, db, name: str, read: Callable):
         """The result of `read(conn)`, at most SECONDS_REMEMBERED old."""
+        return await self.remember_found(name, lambda: db.execute_fn(read))
+
+    async def remember_found(self, name: str, find: Callable[[], Awaitable]):
+        """What `find()` found, at most SECONDS_REMEMBERED ago."""
         value = self.remembered.get(name, self)
         if value is self:  # not remembered
-            value = self.remembered[name] = await db.execute_fn(read)
+            value = self.remembered[name] = await find()
         return value
 
 

@@ -61,7 +61,7 @@ def _path(conn, source: Source, text: str) -> str:
     """The real path of an image's file. Raises Refused unless it is inside `images_root`."""
     id = source.find(conn, text)
     refused = Refused(404, f"The file of the image {text!r} is not in the folder of large pictures")
-    if source.table.label != "path" or not source.db.path:
+    if not source.has_paths or not source.db.path:
         raise refused
     table = source.table
     (relative,) = conn.execute(

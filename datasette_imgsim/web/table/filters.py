@@ -12,6 +12,7 @@ import sqlite3
 from dataclasses import dataclass
 
 from datasette.filters import FilterArguments
+from datasette.utils import tilde_encode
 from datasette.views.base import DatasetteError
 
 from ...db.spaces import Space
@@ -56,17 +57,27 @@ class Likeness:
 current: contextvars.ContextVar[Likeness | None] = contextvars.ContextVar("likeness", default=None)
 
 
+# The path of the request, likewise.
+_path: contextvars.ContextVar[str] = contextvars.ContextVar("path", default="")
+
+
 def reset_filter_middleware(app):
     """Wraps the ASGI application, so that each request begins without a filter."""
 
     async def inner(scope, receive, send):
-        token = current.set(None)
+        tokens = current.set(None), _path.set(scope.get("path", ""))
         try:
             await app(scope, receive, send)
         finally:
-            current.reset(token)
+            current.reset(tokens[0])
+            _path.reset(tokens[1])
 
     return inner
+
+
+def is_row_page(database: str, table: str, id) -> bool:
+    """Whether the request is for Datasette's page of one row."""
+    return _path.get().endswith("/" + "/".join(map(tilde_encode, (database, table, str(id)))))
 
 
 async def filters_from_request(datasette, request):
