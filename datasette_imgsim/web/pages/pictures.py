@@ -10,6 +10,7 @@ from datasette.utils import tilde_decode
 
 from ...db.images import read_thumbnail
 from ...errors import ImgsimError
+from .. import config
 from ..answers import json_only, matches, picture_answer
 from ..refused import Refused
 from ..source import Source
@@ -69,7 +70,7 @@ def _path(conn, source: Source, text: str) -> str:
     ).fetchone()
     if not isinstance(relative, str) or "\0" in relative:
         raise refused
-    root = os.path.realpath(source.config.images_root)
+    root = os.path.realpath(config.images_folder(source.db, source.config.images_root))
     path = os.path.realpath(os.path.join(source.folder, relative))
     if not path.startswith(os.path.join(root, "")) or not os.path.isfile(path):
         raise refused
