@@ -30,6 +30,8 @@ class Limits:
     """The longest options of a SQL function: reading JSON cannot be interrupted."""
     seconds_between_checks: float = 0.05
     """After so long in SQL functions, the time limit of the connection is looked at."""
+    bytes_of_rankings: int = 32_000_000
+    """The last rankings of an index that are kept: the pages of a filtered table need the same."""
     bytes_of_answers: int = 16_000_000
     """Answers of `similar_to` that are kept while a statement runs, which may ask again."""
     seconds_between_statements: float = 0.2

@@ -166,3 +166,16 @@ async def test_similar_pages_lead_there(photos):
     ds = serve(photos / "photos.db")
     html = (await ds.client.get("/photos/images/-/imgsim/similar/3")).text
     assert 'href="/photos/images?_similar_to=3"' in html
+
+
+@pytest.mark.asyncio
+async def test_a_table_is_ranked_once_for_all_its_pages(photos, monkeypatch):
+    ds = serve(photos / "photos.db")
+    ranked, best = [], ranking._best
+    monkeypatch.setattr(ranking, "_best", lambda *args: ranked.append(args[-1]) or best(*args))
+    path = "/photos/images.csv?_similar_to=3&_similar_min=50"
+    csv = (await ds.client.get(f"{path}&_stream=on&_size=3")).text
+    assert len(csv.split()) == len(reaching(photos / "photos.db", 3, 50)) + 1
+    assert (await ds.client.get("/photos/images?_similar_to=3&_similar_min=50")).status_code == 200
+    mine = [k for k in ranked if k != 1000]
+    assert len(mine) == len(set(mine)) <= 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -159,15 +160,28 @@ def rank(
     always computed from the whole vectors. In a large space, a reduction chooses the images that
     are scored, and may rarely miss one of the k best.
     """
-    left_out = {index.row(id) for id in query.ids}
-    rows = index.candidates(query.vector, k + len(left_out))
-    rows = rows[~np.isin(rows, [row for row in left_out if row is not None])]
-    scores = _rounded(_scores(conn, index, query.vector, rows))
+    left_out = [row for row in map(index.row, query.ids) if row is not None]
+    key = (query.vector.tobytes(), tuple(left_out), k)
+    with index.lock:
+        ranking = index.rankings.get(key)
+    if ranking is None:
+        ranking = _best(conn, index, query.vector, left_out, k)
+        with index.lock, suppress(ValueError):  # it may be too large to be kept
+            index.rankings[key] = ranking
+    rows, scores = (part.tolist() for part in ranking)
+    return [(index.ids[row], score) for row, score in zip(rows, scores)]
+
+
+def _best(
+    conn: sqlite3.Connection, index: Index, vector: np.ndarray, left_out: list[int], k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """(rows, scores) of the k best images, without the rows that are left out."""
+    rows = index.candidates(vector, k + len(set(left_out)))
+    rows = rows[~np.isin(rows, left_out)]
+    scores = _rounded(_scores(conn, index, vector, rows))
     best = np.lexsort((rows, -scores))[:k]
     interrupts.check(conn)
-    return [
-        (index.ids[row], score) for row, score in zip(rows[best].tolist(), scores[best].tolist())
-    ]
+    return rows[best], scores[best]
 
 
 def _scores(
