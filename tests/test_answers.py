@@ -153,3 +153,17 @@ print([name for name in ("torch", "torchvision", "sklearn") if name in sys.modul
 def test_templates_have_nothing_that_a_strict_policy_forbids(template):
     text = template.read_text()
     assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=|javascript:", text)
+
+
+@pytest.mark.asyncio
+async def test_a_file_that_was_replaced_is_told(copy_photos):
+    """Connections from before would show the one state, and those made later the other."""
+    database = copy_photos / "photos.db"
+    ds = serve(database)
+    assert (await ds.client.get(GALLERY)).status_code == 200
+    (copy_photos / "new.db").write_bytes(database.read_bytes())
+    (copy_photos / "new.db").replace(database)
+    for path in ("", "/similar/3", "/thumbnail/3.jpg"):
+        response = await ds.client.get(GALLERY + path)
+        assert response.status_code == 503 and "start Datasette again" in response.text
+    assert (await serve(database).client.get(GALLERY)).status_code == 200

@@ -72,6 +72,10 @@ async def requested_source(datasette, request) -> Source:
     except KeyError:
         raise Refused(404, f"There is no database {route!r} here") from None
     await compat.ensure_can_view(datasette, request.actor, db.name, name)
+    try:
+        get_state(db).check_file(db)
+    except ImgsimError as ex:
+        raise Refused(503, str(ex)) from ex
     table = await db.execute_fn(lambda conn: _read(conn, name))
     if table is None:
         raise Refused(
