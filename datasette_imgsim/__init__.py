@@ -38,6 +38,7 @@ def startup(datasette):
 
     config.check(datasette)
     state.warm(datasette)
+    return lambda: config.check_spaces(datasette)
 
 
 @hookimpl

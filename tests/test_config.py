@@ -77,3 +77,19 @@ def test_the_program_says_it_in_one_sentence(photos, images_root, tmp_path):
     assert result.exit_code == 1 and "Traceback" not in result.output
     assert "images_root is a folder that exists" in result.output
     assert result.exception is None or isinstance(result.exception, SystemExit)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("of_database", [False, True])
+async def test_a_space_that_is_not_there_stops_the_start(photos, tmp_path, of_database):
+    plugin = {"space": "nope"}
+    config = {"databases": {"photos": {"plugins": {"datasette-imgsim": plugin}}}}
+    ds = serve(
+        photos / "photos.db", None if of_database else plugin, **(config if of_database else {})
+    )
+    with pytest.raises(StartupError, match="no space 'nope' is in .*: there is vgg16-oxford$"):
+        await ds.invoke_startup()
+    # Where nothing is embedded yet, it may come.
+    (tmp_path / "photos.db").touch()
+    ds = serve(tmp_path / "photos.db", plugin)
+    await ds.invoke_startup()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import sqlite3
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import click
 from datasette.utils import StartupError, actor_matches_allow
 
+from ..errors import listed
 from .compat import PLUGIN
 
 BYTES_A_MB = 1_000_000
@@ -60,6 +62,33 @@ def check(datasette) -> None:
             problems.append(_folder_problem(db, settings.get("images_root")))
         for problem in filter(None, problems):
             raise WrongSettings(f"The configuration of {where} is wrong: {problem}")
+
+
+async def check_spaces(datasette) -> None:
+    """Raises WrongSettings if the space of a database, or of the instance, is not there.
+
+    A database without any space may get one later.
+    """
+    known = {}
+    for name, db in datasette.databases.items():
+        if name != "_internal":
+            known[name] = await db.execute_fn(_space_names)
+    everywhere = [space for names in known.values() for space in names]
+    for database, names in ((None, everywhere), *known.items()):
+        space = _settings(datasette, database).get("space")
+        if space is not None and names and space not in names:
+            where = f"the database {database!r}" if database else "any database"
+            raise WrongSettings(
+                f"The configuration of the plugin {PLUGIN} is wrong: no space {space!r} is in "
+                f"{where}: there is {listed(names)}"
+            )
+
+
+def _space_names(conn: sqlite3.Connection) -> list[str]:
+    try:
+        return [name for (name,) in conn.execute("select name from imgsim_spaces order by id")]
+    except sqlite3.Error:  # no such table, or a file that cannot be read: its pages say so
+        return []
 
 
 def _settings(datasette, database: str | None = None) -> dict:
