@@ -7,7 +7,7 @@ import os
 import threading
 import urllib.parse
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 
 from cachetools import LRUCache, TTLCache
 from datasette.utils.sqlite import sqlite3
@@ -60,7 +60,7 @@ class State:
         """The result of `read(conn)`, at most SECONDS_REMEMBERED old."""
         return await self.remember_found(name, lambda: db.execute_fn(read))
 
-    async def remember_found(self, name: str, find: Callable[[], Awaitable]):
+    async def remember_found(self, name: Hashable, find: Callable[[], Awaitable]):
         """What `find()` found, at most SECONDS_REMEMBERED ago."""
         value = self.remembered.get(name, self)
         if value is self:  # not remembered

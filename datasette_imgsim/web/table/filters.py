@@ -125,8 +125,11 @@ def _mapped_space(conn, source: Source) -> Space:
 async def _similar_to(source: Source, request) -> tuple[str, dict, str]:
     """(where clause, its parameters, the filter in words)"""
     minimum = _minimum(request.args.get("_similar_min"))
-    likeness = await source.db.execute_fn(
-        lambda conn: _like(conn, source, request.args["_similar_to"], minimum)
+    text = request.args["_similar_to"]
+    # A CSV stream asks for each of its pages. Which rows pass is looked up in SQL every time.
+    likeness = await source.state.remember_found(
+        ("likeness", source.table, text, minimum),
+        lambda: source.db.execute_fn(lambda conn: _like(conn, source, text, minimum)),
     )
     current.set(likeness)
     # The minimum is checked again: similar_to replaces rows that were deleted by hand by others.
