@@ -71,7 +71,7 @@ setup(
         "datasette-leaflet>=0.2.2",
         "numpy>=2",
         "pillow[xmp]>=11.3",
-        "pluggy",
+        "pluggy>=1.2",
         "sqlite-utils>=4.0",
     ],
     extras_require={"embed": EMBED},

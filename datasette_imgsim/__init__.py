@@ -38,6 +38,7 @@ def startup(datasette):
 
     config.check(datasette)
     state.warm(datasette)
+    return lambda: config.check_spaces(datasette)
 
 
 @hookimpl
@@ -47,11 +48,12 @@ def prepare_connection(conn, database, datasette):
     state.register_functions(conn, database, datasette)
 
 
-@hookimpl(tryfirst=True)
+@hookimpl(wrapper=True)
 def render_cell(row, value, column, table, database, datasette):
     from .web.table import cells
 
-    return cells.render_cell(datasette, database, table, row, column, value)
+    others = yield
+    return [cells.render_cell(datasette, database, table, row, column, value, others)]
 
 
 @hookimpl

@@ -14,6 +14,18 @@ from .progress import Advance, Progress
 Value = TypeVar("Value")
 
 
+def start_thread(target: Callable, *arguments) -> bool:
+    """Starts a thread that does not outlive the program; False where threads cannot start.
+
+    In a browser (Datasette Lite) there are none.
+    """
+    try:
+        threading.Thread(target=target, args=arguments, daemon=True).start()
+    except RuntimeError:
+        return False
+    return True
+
+
 class NotLoaded(Exception):
     """There is no value yet: it is being loaded, or loading failed (see `load.error`)."""
 
@@ -112,8 +124,11 @@ class Cache(Generic[Value]):
             current = entry.load
             if current is None or current.may_be_repeated(self._pause):
                 current = entry.load = Load()
-                arguments = (entry, current, load)
-                threading.Thread(target=self._load, args=arguments, daemon=True).start()
+                is_started = start_thread(self._load, entry, current, load)
+            else:
+                is_started = True
+        if not is_started:
+            self._load_value(entry, current, load)
         if held is None or not accept_older:
             current.done.wait(wait)
             held = entry.loaded
@@ -151,17 +166,23 @@ class Cache(Generic[Value]):
         with self.lock:
             self.entries = {key: entry for key, entry in self.entries.items() if key in keys}
 
-    @staticmethod
+    @classmethod
     def _load(
-        entry: Entry[Value], current: Load, load: Callable[[Progress], tuple[Hashable, Value]]
+        cls, entry: Entry[Value], current: Load, load: Callable[[Progress], tuple[Hashable, Value]]
     ) -> None:
         old = entry.loaded
+        cls._load_value(entry, current, load)
+        if old is not None:
+            # A running statement may still use the old value: this reference keeps it in memory.
+            time.sleep(LIMITS.seconds_a_statement)
+
+    @staticmethod
+    def _load_value(
+        entry: Entry[Value], current: Load, load: Callable[[Progress], tuple[Hashable, Value]]
+    ) -> None:
         try:
             entry.loaded = load(current.progress)
         except Exception as ex:  # any error is for the callers of `get`
             current.error = ex
         finally:
             current.end()
-        if old is not None:
-            # A running statement may still use the old value: this reference keeps it in memory.
-            time.sleep(LIMITS.seconds_a_statement)

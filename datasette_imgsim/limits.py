@@ -63,6 +63,16 @@ class Limits:
     """The most results in a space that is not in memory, where each vector must be read."""
     first_hits: int = 200
     """A search for all images above a percentile first ranks this many."""
+    most_examples: int = 1_000
+    """The most images that `plus` or `minus` may name: the vectors of all are read at once."""
+    characters_of_options: int = 4_000_000
+    """The longest options of a SQL function: reading JSON cannot be interrupted."""
+    seconds_between_checks: float = 0.05
+    """After so long in SQL functions, the time limit of the connection is looked at."""
+    bytes_of_rankings: int = 32_000_000
+    """The last rankings of an index that are kept: the pages of a filtered table need the same."""
+    bytes_of_answers: int = 16_000_000
+    """Answers of `similar_to` that are kept while a statement runs, which may ask again."""
     seconds_between_statements: float = 0.2
     """Calls of SQL functions with shorter pauses between them count as one statement."""
     seconds_a_statement: float = 5
@@ -87,12 +97,18 @@ class Limits:
     """The most queries of a sweep."""
 
     # Pages
+    characters_of_name: int = 100
+    """Longer names of images are shortened: a page repeats each name several times."""
     most_thumbnails_known: int = 20_000
     """With more thumbnails, the cells of a table page do not check which rows have one."""
     bytes_of_tiles: int = 64_000_000
     """Bytes of drawn map tiles that are kept for one database."""
     seconds_a_body: float = 60
     """The time in which an upload must be complete."""
+    seconds_between_pieces: float = 5
+    """The longest time in which nothing of an upload arrives."""
+    bytes_of_bodies: int = 200_000_000
+    """The most bytes of uploads that are arriving at one time, all together."""
 
 
 LIMITS = Limits()

@@ -59,15 +59,23 @@ async def test_pages_say_that_a_space_is_loading(photos, gate):
         response = await ds.client.get(GALLERY + path)
         assert response.status_code == 200
         assert "is loading" in response.text and "data-loading=" in response.text
-    answer = await get_json(ds, f"{GALLERY}/similar/3.json")
-    assert answer["ok"] is False and answer["loading"] and "is loading" in answer["error"]
-    assert "is loading" in (await get_json(ds, f"{GALLERY}.json"))["loading"]
+        assert "no-store" in response.headers["cache-control"]
+    for method, path in (("GET", "similar/3.json"), ("POST", "search")):
+        response = await ds.client.request(method, f"{GALLERY}/{path}")
+        answer = response.json()
+        assert answer["ok"] is False and answer["loading"] and "is loading" in answer["error"]
+        assert response.status_code == 503 and response.headers["retry-after"] == "1"
+        assert "no-store" in response.headers["cache-control"]
+    response = await ds.client.get(f"{GALLERY}.json")
+    assert response.status_code == 200 and "is loading" in response.json()["loading"]
+    assert "no-store" in response.headers["cache-control"]
     gate.set()
 
     async def is_loaded():
-        return (await get_json(ds, f"{GALLERY}/similar/3.json"))["ok"]
+        response = await ds.client.get(f"{GALLERY}/similar/3.json")
+        return response.json()["ok"] and response
 
-    assert await eventually(is_loaded)
+    assert "cache-control" not in (await eventually(is_loaded)).headers
 
 
 @pytest.mark.asyncio
@@ -108,6 +116,25 @@ async def test_cors_is_honoured(photos):
         assert response.headers["access-control-allow-origin"] == "*"
 
 
+@pytest.mark.asyncio
+@pytest.mark.parametrize("cors", [True, False])
+async def test_a_browser_may_ask_first_whether_another_site_may_send(photos, cors):
+    ds = Datasette([str(photos / "photos.db")], cors=cors)
+    asked = {
+        "origin": "https://a.example",
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "content-type",
+    }
+    for path in ("/search", "/similar/3.json"):
+        response = await ds.client.request("OPTIONS", GALLERY + path, headers=asked)
+        assert response.status_code == 200 and response.text == "ok"
+        assert response.headers.get("access-control-allow-origin") == ("*" if cors else None)
+        if cors:
+            allowed = response.headers["access-control-allow-headers"].lower()
+            assert "content-type" in allowed and "authorization" in allowed
+            assert "POST" in response.headers["access-control-allow-methods"]
+
+
 def test_serving_imports_no_network_library(photos):
     code = f"""
 import asyncio, sys
@@ -126,3 +153,17 @@ print([name for name in ("torch", "torchvision", "sklearn") if name in sys.modul
 def test_templates_have_nothing_that_a_strict_policy_forbids(template):
     text = template.read_text()
     assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=|javascript:", text)
+
+
+@pytest.mark.asyncio
+async def test_a_file_that_was_replaced_is_told(copy_photos):
+    """Connections from before would show the one state, and those made later the other."""
+    database = copy_photos / "photos.db"
+    ds = serve(database)
+    assert (await ds.client.get(GALLERY)).status_code == 200
+    (copy_photos / "new.db").write_bytes(database.read_bytes())
+    (copy_photos / "new.db").replace(database)
+    for path in ("", "/similar/3", "/thumbnail/3.jpg"):
+        response = await ds.client.get(GALLERY + path)
+        assert response.status_code == 503 and "start Datasette again" in response.text
+    assert (await serve(database).client.get(GALLERY)).status_code == 200

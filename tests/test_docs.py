@@ -72,6 +72,28 @@ def test_sql_runs(mapped, sql):
     assert list(sqlite_utils.Database(mapped / "photos.db").query(sql))
 
 
+CALL = re.compile(r"(\b(?:similar_to|imgsim_\w+)\()([^()]+)(?=\))")
+
+
+@pytest.mark.parametrize("sql", [each for each in each("sql") if CALL.search(each.values[0])])
+def test_arguments_in_sql_may_be_text(mapped, sql):
+    """As Datasette passes the parameters of a query."""
+    parameters = {}
+
+    def as_parameter(match):
+        name = f"p{len(parameters)}"
+        parameters[name] = match[0].strip("'")
+        return f":{name}"
+
+    def with_parameters(call):
+        return call[1] + re.sub(r"'[^']*'|\b\d+\b", as_parameter, call[2])
+
+    changed = CALL.sub(with_parameters, sql)
+    if parameters:
+        db = sqlite_utils.Database(mapped / "photos.db")
+        assert list(db.query(changed, parameters)) == list(db.query(sql))
+
+
 @pytest.mark.parametrize("path", [path for path in DOCS if blocks(path, "python")], ids=name_of)
 def test_python_runs(mapped, tmp_path, path):
     """All blocks of a page, one after the other, beside photos.db."""

@@ -84,6 +84,9 @@ async def test_the_rectangle_is_a_filter_like_others(mapped):
         ("/map.json?bbox=3", 400, "bbox is x0,y0,x1,y1"),
         ("/map.json?bbox=9,0,1,1", 400, "bbox is x0,y0,x1,y1"),
         ("/map.json?bbox=nan,0,1,1", 400, "bbox is x0,y0,x1,y1"),
+        ("/map.json?bbox=-inf,-inf,inf,inf", 400, "bbox is x0,y0,x1,y1"),
+        ("/map.json?bbox=0,0,1e999,1", 400, "bbox is x0,y0,x1,y1"),
+        (".json?bbox=0,-Infinity,1,1", 400, "bbox is x0,y0,x1,y1"),
         ("/map.json?z=x", 400, "z is a zoom"),
         ("/map.json?z=99", 404, "The map has zooms 0 to"),
         ("/map.json?color=nope", 400, "has no column 'nope'"),
@@ -101,9 +104,22 @@ async def test_what_makes_no_sense_is_refused(mapped, path, status, error):
     assert error in answer["error"]
 
 
-async def test_a_wrong_rectangle_is_a_sentence_on_the_table_page(mapped):
-    response = await serve(mapped / "photos.db").client.get("/photos/images?_in_atlas=1,2")
-    assert response.status_code == 400 and "_in_atlas is x0,y0,x1,y1" in response.text
+@pytest.mark.parametrize("bounds", ["1,2", "-inf,-inf,inf,inf", "0,0,1,nan", "0,0,1e999,1"])
+async def test_a_wrong_rectangle_is_a_sentence_on_the_table_page(mapped, bounds):
+    ds = serve(mapped / "photos.db")
+    for suffix in ("", ".json"):
+        response = await ds.client.get(f"/photos/images{suffix}?_in_atlas={bounds}")
+        assert response.status_code == 400 and "_in_atlas is x0,y0,x1,y1" in response.text
+
+
+async def test_a_rectangle_of_a_map_that_is_not_there_is_a_sentence(photos):
+    ds = serve(photos / "photos.db")
+    for path in ("{}/-/imgsim{}?bbox=0,0,9,9", "{}{}?_in_atlas=0,0,9,9"):
+        for suffix in ("", ".json"):
+            response = await ds.client.get(path.format("/photos/images", suffix))
+            assert response.status_code == 404
+            assert "There is no map of the space" in response.text
+            assert "datasette imgsim map photos.db" in response.text
 
 
 async def test_at_each_zoom_the_json_counts_what_an_image_stands_for(mapped):

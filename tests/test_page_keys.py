@@ -75,6 +75,18 @@ async def test_an_id_that_is_written_otherwise_is_another(copy_photos, kind, key
     await get_json(ds, f"/photos/loose.json?_similar_to={asked}&_similar_min=0", 404)
 
 
+@pytest.mark.asyncio
+async def test_an_empty_key_has_pages_and_a_missing_one_a_sentence(copy_photos):
+    with_keys(copy_photos / "photos.db", "text", ["", "b", "c"])
+    ds = serve(copy_photos / "photos.db")
+    answer = await get_json(ds, f"{LOOSE}/similar/.json")
+    assert answer["query"]["id"] == "" and len(answer["rows"]) == 2
+    for path in ("similar/", "thumbnail/.jpg"):
+        assert (await ds.client.get(f"{LOOSE}/{path}")).status_code == 200
+    change(copy_photos / "photos.db", "delete from loose where id = ''")
+    assert "There is no image ''" in (await get_json(ds, f"{LOOSE}/similar/.json", 404))["error"]
+
+
 ODD = """my "photos".v2 ü's"""
 
 

@@ -9,6 +9,8 @@ from helpers.commands import imgsim
 from helpers.databases import change, copy_space, rows
 from helpers.serving import GALLERY, IS_1, cookies, serve
 
+from datasette_imgsim.web import permissions
+
 pytestmark = pytest.mark.datasette
 
 OURS = ["spaces", "vectors", "thumbnails", "failures", "atlas", "contents", "readings"]
@@ -169,3 +171,14 @@ async def test_other_databases_are_left_alone(photos, tmp_path):
 async def test_a_crumb_does_not_tell_of_a_table_that_may_not_be_seen(photos):
     response = await private(photos, "table").client.get(GALLERY)
     assert "/photos/images" not in response.text
+
+
+@pytest.mark.asyncio
+async def test_databases_are_not_visited_at_every_check(photos, monkeypatch):
+    ds = serve(photos / "photos.db")
+    visits, ours = [], permissions._ours
+    monkeypatch.setattr(permissions, "_ours", lambda conn: visits.append(conn) or ours(conn))
+    for id in range(1, 6):
+        assert (await ds.client.get(f"{GALLERY}/thumbnail/{id}.jpg")).status_code == 200
+        assert (await ds.client.get("/photos/imgsim_spaces")).status_code == 200
+    assert len(visits) < 5

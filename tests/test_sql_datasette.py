@@ -9,7 +9,7 @@ from datasette.app import Datasette
 from datasette.database import Database
 from helpers.databases import FAILED, answer, found, make_space, random_vectors
 from helpers.loading import loads_begun
-from helpers.serving import ask, ask_one, ready, started, until
+from helpers.serving import ask, ask_one, ready, serve, started, until
 
 from datasette_imgsim.web.state import get_state
 
@@ -106,3 +106,23 @@ async def test_many_at_once(toys):
     ids = [1 + number % 30 for number in range(60)]
     given = await asyncio.gather(*(ask_one(ds, f"select similar_to({id})") for id in ids))
     assert given == [answer(toys, f"select similar_to({id})") for id in range(1, 31)] * 2
+
+
+@pytest.mark.asyncio
+async def test_a_canned_query_runs_before_its_parameters_are_given(toys):
+    sql = "select json_array_length(similar_to(:id, :k, :options)) as hits"
+    queries = {"photos": {"queries": {"like": {"sql": sql}}}}
+    ds = await ready(serve(toys, databases=queries))
+    for query, hits in (("", 0), ("?id=1", 20), ("?id=1&k=3", 3), ("?id=1&k=&options=", 20)):
+        response = await ds.client.get(
+            f"/photos/like.json{query}{'&' if query else '?'}_shape=array"
+        )
+        assert response.status_code == 200 and response.json() == [{"hits": hits}], query
+        assert (await ds.client.get(f"/photos/like{query}")).status_code == 200
+
+
+@pytest.mark.asyncio
+async def test_an_attached_database_is_named_as_the_place_to_ask(toys):
+    ds = Datasette([str(toys)], crossdb=True)
+    text = await ask_one(ds, "select imgsim_status()", "_memory")
+    assert text.endswith("not where it is attached: run the query in photos")

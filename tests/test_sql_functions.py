@@ -1,9 +1,26 @@
 """What the SQL functions give, and what is said of wrong arguments and options."""
 
+import json
 import sqlite3
+import time
+from contextlib import closing
 
 import pytest
-from helpers.databases import FAILED, ONLY_POOL5, answer
+import sqlite_utils
+from helpers.databases import (
+    FAILED,
+    ONLY_POOL5,
+    answer,
+    answers,
+    found,
+    make_space,
+    random_vectors,
+    space_of,
+)
+from helpers.waiting import LONG
+
+from datasette_imgsim.limits import LIMITS
+from datasette_imgsim.search import functions, indexes, interrupts, ranking, results
 
 # A function that raises is told on the server's stderr, which pytest makes a warning.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -20,6 +37,18 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
         ("select json_array_length(similar_to(1, '3'))", 3),
         ("select json_array_length(similar_to(1, 3.0))", 3),
         ("select json_array_length(similar_to(1, 0))", 0),
+        # What is not given yet in a query with parameters
+        ("select similar_to(1, '') = similar_to(1)", 1),
+        ("select similar_to(1, '', '') = similar_to(1)", 1),
+        ("select similar_to(1, 3, '') = similar_to(1, 3)", 1),
+        ("select similar_to('', '', '')", "[]"),
+        ("select imgsim_score(1, 2, '') = imgsim_score(1, 2)", 1),
+        ("select imgsim_score('', '', '')", None),
+        ("select imgsim_distance('', 1, '')", None),
+        ("select imgsim_vector('', '')", None),
+        ("select imgsim_percentile('', '')", None),
+        ("select imgsim_percentile(1, '')", 100.0),
+        ("select imgsim_status('') = imgsim_status()", 1),
         ("select json_array_length(similar_to(1, 1000))", 29),
         ("select json_array_length(similar_to(1, 9223372036854775807))", 29),
         ("select json_array_length(similar_to(1, 3, '{}'))", 3),
@@ -32,6 +61,10 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
         ("select imgsim_percentile('1')", 100.0),
         ("select typeof(imgsim_percentile(0.1))", "real"),
         ("select json_array_length(similar_to(1, 50, '{\"plus\": [2], \"minus\": [\"4\"]}'))", 27),
+        ("select similar_to(1, 9, '{\"plus\": [3, 2, 2, \"2\", 2.0]}') "
+         "= similar_to(1, 9, '{\"plus\": [3, 2]}')", 1),
+        ("select similar_to(1, 9, '{\"minus\": [' || replace(hex(zeroblob(300000)), '00', '2,')"
+         " || '4]}') = similar_to(1, 9, '{\"minus\": [2, 4]}')", 1),
         ("select similar_to(1, 9, '{\"plus\": [], \"minus\": null}') = similar_to(1, 9)", 1),
         ("select similar_to(99, 9, '{\"plus\": [2]}')", "[]"),
         ("select similar_to(31)", "[]"),
@@ -96,7 +129,6 @@ def test_answers(toys, query, expected):
         "select similar_to(1, '-1')",
         "select similar_to(1, 1.5)",
         "select similar_to(1, 9e999)",
-        "select similar_to(1, '')",
         "select similar_to(1, 'many')",
         "select similar_to(1, x'33')",
         "select similar_to(99, 'many')",
@@ -110,6 +142,7 @@ def test_answers(toys, query, expected):
         "select imgsim_score(1, 2, '{\"plus\": [2]}')",
         "select similar_to(1, 3, '{\"plus\": [99]}')",
         "select similar_to(1, 3, '{\"minus\": [null]}')",
+        "select similar_to(1, 3, '{' || replace(hex(zeroblob(4000000)), '00', ' ') || '}')",
         "select imgsim_vector(1, '{\"ranked\": 1}')",
         "select similar_to(1, 3, '{\"ranked\": true}')",
         "select imgsim_vector(1, '{\"ranked\": true}') = imgsim_score(1, 2, '{\"ranked\": true}')",
@@ -126,7 +159,6 @@ OBJECT = "Options must be a JSON object, not "
 @pytest.mark.parametrize(
     "options, sentence",
     (
-        ("", OBJECT + "''"),
         ("pool5", OBJECT + "'pool5'"),
         ("[]", OBJECT + "'[]'"),
         ("null", OBJECT + "'null'"),
@@ -178,3 +210,67 @@ def test_options_that_make_no_sense(toys, options, sentence):
 def test_status_of_options_that_do(toys, options):
     sentence = "The space 'toy' of the table 'images' is loaded: 30 images"
     assert answer(toys, "select imgsim_status(?)", options) == sentence
+
+
+def test_examples_have_a_limit(tmp_path):
+    path = make_space(tmp_path / "a.db", random_vectors(LIMITS.most_examples + 2))
+    ids = list(range(2, LIMITS.most_examples + 3))
+    query = "select similar_to(1, 3, ?)"
+    for name in ("plus", "minus"):
+        with pytest.raises(sqlite3.OperationalError, match=FAILED):
+            answer(path, query, json.dumps({name: ids}))
+    assert found(answer(path, query, json.dumps({"plus": ids[1:], "minus": ids[1:]}))) != []
+
+
+def test_no_index_can_be_made_of_the_functions(path):
+    with sqlite_utils.Database(path) as db:
+        with pytest.raises(sqlite3.OperationalError, match="non-deterministic"):
+            db.execute("create index wrong on images(imgsim_score(id, 1))")
+
+
+def test_a_statement_ranks_once(path, monkeypatch):
+    ranked, best = [], results.best
+    monkeypatch.setattr(results, "best", lambda *args: ranked.append(args) or best(*args))
+    ids = answers(path, "select json_array_length(similar_to(7)) from images")
+    assert ids == [20] * 30 and len(ranked) == 1
+
+
+def test_the_time_limit_of_a_connection_ends_a_ranking(path):
+    with closing(sqlite3.connect(path)) as conn:
+        index = indexes.load(conn, space_of(conn))
+        query = ranking.query_of_image(conn, index, 0, ranking.weights(index.space))
+        scored = ranking.rank(conn, index, query, 3)
+        conn.set_progress_handler(lambda: 1, 1000)  # as Datasette does it
+        with pytest.raises(sqlite3.OperationalError, match="^interrupted$"):
+            ranking.rank(conn, index, query, 3)
+        with pytest.raises(sqlite3.OperationalError, match="^interrupted$"):
+            list(interrupts.checked(conn, scored, every=2))
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "similar_to(1)",
+        "imgsim_score(id, 1)",
+        "imgsim_percentile(id / 100.0)",
+    ],
+)
+def test_the_time_limit_of_a_connection_ends_many_slow_calls(path, cache, monkeypatch, query):
+    """Of so few rows SQLite makes too few steps to look at the time itself."""
+    calls, begin = [], functions.Functions._begin
+
+    def slow(*args):
+        calls.append(args)
+        time.sleep(0.01)
+        begin(*args)
+
+    monkeypatch.setattr(functions.Functions, "_begin", slow)
+    monkeypatch.setattr(LIMITS, "seconds_between_statements", LONG)
+    monkeypatch.setattr(LIMITS, "seconds_a_statement", LONG)
+    with closing(sqlite3.connect(path)) as conn:
+        cache.get(conn, space_of(conn), wait=LONG)
+        functions.register(conn, cache)
+        conn.set_progress_handler(lambda: len(calls) > 9, 1000)
+        with pytest.raises(sqlite3.OperationalError, match="^interrupted$"):
+            conn.execute(f"select {query} from images").fetchall()
+    assert len(calls) < 25

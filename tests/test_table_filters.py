@@ -9,10 +9,13 @@ from html import unescape
 import pytest
 from helpers.databases import change, renamed, rows, set_source
 from helpers.serving import cookies, get_json, serve
+from helpers.waiting import LONG
 
 from datasette_imgsim.db.spaces import choose_space
 from datasette_imgsim.limits import LIMITS
 from datasette_imgsim.search import calibration, indexes, ranking
+from datasette_imgsim.web import state
+from datasette_imgsim.web.table import filters
 
 pytestmark = pytest.mark.datasette
 
@@ -138,6 +141,9 @@ async def test_a_text_key(copy_photos):
         ("images{}?_similar_to=3&_similar_min=x", 400, "_similar_min is a percentile from 0"),
         ("images{}?_similar_to=3&_similar_min=nan", 400, "_similar_min is a percentile from 0"),
         ("images{}?_similar_to=3&_similar_min=101", 400, "_similar_min is a percentile from 0"),
+        ("images{}?_similar_to=3&_similar_to=4", 400, "_similar_to is there more than once"),
+        ("images{}?_in_atlas=0,0,1,1&_in_atlas=0,0,9,9", 400, "_in_atlas is there more than"),
+        ("images{}?_similar_to=3&_similar_min=9&_similar_min=8", 400, "_similar_min is there more"),
         ("imgsim_spaces{}?_similar_to=3", 404, "holds no images"),
     ],
 )
@@ -163,3 +169,19 @@ async def test_similar_pages_lead_there(photos):
     ds = serve(photos / "photos.db")
     html = (await ds.client.get("/photos/images/-/imgsim/similar/3")).text
     assert 'href="/photos/images?_similar_to=3"' in html
+
+
+@pytest.mark.asyncio
+async def test_a_table_is_ranked_once_for_all_its_pages(photos, monkeypatch):
+    monkeypatch.setattr(state, "SECONDS_REMEMBERED", LONG)
+    ds = serve(photos / "photos.db")
+    asked, reached = [], filters.reaching
+    monkeypatch.setattr(filters, "reaching", lambda *args: asked.append(args) or reached(*args))
+    ranked, best = [], ranking._best
+    monkeypatch.setattr(ranking, "_best", lambda *args: ranked.append(args[-1]) or best(*args))
+    path = "/photos/images.csv?_similar_to=3&_similar_min=50"
+    csv = (await ds.client.get(f"{path}&_stream=on&_size=3")).text
+    assert len(csv.split()) == len(reaching(photos / "photos.db", 3, 50)) + 1
+    assert (await ds.client.get("/photos/images?_similar_to=3&_similar_min=50")).status_code == 200
+    mine = [k for k in ranked if k != 1000]
+    assert len(mine) == len(set(mine)) <= 2 and len(asked) == 1

@@ -254,30 +254,55 @@ async def taken(count):
 
 
 @pytest.mark.asyncio
-async def test_bodies_on_their_way_take_places(photos, picture):
+async def test_bodies_on_their_way_take_no_places(photos, picture):
     ds, go_on = serve(photos / "photos.db"), asyncio.Event()
     await ds.client.get(GALLERY)
     sent = [
         asyncio.ensure_future(post(ds, slow(go_on, data)))
-        for data in (picture, picture, b"x" * 99, b"x" * 30_000_000)
+        for data in (picture, picture, b"x" * 99, b"x" * 30_000_000, picture, picture)
     ]
-    await taken(upload.WAITING + 1)
-    assert (await post(ds, picture)).status_code == 429
+    await arriving(len(sent))
+    assert (await post(ds, picture)).status_code == 200
     sent[0].cancel()
-    await taken(upload.WAITING)
+    await arriving(len(sent) - 1)
     go_on.set()
-    assert [(await each).status_code for each in sent[1:]] == [200, 415, 413]
-    await taken(0)
+    assert [(await each).status_code for each in sent[1:4]] == [200, 415, 413]
+    for each in sent[4:]:
+        await each
+    await arriving(0)
+
+
+async def arriving(size):
+    """Waits until so many bytes of bodies have arrived and are kept."""
+    await eventually(lambda: upload._Arriving.total == size)
 
 
 @pytest.mark.asyncio
-async def test_a_body_that_takes_too_long_loses_its_place(photos, monkeypatch):
-    monkeypatch.setattr(LIMITS, "seconds_a_body", 0.1)
+async def test_bodies_on_their_way_are_bounded_all_together(photos, picture, monkeypatch):
+    monkeypatch.setattr(LIMITS, "bytes_of_bodies", len(picture) + 2)
+    ds, go_on = serve(photos / "photos.db"), asyncio.Event()
+    await ds.client.get(GALLERY)
+    sent = [asyncio.ensure_future(post(ds, slow(go_on, picture))) for _ in range(3)]
+    await arriving(3)
+    response = await post(ds, picture)
+    assert response.status_code == 429 and response.headers["retry-after"]
+    for each in sent:
+        each.cancel()
+    await arriving(0)
+    assert (await post(ds, picture)).status_code == 200
+    await arriving(0)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("limit", ["seconds_a_body", "seconds_between_pieces"])
+async def test_a_body_that_takes_too_long_is_given_up(photos, monkeypatch, limit):
+    monkeypatch.setattr(LIMITS, limit, 0.1)
     ds = serve(photos / "photos.db")
     await ds.client.get(GALLERY)
     response = await post(ds, slow(asyncio.Event()))
-    assert response.status_code == 408 and "0.1 s to arrive" in response.json()["error"]
+    assert response.status_code == 408 and "0.1 s" in response.json()["error"]
     await taken(0)
+    await arriving(0)
 
 
 @pytest.fixture

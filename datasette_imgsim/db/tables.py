@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ..errors import ImgsimError, listed
+from ..limits import LIMITS
 from . import schema
 from .connect import batches
 
@@ -27,6 +28,8 @@ class SourceTable:
     """The column that is the primary key."""
     label: str | None
     """The column whose value is shown as an image's name; None if there is none."""
+    label_from: tuple[str, str, str] | None = None
+    """(table, its key, its label) if the label is a foreign key and the other label is shown."""
 
     @classmethod
     def read(cls, conn: sqlite3.Connection, name: str) -> SourceTable:
@@ -64,7 +67,13 @@ class SourceTable:
     @functools.cached_property
     def label_sql(self) -> str:
         """The label, as an SQL expression; null if there is none or it is a BLOB."""
-        return without_blobs(f"t.{quoted(self.label)}") if self.label else "null"
+        if self.label is None:
+            return "null"
+        label = f"t.{quoted(self.label)}"
+        if self.label_from:
+            table, key, name = map(quoted, self.label_from)
+            label = f"coalesce((select o.{name} from {table} o where o.{key} = {label}), {label})"
+        return without_blobs(label)
 
     def find(self, conn: sqlite3.Connection, id):
         """The key, as stored, of the row with this id, or None.
@@ -124,7 +133,9 @@ class SourceTable:
     def display_name(self, id, label) -> str:
         """The name of an image for people: its file name, else its label, else its id."""
         text = "" if label is None or isinstance(label, bytes) else str(label)
-        return (posixpath.basename(text) if self.label == "path" else text) or str(id)
+        name = (posixpath.basename(text) if self.label == "path" else text) or str(id)
+        most = LIMITS.characters_of_name
+        return name if len(name) <= most else f"{name[:most]}…"
 
     def values(
         self, conn: sqlite3.Connection, column: str, ids: list | None = None
@@ -168,7 +179,9 @@ def _label_column(conn: sqlite3.Connection, table: str) -> str | None:
     rows = conn.execute(
         """
         select name from pragma_table_info(?) where not pk
-        order by name <> 'path', upper(type) not in ('TEXT', 'VARCHAR'), cid limit 1
+        order by name <> 'path', not (
+            type like '%char%' or type like '%clob%' or type like '%text%'
+        ), cid limit 1
         """,
         [table],
     )

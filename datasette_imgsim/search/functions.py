@@ -12,13 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+from cachetools import LRUCache
 
 from ..db import schema
 from ..db.spaces import Space, choose_space
-from ..db.tables import SourceTable
+from ..db.tables import SourceTable, quoted
 from ..errors import ImgsimError, listed
 from ..limits import LIMITS
-from . import ranking, results
+from . import interrupts, ranking, results
 from .calibration import Calibration, get_calibration
 from .index import Index
 from .indexes import Indexes, is_interrupt
@@ -54,8 +55,10 @@ class Functions:
 
     def __init__(self, conn: sqlite3.Connection, spaces: Indexes, configured: str | None = None):
         self.conn, self.spaces, self.configured = conn, spaces, configured
-        self.began = self.ended = 0.0
+        self.began = self.ended = self.checked = 0.0
         self.views: dict[tuple, View] = {}
+        self.answers: LRUCache = LRUCache(LIMITS.bytes_of_answers, len)
+        """The last answers of `similar_to`: in a statement, it may be called for each row."""
         # Weak, so that an idle connection does not keep a replaced index in memory.
         self.indexes: dict[int, weakref.ref[Index]] = {}
 
@@ -68,7 +71,9 @@ class Functions:
                 return None
             self._begin(time.monotonic())
             try:
-                return function(*arguments)
+                value = function(*arguments)
+                self._check_time()
+                return value
             except sqlite3.OperationalError as ex:
                 if not is_interrupt(ex):
                     raise
@@ -84,6 +89,7 @@ class Functions:
         if self._is_new_statement(now):
             self.views.clear()
             self.indexes.clear()
+            self.answers.clear()
             self.began = now
 
     def _is_new_statement(self, now: float) -> bool:
@@ -92,9 +98,26 @@ class Functions:
             or now - self.began > LIMITS.seconds_a_statement
         )
 
+    def _check_time(self) -> None:
+        """Raises an interrupt if the time limit of the connection is over."""
+        now = time.monotonic()
+        if now - self.checked > LIMITS.seconds_between_checks:
+            interrupts.check(self.conn)
+            self.checked = now
+
     def similar_to(self, id, k=DEFAULT_K, options="{}"):
         """A JSON array of the k hits most like an image: id, score and percentile, best first."""
-        k, view = _count(k), self._view(options, SIMILAR_OPTIONS)
+        # Rows may be deleted by hand while a statement seems to go on.
+        (version,) = self.conn.execute("pragma data_version").fetchone()
+        key = (id, k, options, version, self.conn.total_changes)
+        answer = self.answers.get(key)
+        if answer is None:
+            answer = self._similar_to(id, _count(k), self._view(options, SIMILAR_OPTIONS))
+            if len(answer) <= self.answers.maxsize:
+                self.answers[key] = answer
+        return answer
+
+    def _similar_to(self, id, k: int, view: View) -> str:
         index = self._index(view.space)
         row = self._row(index, id)
         if row is None:
@@ -104,13 +127,16 @@ class Functions:
             for name, ids in (("plus", view.plus), ("minus", view.minus))
         )
         query = ranking.query_of_examples(self.conn, index, row, plus, minus, view.weights)
-        return json.dumps([vars(hit) for hit in results.best(self.conn, index, query, k)])
+        hits = interrupts.checked(self.conn, results.best(self.conn, index, query, k))
+        return "[" + ", ".join(json.dumps(vars(hit)) for hit in hits) + "]"
 
     def _calibration(self, view: View) -> Calibration | None:
         return get_calibration(self.conn, self._index(view.space), view.weights)
 
     def imgsim_percentile(self, score, options="{}"):
-        """The percentile of a score, 0..100, or None if there are too few images."""
+        """The percentile of a score, 0..100; None without a score, or for too few images."""
+        if score == "":
+            return None
         if isinstance(score, str):
             try:
                 score = float(score)
@@ -239,6 +265,12 @@ class Functions:
     def _new_view(self, options: str, allowed: tuple) -> View:
         parsed = _parse(options, allowed)
         if "imgsim_spaces" not in schema.tables(self.conn):
+            attached = _attached_with_vectors(self.conn)
+            if attached:
+                raise ImgsimError(
+                    "The functions work only in the database that has the vectors, not where it is "
+                    f"attached: run the query in {listed(attached)}"
+                )
             raise ImgsimError(
                 "This database holds no vectors: run 'datasette imgsim embed DATABASE FOLDER'"
             )
@@ -257,6 +289,13 @@ class Functions:
         return index
 
 
+def _attached_with_vectors(conn: sqlite3.Connection) -> list[str]:
+    """The names of the attached databases that hold vectors."""
+    names = [name for _, name, _ in conn.execute("pragma database_list") if name != "main"]
+    sql = "select 1 from {}.sqlite_master where name = 'imgsim_spaces'"
+    return [name for name in names if conn.execute(sql.format(quoted(name))).fetchone()]
+
+
 def _replace(remembered: dict, id, value) -> None:
     remembered.clear()
     remembered[id] = value
@@ -264,6 +303,13 @@ def _replace(remembered: dict, id, value) -> None:
 
 def _parse(options, allowed: tuple) -> dict:
     """The options as a dictionary, in which null means absent. Raises ImgsimError."""
+    if options == "":  # Datasette's value for a parameter that is not given yet
+        return {}
+    if isinstance(options, str) and len(options) > LIMITS.characters_of_options:
+        raise ImgsimError(
+            f"The options have {len(options):,} characters: give at most "
+            f"{LIMITS.characters_of_options:,}"
+        )
     try:
         parsed = json.loads(options) if isinstance(options, str) else None
     except (ValueError, RecursionError):
@@ -289,6 +335,8 @@ def _is_id(id) -> bool:
 
 
 def _count(k) -> int:
+    if k == "":
+        return DEFAULT_K
     try:
         if isinstance(k, (int, str)) or (isinstance(k, float) and k.is_integer()):
             count = int(k)
@@ -315,6 +363,6 @@ def register(conn: sqlite3.Connection, spaces: Indexes, configured: str | None =
     for name, arities in ARITIES.items():
         function = functions.called(getattr(functions, name))
         for arity in arities:
-            # SQLite calls similar_to(7) once a statement, since it is deterministic. The status
-            # is not: it may change during a statement.
-            conn.create_function(name, arity, function, deterministic=name != "imgsim_status")
+            # Not deterministic, or an index on an expression could be made of them, which would
+            # be wrong as soon as other images are embedded.
+            conn.create_function(name, arity, function)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import sqlite3
+import threading
 from abc import ABC, abstractmethod
 from array import array
 from bisect import bisect_left
@@ -18,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from cachetools import LRUCache
 
 from ..db.spaces import Space
 from ..db.tables import SourceTable
@@ -55,6 +57,13 @@ class Index(ABC):
     """The cosines of random pairs, (pairs, levels), once `calibration` has computed them."""
     calibrations: dict = field(default_factory=dict)
     """The calibrations for the level weights used last, kept here by `calibration`."""
+
+    rankings: LRUCache = field(
+        default_factory=lambda: LRUCache(LIMITS.bytes_of_rankings, _bytes_of_ranking)
+    )
+    """The last rankings, kept here by `ranking`."""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    """For `rankings`, which threads share."""
 
     most_hits: int | None = None
     """The most results that a search may have; None means no limit."""
@@ -179,6 +188,10 @@ class ReductionOnly(Index):
 
     def candidates(self, query, count):
         return _reduced_candidates(self, query, count)
+
+
+def _bytes_of_ranking(ranking: tuple[np.ndarray, np.ndarray]) -> int:
+    return sum(part.nbytes for part in ranking)
 
 
 def _reduced_candidates(

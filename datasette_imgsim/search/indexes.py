@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import sqlite3
-import threading
 from array import array
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -12,7 +11,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from ..caching import Cache, NotLoaded
+from ..caching import Cache, NotLoaded, start_thread
 from ..db import schema
 from ..db.spaces import Space, all_spaces
 from ..db.tables import SourceTable
@@ -165,8 +164,8 @@ class Indexes:
     def warm(self, configured: str | None = None) -> None:
         """Starts loading each table's default space, or the configured one, in the background."""
         if self.connect is not None:
-            arguments = (self.connect, configured)
-            threading.Thread(target=self._warm, args=arguments, daemon=True).start()
+            # Where threads cannot start, the first query loads.
+            start_thread(self._warm, self.connect, configured)
 
     def _warm(self, connect: Connect, configured: str | None = None) -> None:
         try:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..db.spaces import Space
 from ..errors import ImgsimError, listed
+from ..limits import LIMITS
+from . import interrupts
 from .index import Index
 from .vectors import centred
 
@@ -115,14 +118,19 @@ def query_of_examples(
 
 
 def example_rows(name: str, ids: Collection, row_of: Callable[..., int | None]) -> list[int]:
-    """The rows of example images. Errors (ImgsimError) name the list: `name` is plus or minus."""
-    rows = []
-    for id in ids:
+    """The rows of example images, each once. Errors (ImgsimError) name the list, plus or minus."""
+    distinct = dict.fromkeys(ids)
+    if len(distinct) > LIMITS.most_examples:
+        raise ImgsimError(
+            f"{name} names {len(distinct):,} images: name at most {LIMITS.most_examples:,}"
+        )
+    rows: dict[int, None] = {}
+    for id in distinct:
         row = row_of(id)
         if row is None:
             raise ImgsimError(f"{name} names the image {id!r}, which has no vector in this space")
-        rows.append(row)
-    return rows
+        rows[row] = None  # '7' and 7 may be one image
+    return list(rows)
 
 
 def query_of_vector(index: Index, vector: np.ndarray, weights: np.ndarray) -> Query:
@@ -133,11 +141,14 @@ def query_of_vector(index: Index, vector: np.ndarray, weights: np.ndarray) -> Qu
 
 def pair(query: Query, vector: np.ndarray) -> float:
     """The score, -1..1, of a query and a vector (dimensions,) of the index."""
-    return _rounded(np.dot(vector, query.vector))
+    # The same as `_rounded`, which is slow for a single number.
+    return min(1.0, max(-1.0, round(float(np.dot(vector, query.vector)) * SCALE) / SCALE))
 
 
-def _rounded(value: float) -> float:
-    return min(1.0, max(-1.0, round(float(value) * SCALE) / SCALE))
+def _rounded(scores: np.ndarray) -> np.ndarray:
+    """Scores as float64 within -1..1, without -0.0."""
+    rounded = np.rint(scores.astype(np.float64) * SCALE) / SCALE
+    return np.fmin(1, np.fmax(-1, rounded)) + 0.0
 
 
 def rank(
@@ -149,11 +160,28 @@ def rank(
     always computed from the whole vectors. In a large space, a reduction chooses the images that
     are scored, and may rarely miss one of the k best.
     """
-    left_out = {index.row(id) for id in query.ids}
-    rows = index.candidates(query.vector, k + len(left_out))
-    scored = zip(_scores(conn, index, query.vector, rows).tolist(), rows.tolist())
-    best = sorted((-_rounded(score), row) for score, row in scored if row not in left_out)
-    return [(index.ids[row], 0.0 - score) for score, row in best[:k]]
+    left_out = [row for row in map(index.row, query.ids) if row is not None]
+    key = (query.vector.tobytes(), tuple(left_out), k)
+    with index.lock:
+        ranking = index.rankings.get(key)
+    if ranking is None:
+        ranking = _best(conn, index, query.vector, left_out, k)
+        with index.lock, suppress(ValueError):  # it may be too large to be kept
+            index.rankings[key] = ranking
+    rows, scores = (part.tolist() for part in ranking)
+    return [(index.ids[row], score) for row, score in zip(rows, scores)]
+
+
+def _best(
+    conn: sqlite3.Connection, index: Index, vector: np.ndarray, left_out: list[int], k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """(rows, scores) of the k best images, without the rows that are left out."""
+    rows = index.candidates(vector, k + len(set(left_out)))
+    rows = rows[~np.isin(rows, left_out)]
+    scores = _rounded(_scores(conn, index, vector, rows))
+    best = np.lexsort((rows, -scores))[:k]
+    interrupts.check(conn)
+    return rows[best], scores[best]
 
 
 def _scores(
@@ -165,4 +193,5 @@ def _scores(
     for start in range(0, len(rows), step):
         batch = slice(start, start + step)
         scores[batch] = np.vecdot(index.vectors(conn, rows[batch]), vector)
+        interrupts.check(conn)
     return scores

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..limits import LIMITS
-from . import ranking
+from . import interrupts, ranking
 from .calibration import get_calibration
 from .index import Index
 from .ranking import Query
@@ -62,6 +62,6 @@ def _hits(conn: sqlite3.Connection, index: Index, query: Query, scored: list[tup
     calibration = get_calibration(conn, index, query.weights)
     if calibration is None:
         return [Hit(id, score, None) for id, score in scored]
-    # All at once: no time limit could stop a loop over a million hits.
     percentiles = calibration.percentiles_of(np.array([score for _, score in scored])).tolist()
-    return [Hit(id, score, percentile) for (id, score), percentile in zip(scored, percentiles)]
+    pairs = interrupts.checked(conn, zip(scored, percentiles))
+    return [Hit(id, score, percentile) for (id, score), percentile in pairs]

@@ -7,7 +7,6 @@ import sqlite3
 from http import HTTPStatus
 
 from datasette import Forbidden, Response
-from datasette.utils import add_cors_headers
 
 from ..errors import ImgsimError
 from ..search.indexes import Loading
@@ -16,6 +15,8 @@ from .options import Options
 from .refused import Refused
 from .source import Source, requested_source
 
+NOT_KEPT = {"cache-control": "no-store"}
+"""The headers of an answer that is true only for a moment, such as while a space is loading."""
 MAX_AGE = 600
 """How many seconds a browser may keep a picture."""
 
@@ -25,10 +26,12 @@ def is_json(request) -> bool:
 
 
 def json_answer(datasette, body: dict, status: int = 200, headers: dict | None = None) -> Response:
-    headers = dict(headers or {})
-    if datasette.cors:
-        add_cors_headers(headers)
+    headers = {**_cors(datasette), **(headers or {})}
     return Response.json(body, status=status, headers=headers)
+
+
+def _cors(datasette) -> dict[str, str]:
+    return compat.cors_headers() if datasette.cors else {}
 
 
 def common_context(source: Source, options: Options) -> dict:
@@ -42,10 +45,12 @@ def common_context(source: Source, options: Options) -> dict:
     }
 
 
-async def html_answer(datasette, request, template: str, context: dict, status=200) -> Response:
+async def html_answer(
+    datasette, request, template: str, context: dict, status=200, headers: dict | None = None
+) -> Response:
     context = {"imgsim_static": functools.partial(compat.static, datasette), **context}
     body = await datasette.render_template(template, context, request=request, view_name="imgsim")
-    return Response.html(body, status=status)
+    return Response.html(body, status=status, headers=headers)
 
 
 def picture_answer(datasette, request, etag: str, jpeg: bytes, max_age=MAX_AGE) -> Response:
@@ -56,8 +61,7 @@ def picture_answer(datasette, request, etag: str, jpeg: bytes, max_age=MAX_AGE) 
         "etag": f'"{etag}"',
         "x-content-type-options": "nosniff",
     }
-    if datasette.cors:
-        add_cors_headers(headers)
+    headers |= _cors(datasette)
     if matches(request, etag):
         return Response(b"", status=304, headers=headers, content_type="image/jpeg")
     return Response(jpeg, headers=headers, content_type="image/jpeg")
@@ -91,6 +95,8 @@ def json_only(view):
 def _with_errors(view, wants_json):
     # No functools.wraps: Datasette passes arguments by the names that `answer` has.
     async def answer(datasette, request):
+        if request.method == "OPTIONS":  # a browser asks before it sends to another site
+            return Response.text("ok", headers=_cors(datasette))
         source = None
         try:
             source = await requested_source(datasette, request)
@@ -103,7 +109,7 @@ def _with_errors(view, wants_json):
             refused = ex
         except Loading as ex:
             waiting = {"ok": False, "error": str(ex), "loading": True}
-            return json_answer(datasette, waiting, headers={"retry-after": "1"})
+            return json_answer(datasette, waiting, 503, {"retry-after": "1", **NOT_KEPT})
         except ImgsimError as ex:
             refused = Refused(400, str(ex))
         except sqlite3.Error as ex:

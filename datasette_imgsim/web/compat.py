@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
+from collections.abc import Callable
 
 from datasette import Forbidden
+from datasette.utils import add_cors_headers
+
+from ..progress import ignore
 
 try:
     from datasette.resources import DatabaseResource, TableResource
@@ -72,6 +77,17 @@ def static(datasette, filename: str) -> str:
     return datasette.urls.static_plugins(PLUGIN, filename)
 
 
+def cors_headers() -> dict[str, str]:
+    """The headers with which other sites may ask, as Datasette 1.0 has them, also for 0.65."""
+    headers = {
+        "Access-Control-Allow-Methods": "GET, POST, HEAD, OPTIONS",
+        "Access-Control-Max-Age": "3600",
+    }
+    add_cors_headers(headers)
+    headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type"
+    return headers
+
+
 def color(db) -> str:
     """The colour of a database's headings."""
     return getattr(db, "color", "ff0000")
@@ -91,10 +107,14 @@ def private_connection(db) -> sqlite3.Connection:
     return conn
 
 
-async def body(request, max_bytes: int) -> bytes | None:
+async def body(
+    request, max_bytes: int, seconds: float | None = None, arrived: Callable[[int], None] = ignore
+) -> bytes | None:
     """The raw request body, or None if it is longer than `max_bytes`.
 
-    Raises BrokenUpload. (Datasette 0.65 has no limit itself, and that of 1.0 differs.)
+    `arrived` is called with the length of each piece. Raises BrokenUpload, and TimeoutError if
+    nothing arrives for so many seconds. (Datasette 0.65 has no limit itself, and that of 1.0
+    differs.)
     """
     try:
         if int(request.headers.get("content-length", "")) > max_bytes:
@@ -103,11 +123,12 @@ async def body(request, max_bytes: int) -> bytes | None:
         pass
     chunks, size, more = [], 0, True
     while more:
-        message = await request.receive()
+        message = await asyncio.wait_for(request.receive(), seconds)
         if message["type"] == "http.disconnect":
             raise BrokenUpload
         chunks.append(message.get("body", b""))
         size += len(chunks[-1])
+        arrived(len(chunks[-1]))
         if size > max_bytes:
             return None
         more = message.get("more_body", False)

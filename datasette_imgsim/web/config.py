@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import math
+import sqlite3
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+import click
 from datasette.utils import StartupError, actor_matches_allow
 
+from ..errors import listed
 from .compat import PLUGIN
 
 BYTES_A_MB = 1_000_000
+
+
+class WrongSettings(StartupError, click.ClickException):
+    """One sentence: Datasette 1.0 expects the one class, and 0.65 leaves the other to click."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +28,8 @@ class Config:
     """Who may search with an image of their own: everybody, nobody, or an allow block."""
     max_upload_mb: float = 20
     images_root: str | None = None
-    """The folder from which /large/ may show pictures; without it there is no such page."""
+    """The folder from which /large/ may show pictures; without it there is no such page. It is
+    relative to the folder of the database."""
     space: str | None = None
     """The name of the default space."""
 
@@ -44,14 +52,43 @@ def read_config(datasette, database: str) -> Config:
 
 
 def check(datasette) -> None:
-    """Raises StartupError, one sentence, if a setting is invalid."""
+    """Raises WrongSettings if a setting is invalid."""
     for database in (None, *datasette.databases):
         settings = _settings(datasette, database)
         where = f"the plugin {PLUGIN}" + (f" of the database {database!r}" if database else "")
-        for name, value in settings.items():
-            problem = _problem(name, value)
-            if problem:
-                raise StartupError(f"The configuration of {where} is wrong: {problem}")
+        problems = [_problem(name, value) for name, value in settings.items()]
+        # Settings of the instance are for all databases, which may lie in different folders.
+        for db in [datasette.databases[database]] if database else datasette.databases.values():
+            problems.append(_folder_problem(db, settings.get("images_root")))
+        for problem in filter(None, problems):
+            raise WrongSettings(f"The configuration of {where} is wrong: {problem}")
+
+
+async def check_spaces(datasette) -> None:
+    """Raises WrongSettings if the space of a database, or of the instance, is not there.
+
+    A database without any space may get one later.
+    """
+    known = {}
+    for name, db in datasette.databases.items():
+        if name != "_internal":
+            known[name] = await db.execute_fn(_space_names)
+    everywhere = [space for names in known.values() for space in names]
+    for database, names in ((None, everywhere), *known.items()):
+        space = _settings(datasette, database).get("space")
+        if space is not None and names and space not in names:
+            where = f"the database {database!r}" if database else "any database"
+            raise WrongSettings(
+                f"The configuration of the plugin {PLUGIN} is wrong: no space {space!r} is in "
+                f"{where}: there is {listed(names)}"
+            )
+
+
+def _space_names(conn: sqlite3.Connection) -> list[str]:
+    try:
+        return [name for (name,) in conn.execute("select name from imgsim_spaces order by id")]
+    except sqlite3.Error:  # no such table, or a file that cannot be read: its pages say so
+        return []
 
 
 def _settings(datasette, database: str | None = None) -> dict:
@@ -63,13 +100,30 @@ def _problem(name: str, value) -> str | None:
         return f"uploads is true, false or an allow block, not {value!r}"
     if name == "max_upload_mb" and not (_is_number(value) and 0 < value * BYTES_A_MB < math.inf):
         return f"max_upload_mb is a finite number above 0, not {value!r}"
-    if name == "images_root" and not (isinstance(value, str) and Path(value).is_dir()):
+    if name == "images_root" and not isinstance(value, str):
         return f"images_root is a folder that exists, not {value!r}"
     if name == "space" and not isinstance(value, str):
         return f"space is the name of a space, not {value!r}"
     if name not in NAMES:
         return f"there is no setting {name!r}, only {', '.join(NAMES)}"
     return None
+
+
+def images_folder(db, images_root: str) -> Path:
+    """The folder that images_root means for a database; ~ is the user's."""
+    return Path(db.path).absolute().parent / Path(images_root).expanduser()
+
+
+def _folder_problem(db, images_root) -> str | None:
+    if not isinstance(images_root, str) or not db.path:
+        return None
+    try:
+        folder = images_folder(db, images_root)
+        if folder.is_dir():
+            return None
+    except (ValueError, OSError, RuntimeError):  # a NUL in it, too long, or no such user
+        folder = images_root
+    return f"images_root is a folder that exists, not {str(folder)!r}"
 
 
 def _is_number(value) -> bool:

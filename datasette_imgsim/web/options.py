@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import urllib.parse
 from dataclasses import dataclass, replace
@@ -98,7 +99,7 @@ def parse_bounds(text: str, name: str = "bbox") -> tuple[float, float, float, fl
         x0, y0, x1, y1 = map(float, text.split(","))
     except ValueError:
         x0, x1, y0, y1 = 1, 0, 0, 0
-    if not (x0 <= x1 and y0 <= y1):  # also if one of them is NaN
+    if not (-math.inf < x0 <= x1 < math.inf and -math.inf < y0 <= y1 < math.inf):  # or a NaN
         raise Refused(
             400, f"{name} is x0,y0,x1,y1 with x0 <= x1 and y0 <= y1, 0 to {SIDE}, not {text!r:.60}"
         )

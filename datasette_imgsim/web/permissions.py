@@ -6,6 +6,7 @@ import sqlite3
 from contextvars import ContextVar
 
 from . import compat
+from .state import get_state
 
 WITH_SOURCES = (
     "imgsim_spaces", "imgsim_thumbnails", "imgsim_failures", "imgsim_contents", "imgsim_readings",
@@ -52,8 +53,10 @@ async def _denied_tables(datasette, actor, database: str) -> list[str]:
 
     A source table that was renamed or dropped may not be viewed: its permissions are unknown.
     """
+    db = datasette.databases[database]
     try:
-        tables, sources, present = await datasette.databases[database].execute_fn(_ours)
+        # Datasette 1.0 asks about all databases at once, for each thumbnail of a page.
+        tables, sources, present = await get_state(db).remember(db, "our tables", _ours)
     except sqlite3.Error:
         # A database that cannot be read must not break the pages of other databases.
         return [*WITH_SOURCES, *WITHOUT]

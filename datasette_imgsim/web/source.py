@@ -10,9 +10,9 @@ from pathlib import Path
 from datasette.utils import tilde_decode
 
 from ..db.connect import folder_of
-from ..db.tables import SourceTable, source_table_names
+from ..db.tables import SourceTable, column_names, source_table_names
 from ..errors import ImgsimError
-from . import compat, config
+from . import compat, config, labels
 from .refused import Refused
 from .state import State, get_state
 from .urls import TableUrls
@@ -28,6 +28,8 @@ class Source:
     table: SourceTable
     urls: TableUrls
     config: config.Config
+    has_paths: bool
+    """Whether the table has a column `path`, which names the files of images."""
 
     @property
     def state(self) -> State:
@@ -45,7 +47,7 @@ class Source:
 
     def large(self, id) -> str | None:
         """The address of the large picture of an image; None if there are none."""
-        if not (self.config.images_root and self.table.label == "path" and self.db.path):
+        if not (self.config.images_root and self.has_paths and self.db.path):
             return None
         return self.urls.large(id)
 
@@ -71,6 +73,10 @@ async def requested_source(datasette, request) -> Source:
     except KeyError:
         raise Refused(404, f"There is no database {route!r} here") from None
     await compat.ensure_can_view(datasette, request.actor, db.name, name)
+    try:
+        get_state(db).check_file(db)
+    except ImgsimError as ex:
+        raise Refused(503, str(ex)) from ex
     table = await db.execute_fn(lambda conn: _read(conn, name))
     if table is None:
         raise Refused(
@@ -78,8 +84,10 @@ async def requested_source(datasette, request) -> Source:
             f"The table {name!r} of the database {db.name!r} holds no images: "
             "'datasette imgsim embed DATABASE FOLDER' adds some",
         )
+    table = await labels.visible(datasette, request.actor, db, await labels.labelled(db, table))
+    has_paths = await db.execute_fn(lambda conn: "path" in column_names(conn, name))
     urls = TableUrls(datasette, db.name, name)
-    return Source(datasette, db, table, urls, config.read_config(datasette, db.name))
+    return Source(datasette, db, table, urls, config.read_config(datasette, db.name), has_paths)
 
 
 def _read(conn: sqlite3.Connection, name: str) -> SourceTable | None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import functools
+import os
 import threading
 import urllib.parse
 import weakref
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Hashable
 
 from cachetools import LRUCache, TTLCache
 from datasette.utils.sqlite import sqlite3
 
 from ..atlas.load import Atlases
 from ..caching import Cache
+from ..errors import ImgsimError
 from ..limits import LIMITS
 from ..search import functions
 from ..search.indexes import Indexes
@@ -27,6 +29,8 @@ class State:
     """The state of one database. It has no reference to Datasette's, so that both can be freed."""
 
     def __init__(self, db):
+        self.file = _file_of(db)
+        """Which file the database is, whatever its name is given to later."""
         self.connect = connector(db)
         self.indexes = Indexes(self.connect)
         self.atlases = Atlases(self.connect)
@@ -41,12 +45,36 @@ class State:
         self.remembered: TTLCache = TTLCache(1_000, SECONDS_REMEMBERED)
         """Recent results of `remember`, by name."""
 
+    def check_file(self, db) -> None:
+        """Raises ImgsimError if there is another file under the name of the database.
+
+        Old connections would go on reading the file that was replaced, and new ones the other.
+        """
+        if None not in (self.file, _file_of(db)) and self.file != _file_of(db):
+            raise ImgsimError(
+                f"The file of the database {db.name!r} was replaced by another one: "
+                "start Datasette again"
+            )
+
     async def remember(self, db, name: str, read: Callable):
         """The result of `read(conn)`, at most SECONDS_REMEMBERED old."""
+        return await self.remember_found(name, lambda: db.execute_fn(read))
+
+    async def remember_found(self, name: Hashable, find: Callable[[], Awaitable]):
+        """What `find()` found, at most SECONDS_REMEMBERED ago."""
         value = self.remembered.get(name, self)
         if value is self:  # not remembered
-            value = self.remembered[name] = await db.execute_fn(read)
+            value = self.remembered[name] = await find()
         return value
+
+
+def _file_of(db) -> tuple[int, int] | None:
+    """The device and number of a database file; None if it has none, or is away."""
+    try:
+        stat = os.stat(db.path)
+    except (OSError, TypeError):
+        return None
+    return stat.st_dev, stat.st_ino
 
 
 _lock = threading.Lock()

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import shlex
 from concurrent.futures import ThreadPoolExecutor
 
 from ...atlas.load import Atlas
+from ...db.atlas import has_atlas
 from ...db.spaces import Space, choose_space
 from ...errors import ImgsimError
 from ..options import Options, chosen_space
 from ..refused import Refused
 from ..source import Source
+from ..threads import in_thread
 
 _loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="imgsim-map")
 
@@ -31,10 +32,16 @@ async def get_atlas(source: Source, options: Options) -> Atlas:
     atlas = atlases.ready(space)
     if atlas is None:
         # Requests that wait for a map's first load use this thread, and hold up no others.
-        atlas = await asyncio.get_running_loop().run_in_executor(_loader, atlases.get, space)
+        atlas = await in_thread(_loader, atlases.get, space)
     if not len(atlas):
         raise NoMap(space, await source.db.execute_fn(lambda conn: _command(conn, source, space)))
     return atlas
+
+
+def check_map(conn, source: Source, space: Space) -> None:
+    """Raises NoMap if a space has no map."""
+    if not has_atlas(conn, space):
+        raise NoMap(space, _command(conn, source, space))
 
 
 def _command(conn, source: Source, space: Space) -> str:

@@ -11,7 +11,15 @@ from ...db.tables import WHOLE_NUMBER
 from ...ingest import settings
 from ...search.indexes import Loading
 from .. import compat
-from ..answers import common_context, html_answer, is_json, json_answer, next_link, page
+from ..answers import (
+    NOT_KEPT,
+    common_context,
+    html_answer,
+    is_json,
+    json_answer,
+    next_link,
+    page,
+)
 from ..options import (
     Options,
     bounds_params,
@@ -24,6 +32,7 @@ from ..options import (
 from ..refused import Refused
 from ..results import Tile, get_index, tiles
 from ..source import Source
+from .atlas import check_map
 
 FAILURES_SHOWN = 100
 
@@ -57,8 +66,10 @@ class Contents:
 async def gallery(datasette, request, source):
     options = parse_options(request)
     contents = await source.db.execute_fn(lambda conn: _contents(conn, source, options))
+    headers = NOT_KEPT if contents.loading else None
     if is_json(request):
-        return json_answer(datasette, _json(source, request, options, contents))
+        body = _json(source, request, options, contents)
+        return json_answer(datasette, body, headers=headers)
     context = {
         **common_context(source, options),
         "contents": contents,
@@ -68,12 +79,13 @@ async def gallery(datasette, request, source):
         "next_url": source.urls.gallery + options.paged(contents.next) if contents.next else None,
         "alternate_url_json": f"{source.urls.gallery}.json{options.paged(options.next)}",
     }
-    return await html_answer(datasette, request, "imgsim_gallery.html", context)
+    return await html_answer(datasette, request, "imgsim_gallery.html", context, headers=headers)
 
 
 def _contents(conn, source: Source, options: Options) -> Contents:
     spaces = all_spaces(conn, source.table.name)
-    space = chosen_space(conn, source, options) if spaces or options.space else None
+    is_needed = spaces or options.space or options.bbox
+    space = chosen_space(conn, source, options) if is_needed else None
     if space:
         chosen_weights(space, options)  # refuses a wrong parameter here, not at each link
     counts = count_vectors(conn)
@@ -105,8 +117,10 @@ def _rows(
     key = source.table.key_sql
     where, params = ["1"], {"limit": options.size + 1}
     if options.bbox and space:
+        bounds = parse_bounds(options.bbox)
+        check_map(conn, source, space)
         where.append(within_bounds(key))
-        params |= bounds_params(space, parse_bounds(options.bbox))
+        params |= bounds_params(space, bounds)
     if options.next is not None:
         where.append(f"{key} > :after")
         params["after"] = _after(conn, source, options.next)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 from ...caching import NotLoaded
 from ..source import Source
+from ..threads import in_thread
 from . import colours
 from .colours import Legend
 
@@ -33,7 +33,7 @@ async def get_legend(source: Source, column: str) -> Legend:
         except NotLoaded as ex:
             raise ex.load.error from ex
 
-    return await asyncio.get_running_loop().run_in_executor(_reader, get)
+    return await in_thread(_reader, get)
 
 
 def _file_stamps(db) -> tuple:

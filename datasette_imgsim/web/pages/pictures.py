@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import functools
 import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -12,9 +10,11 @@ from datasette.utils import tilde_decode
 
 from ...db.images import read_thumbnail
 from ...errors import ImgsimError
+from .. import config
 from ..answers import json_only, matches, picture_answer
 from ..refused import Refused
 from ..source import Source
+from ..threads import in_thread
 
 LARGE_SIDE = 2048
 
@@ -46,14 +46,13 @@ async def large(datasette, request, source):
             "names the folder they may be read from",
         )
     path = await source.db.execute_fn(lambda conn: _path(conn, source, text))
-    loop = asyncio.get_running_loop()
     refused = Refused(404, f"The file of the image {text!r} cannot be shown")
     try:
-        stat = await loop.run_in_executor(_decoders, os.stat, path)
+        stat = await in_thread(_decoders, os.stat, path)
         etag = f"{stat.st_mtime_ns:x}-{stat.st_size:x}"
         if matches(request, etag):
             return picture_answer(datasette, request, etag, b"")
-        jpeg = await loop.run_in_executor(_decoders, functools.partial(_upright_jpeg, path))
+        jpeg = await in_thread(_decoders, _upright_jpeg, path)
     except (OSError, ImgsimError) as ex:
         raise refused from ex
     return picture_answer(datasette, request, etag, jpeg)
@@ -63,7 +62,7 @@ def _path(conn, source: Source, text: str) -> str:
     """The real path of an image's file. Raises Refused unless it is inside `images_root`."""
     id = source.find(conn, text)
     refused = Refused(404, f"The file of the image {text!r} is not in the folder of large pictures")
-    if source.table.label != "path" or not source.db.path:
+    if not source.has_paths or not source.db.path:
         raise refused
     table = source.table
     (relative,) = conn.execute(
@@ -71,7 +70,7 @@ def _path(conn, source: Source, text: str) -> str:
     ).fetchone()
     if not isinstance(relative, str) or "\0" in relative:
         raise refused
-    root = os.path.realpath(source.config.images_root)
+    root = os.path.realpath(config.images_folder(source.db, source.config.images_root))
     path = os.path.realpath(os.path.join(source.folder, relative))
     if not path.startswith(os.path.join(root, "")) or not os.path.isfile(path):
         raise refused

@@ -3,7 +3,8 @@
 from . import gallery, map, pictures, similar, tiles, upload
 
 _TABLE = r"^/(?P<database>[^/]+)/(?P<table>[^/]+)/-/imgsim"
-_ID = r"(?P<id>[^/.]+)"
+# A key may be an empty text.
+_ID = r"(?P<id>[^/.]*)"
 _PLACE = r"(?P<z>\d{1,2})/(?P<x>\d{1,9})/(?P<y>\d{1,9})"
 _FORMAT = r"(?P<format>\.json)?$"
 

@@ -10,7 +10,15 @@ from ...db.atlas import read_point
 from ...db.spaces import Space, all_spaces
 from ...search import ranking
 from ...search.indexes import Loading
-from ..answers import common_context, html_answer, is_json, json_answer, next_link, page
+from ..answers import (
+    NOT_KEPT,
+    common_context,
+    html_answer,
+    is_json,
+    json_answer,
+    next_link,
+    page,
+)
 from ..options import Options, chosen_space, chosen_weights, default_space, parse_options
 from ..refused import Refused
 from ..results import Results, Tile, get_index, ranked, similar_sql, tiles
@@ -89,7 +97,8 @@ async def similar(datasette, request, source):
         "alternate_url_json": f"{path}.json{options.paged(options.next)}",
     }
     status = 404 if content.missing else 200
-    return await html_answer(datasette, request, "imgsim_similar.html", context, status)
+    headers = NOT_KEPT if content.loading else None
+    return await html_answer(datasette, request, "imgsim_similar.html", context, status, headers)
 
 
 def _read_page(conn, source: Source, options: Options, text: str) -> SimilarPage:

@@ -15,6 +15,7 @@ from ..answers import json_only, picture_answer
 from ..options import parse_options
 from ..refused import Refused
 from ..source import Source
+from ..threads import in_thread
 from .atlas import get_atlas
 from .colours import Legend
 from .legends import get_legend
@@ -56,8 +57,7 @@ async def _draw_once(source: Source, key: tuple, shown: list, scale: int) -> tup
 
 async def _draw(source: Source, key: tuple, shown: list, scale: int) -> tuple[str, bytes]:
     pictures = await source.db.execute_fn(lambda conn: _pictures(conn, source, shown))
-    loop = asyncio.get_running_loop()
-    jpeg = await loop.run_in_executor(_painters, _paint, pictures, scale)
+    jpeg = await in_thread(_painters, _paint, pictures, scale)
     tile = source.state.tiles[key] = hashlib.sha256(jpeg).hexdigest()[:32], jpeg
     return tile
 

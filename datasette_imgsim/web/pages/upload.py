@@ -24,8 +24,34 @@ WAITING = 3
 
 # The model has its own thread, so that SQL queries and other pages continue while it computes.
 _model = ThreadPoolExecutor(max_workers=1, thread_name_prefix="imgsim-model")
-# Acquired before a body is read, since bodies need memory, too.
+# Acquired when a body has arrived: slow clients must not keep others out.
 _places = threading.Semaphore(1 + WAITING)
+
+
+def _too_many() -> Refused:
+    return Refused(429, "Too many images are being looked at: try again soon", {"retry-after": "5"})
+
+
+class _Arriving:
+    """The bytes of the bodies that are arriving, all together."""
+
+    total = 0
+
+    def __init__(self):
+        self.size = 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        _Arriving.total -= self.size
+
+    def arrived(self, count: int) -> None:
+        """Counts a piece. Raises Refused if it is too much."""
+        self.size += count
+        _Arriving.total += count
+        if _Arriving.total > LIMITS.bytes_of_bodies:
+            raise _too_many()
 
 
 @json_only
@@ -84,11 +110,14 @@ def _prepared(conn, source: Source, options: Options):
 
 async def _body(request, max_bytes: int) -> bytes:
     try:
-        data = await asyncio.wait_for(compat.body(request, max_bytes), LIMITS.seconds_a_body)
+        with _Arriving() as arriving:
+            body = compat.body(request, max_bytes, LIMITS.seconds_between_pieces, arriving.arrived)
+            data = await asyncio.wait_for(body, LIMITS.seconds_a_body)
     except asyncio.TimeoutError:
         raise Refused(
             408,
-            f"The image took longer than {LIMITS.seconds_a_body:g} s to arrive: send a smaller one",
+            f"The image did not arrive within {LIMITS.seconds_a_body:g} s, or nothing of it for "
+            f"{LIMITS.seconds_between_pieces:g} s: send it again, or a smaller one",
         ) from None
     except compat.BrokenUpload:
         raise Refused(400, "The image did not arrive completely: send it again") from None
@@ -101,16 +130,14 @@ async def _body(request, max_bytes: int) -> bytes:
 
 async def _embedded(request, source: Source, space):
     """The uploaded image as an EmbeddedPicture. Raises Refused."""
+    data = await _body(request, source.config.max_upload_bytes)
     if not _places.acquire(blocking=False):
-        raise Refused(
-            429, "Too many images are being looked at: try again soon", {"retry-after": "5"}
-        )
+        raise _too_many()
     try:
-        data = await _body(request, source.config.max_upload_bytes)
         work = _model.submit(_embed, space, source.folder, data)
-    except BaseException:  # also if the client disconnects, which cancels this
+    except RuntimeError:  # threads cannot start
         _places.release()
-        raise
+        return _embed(space, source.folder, data)
     # Also if the client disconnects now: the place is freed when the work is done or was dropped.
     work.add_done_callback(lambda _work: _places.release())
     return await asyncio.wrap_future(work)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import sqlite3
 from contextlib import suppress
 
+from datasette.utils import await_me_maybe, is_url, tilde_encode, truncate_url
 from markupsafe import Markup
 
 from ...db.tables import SourceTable, source_table_names
 from ...errors import ImgsimError
 from ...limits import LIMITS
 from ...search.calibration import in_words, shortened
+from .. import labels
 from ..state import get_state
 from ..urls import TableUrls
 from . import filters
@@ -21,7 +23,12 @@ async def source_tables(datasette, database: str) -> dict[str, SourceTable]:
     db = datasette.databases.get(database)
     if db is None or database == "_internal":
         return {}
-    return await get_state(db).remember(db, "source tables", _source_tables)
+    return await get_state(db).remember_found("source tables", lambda: _labelled_tables(db))
+
+
+async def _labelled_tables(db) -> dict[str, SourceTable]:
+    tables = await db.execute_fn(_source_tables)
+    return {name: await labels.labelled(db, table) for name, table in tables.items()}
 
 
 def _source_tables(conn: sqlite3.Connection) -> dict[str, SourceTable]:
@@ -44,30 +51,83 @@ def _thumbnails(conn: sqlite3.Connection, table: str) -> set | None:
     return ids if len(ids) <= LIMITS.most_thumbnails_known else None
 
 
-async def render_cell(datasette, database, table, row, column, value):
-    """In the label's column: a thumbnail before the value."""
+async def render_cell(datasette, database, table, row, column, value, others):
+    """In the label's column: a thumbnail before what would be shown without it.
+
+    `others` are the answers of other plugins. None leaves the cell to Datasette.
+    """
+    shown = await _first(others)
     source = (await source_tables(datasette, database)).get(table) if table else None
-    if source is None or column != source.label or isinstance(value, dict):
-        return None
+    if source is None or column != source.label:
+        return shown
     try:
         id = row[source.key]
     except (IndexError, KeyError):
-        return None
+        return shown
     if isinstance(id, dict):  # a key that is a foreign key, with its label
         id = id["value"]
     if not await _has_thumbnail(datasette.databases[database], table, id):
-        return None
-    name = str(id) if value is None or isinstance(value, bytes) else str(value)
+        return shown
     urls = TableUrls(datasette, database, table)
+    label = value["label"] if isinstance(value, dict) else value
     return Markup(
         '<a class="imgsim-cell" href="{}"><img src="{}" alt="Similar to {}" loading="lazy"></a>{}{}'
     ).format(
         urls.similar(id),
         urls.thumbnail(id),
-        name.rsplit("/", 1)[-1],
+        source.display_name(id, label),
         _score(database, table, id),
-        "" if value is None or isinstance(value, bytes) else value,
+        shown or await _own(datasette, database, source, id, value),
     )
+
+
+async def _first(others: list):
+    """The first answer of other plugins that is not None, as Datasette chooses it."""
+    for candidate in others:
+        candidate = await await_me_maybe(candidate)
+        if candidate is not None:
+            return candidate
+    return None
+
+
+async def _own(datasette, database: str, table: SourceTable, id, value) -> str:
+    """What Datasette shows in a cell if no plugin does (after its `display_columns_and_rows`)."""
+    if isinstance(value, bytes):
+        pk = tilde_encode(str(id))
+        link = datasette.urls.row_blob(database, table.name, pk, table.label)
+        text = "<Binary:\xa0{:,}\xa0byte{}>".format(len(value), "" if len(value) == 1 else "s")
+        return Markup('<a class="blob-download" href="{}">{}</a>').format(link, text)
+    if isinstance(value, dict):
+        tables = await _linked_tables(datasette.databases[database], table.name)
+        key, other = value["value"], tables[table.label]
+        link = datasette.urls.row(database, other, tilde_encode(str(key)))
+        if value["label"] == key:
+            return Markup('<a href="{}">{}</a>').format(link, key)
+        return Markup('<a href="{}">{}</a>&nbsp;<em>{}</em>').format(
+            link, value["label"] or "-", key
+        )
+    if value in ("", None):
+        return ""
+    most = (
+        0
+        if filters.is_row_page(database, table.name, id)
+        else datasette.setting("truncate_cells_html")
+    )
+    text = str(value)
+    if is_url(text.strip()):
+        url = text.strip()
+        return Markup('<a href="{}">{}</a>').format(url, truncate_url(url, most))
+    return f"{text[:most]}…" if most and len(text) > most else text
+
+
+async def _linked_tables(db, table: str) -> dict[str, str]:
+    """The tables that the columns of a table refer to."""
+
+    async def find():
+        keys = await db.foreign_keys_for_table(table)
+        return {key["column"]: key["other_table"] for key in keys}
+
+    return await get_state(db).remember_found(f"foreign keys of {table}", find)
 
 
 async def _has_thumbnail(db, table: str, id) -> bool:

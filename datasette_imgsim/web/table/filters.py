@@ -12,8 +12,10 @@ import sqlite3
 from dataclasses import dataclass
 
 from datasette.filters import FilterArguments
+from datasette.utils import tilde_encode
 from datasette.views.base import DatasetteError
 
+from ...db.spaces import Space
 from ...db.tables import quoted
 from ...errors import ImgsimError
 from ...search import ranking
@@ -21,6 +23,7 @@ from ...search.calibration import get_calibration
 from ...search.indexes import Loading
 from ...search.results import Hit, reaching
 from ..options import bounds_params, default_space, parse_bounds, within_bounds
+from ..pages.atlas import check_map
 from ..refused import Refused
 from ..results import get_index, similar_sql, sql_options
 from ..source import Source, requested_source
@@ -54,17 +57,27 @@ class Likeness:
 current: contextvars.ContextVar[Likeness | None] = contextvars.ContextVar("likeness", default=None)
 
 
+# The path of the request, likewise.
+_path: contextvars.ContextVar[str] = contextvars.ContextVar("path", default="")
+
+
 def reset_filter_middleware(app):
     """Wraps the ASGI application, so that each request begins without a filter."""
 
     async def inner(scope, receive, send):
-        token = current.set(None)
+        tokens = current.set(None), _path.set(scope.get("path", ""))
         try:
             await app(scope, receive, send)
         finally:
-            current.reset(token)
+            current.reset(tokens[0])
+            _path.reset(tokens[1])
 
     return inner
+
+
+def is_row_page(database: str, table: str, id) -> bool:
+    """Whether the request is for Datasette's page of one row."""
+    return _path.get().endswith("/" + "/".join(map(tilde_encode, (database, table, str(id)))))
 
 
 async def filters_from_request(datasette, request):
@@ -74,6 +87,9 @@ async def filters_from_request(datasette, request):
         return None
     try:
         source = await requested_source(datasette, request)
+        for name in (*FILTERS, "_similar_min"):
+            if len(request.args.getlist(name)) > 1:
+                raise Refused(400, f"{name} is there more than once: give it once")
         clauses = [await filter(source, request) for filter in filters]
     except Refused as ex:
         raise DatasetteError(ex.message, status=ex.status) from ex
@@ -93,24 +109,35 @@ async def filters_from_request(datasette, request):
 async def _in_atlas(source: Source, request) -> tuple[str, dict, str]:
     """(where clause, its parameters, the filter in words)"""
     bounds = parse_bounds(request.args["_in_atlas"], "_in_atlas")
-    space = await source.db.execute_fn(lambda conn: default_space(conn, source))
+    space = await source.db.execute_fn(lambda conn: _mapped_space(conn, source))
     x0, y0, x1, y1 = bounds
     text = f"on the map between x {x0:g} and {x1:g}, y {y0:g} and {y1:g}"
     return within_bounds(quoted(source.table.key)), bounds_params(space, bounds), text
 
 
+def _mapped_space(conn, source: Source) -> Space:
+    """The default space. Raises NoMap if it has no map."""
+    space = default_space(conn, source)
+    check_map(conn, source, space)
+    return space
+
+
 async def _similar_to(source: Source, request) -> tuple[str, dict, str]:
     """(where clause, its parameters, the filter in words)"""
     minimum = _minimum(request.args.get("_similar_min"))
-    likeness = await source.db.execute_fn(
-        lambda conn: _like(conn, source, request.args["_similar_to"], minimum)
+    text = request.args["_similar_to"]
+    # A CSV stream asks for each of its pages. Which rows pass is looked up in SQL every time.
+    likeness = await source.state.remember_found(
+        ("likeness", source.table, text, minimum),
+        lambda: source.db.execute_fn(lambda conn: _like(conn, source, text, minimum)),
     )
     current.set(likeness)
     # The minimum is checked again: similar_to replaces rows that were deleted by hand by others.
     where = (
         f"{quoted(source.table.key)} in (select json_extract(value, '$.id') from "
         "json_each(similar_to(:imgsim_similar_to, :imgsim_k, :imgsim_options)) "
-        "where json_extract(value, '$.percentile') >= :imgsim_min)"
+        # "View and edit SQL" passes all parameters as text, and any text is more than a number.
+        "where json_extract(value, '$.percentile') >= cast(:imgsim_min as real))"
     )
     params = {
         "imgsim_similar_to": likeness.id,
