@@ -6,12 +6,10 @@ import collections
 import functools
 import hashlib
 import itertools
-import logging
 import os
 import signal
 import threading
 import time
-import warnings
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -38,6 +36,7 @@ from . import decode, sources
 from .decode import Picture
 from .pictures import Pictures
 from .plan import Plan
+from .quiet import silent_decoders
 from .sources import Item
 
 HASH_BLOCK = 1 << 20
@@ -166,7 +165,7 @@ class Run:
         if self.plan.recovered:
             with self.conn.transaction():
                 clear_failures(self.conn, self.pictures.table, self.plan.recovered)
-        with _ctrl_c(self.stop), _silent_pillow(), closing(self._outcomes()) as outcomes:
+        with _ctrl_c(self.stop), silent_decoders(), closing(self._outcomes()) as outcomes:
             for batch in self._batches(outcomes):
                 self._store(batch)
                 advance(len(batch))
@@ -384,17 +383,3 @@ def _ctrl_c(stop: threading.Event) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def _silent_pillow() -> Iterator[None]:
-    """Silences Pillow's warnings and logs: they name no file, and errors become failures."""
-    logger = logging.getLogger("PIL")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"PIL\.")
-            yield
-    finally:
-        logger.setLevel(before)
