@@ -18,6 +18,8 @@ class Limits:
     """A picture is refused if its decoder would allocate more."""
     bytes_of_large: int = 160_000_000
     """Of pictures that need more than this, one is decoded at a time."""
+    png_chunks: int = 10_000
+    """The most chunks of a PNG beside its pixels. With more, it is decoded without them."""
     tiff_pages: int = 100
     """Among so many pages of a TIFF the largest is looked for."""
     tiff_parts: int = 100_000

@@ -186,3 +186,17 @@ def test_a_large_picture_is_refused_where_memory_is_short(monkeypatch):
         pixels(data)
     monkeypatch.setattr(memory, "_free_of_machine", lambda: 320 * 240 * 4)
     assert pixels(data).shape == (32, 32, 3)
+
+
+@pytest.mark.parametrize("before", [b"IDAT", b"IEND"])
+@pytest.mark.parametrize("count", [50_000, 1_500_000])
+def test_many_chunks_of_a_png_take_no_time(before, count):
+    data, chunk = saved("PNG"), b"\0\0\0\0vpAg" + struct.pack(">I", zlib.crc32(b"vpAg"))
+    at = data.index(before) - 4
+    many = data[:at] + chunk * count + data[at:]
+    began = time.process_time()
+    try:
+        assert (pixels(many) == pixels(data)).all()
+    except decode.NotAPicture:
+        assert before == b"IDAT" and count == 1_500_000
+    assert time.process_time() - began < 3
