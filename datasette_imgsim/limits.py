@@ -30,8 +30,8 @@ class Limits:
     """A larger file is refused if its format is read as a whole: JPEG, WebP, AVIF and HEIC."""
     jpeg_scans: int = 500
     """Progressive JPEG files of known programs have at most 200 scans, ordinary ones about 10."""
-    jpeg_pixels_of_scans: int = 25_000_000_000
-    """The most pixels of a JPEG times its scans: decoding so many takes about 2 s."""
+    jpeg_pixels_of_scans: int = 5_000_000_000
+    """The most pixels of a JPEG times its scans: decoding so many takes about 3 s."""
     jpeg_segments: int = 5_000
     """The most segments of a JPEG: long metadata has some hundreds of 64 KB each."""
     jpeg_filling: int = 10_000

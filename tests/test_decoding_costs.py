@@ -113,6 +113,13 @@ def test_a_jpeg_of_many_scans_is_refused(monkeypatch):
         pixels(many_scans(20))
 
 
+def test_the_larger_a_jpeg_is_the_fewer_scans_it_may_have():
+    small = struct.pack(">HH", 240, 320)
+    large = many_scans(100).replace(small, struct.pack(">HH", 9_000, 9_000), 1)
+    with pytest.raises(decode.TooLarge, match="too many scans .62 of 81,000,000 pixels."):
+        pixels(large)
+
+
 def test_what_looks_like_scans_in_other_segments_is_not_counted():
     data = saved("JPEG", progressive=True)
     comment = b"\xff\xfe\xff\x00" + b"\xff\xda" * 32_639
