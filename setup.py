@@ -70,7 +70,7 @@ setup(
         "datasette>=0.65",
         "datasette-leaflet>=0.2.2",
         "numpy>=2",
-        "pillow>=11.3",
+        "pillow[xmp]>=11.3",
         "pluggy",
         "sqlite-utils>=4.0",
     ],

@@ -12,13 +12,14 @@ from typing import Any
 
 from .atlas import layout, poster
 from .db import schema
-from .db.connect import Writer, errors_named, open_reader, open_writer
+from .db.connect import Writer, errors_named, folder_of, open_reader, open_writer
 from .db.spaces import (
     Space,
     all_spaces,
     choose_space,
     count_vectors,
     drop_space,
+    reread,
     set_default_space,
 )
 from .db.tables import column_names
@@ -26,12 +27,13 @@ from .errors import ImgsimError, listed
 from .evaluate import Evaluation, read_labels
 from .ingest import decode, settings
 from .ingest.job import Interface, Job, Silent
+from .ingest.options import RunOptions, Summary
 from .ingest.query import embed_picture
-from .ingest.run import RunOptions, Summary
 from .search import calibration, indexes, ranking, results
 from .search.index import Index
 from .search.ranking import Query
 from .search.results import Hit
+from .verify import Report, verify
 
 MODEL_OPTIONS = (
     "model", "levels", "pooling", "weights", "preprocess", "resize", "size", "dtype",
@@ -60,14 +62,17 @@ class Collection:
         self,
         database: str | Path,
         space: str | None = None,
+        table: str | None = None,
         interface: Interface = Silent(),  # noqa: B008  (it has no state)
     ):
         """`database` is a SQLite file, which the first `embed` makes.
 
-        `space` is the name of a space; None stands for the default one of `images`, else of the
-        only table that has one. `interface` reports progress; by default, nothing is reported.
+        `space` is the name of a space; None stands for the default one of `table`, else of
+        `images`, else of the only table that has one. `interface` reports progress; by default,
+        nothing is reported.
         """
-        self.database, self.space, self.interface = Path(database), space, interface
+        self.database, self.space, self.table = Path(database), space, table
+        self.interface = interface
 
     def embed(self, *paths: str | Path, **options: Any) -> Summary:
         """Embeds picture files and folders (recursively); files that have not changed are skipped.
@@ -75,15 +80,15 @@ class Collection:
         `options` are those of `datasette imgsim embed`, with _ for -. With model, levels, pooling,
         weights, preprocess, resize, size or dtype it uses the space made with these options, or
         makes a new one; without any of them it continues the existing space. The others are
-        device, precision, batch_size, workers, thumbnail_size, max_pixels, gps, retry_failed and
-        prune.
+        device, precision, batch_size, workers, thumbnail_size, max_pixels, gps, exclude,
+        no_follow, rehash, retry_failed, prune and prune_missing_folders.
         """
         return self._finish(self._job(options).embed_files([Path(path) for path in paths]))
 
     def embed_table(self, table: str, column: str, **options: Any) -> Summary:
         """Embeds the pictures of a table: a column of BLOBs, or of paths relative to the database.
 
-        `options` as in `embed`, without gps and prune.
+        `options` as in `embed`, without those that are about files.
         """
         return self._finish(self._job(options).embed_table(table, column))
 
@@ -96,7 +101,7 @@ class Collection:
         such as {"pool5": 1}; a level that is not named weighs 0.
         """
         with self._reader() as conn:
-            space = choose_space(conn, self.space)
+            space = choose_space(conn, self.space, self.table)
             weights = ranking.weights(space, level_weights)
             index = indexes.load(conn, space, self.interface.progress)
             hits = results.best(conn, index, self._query(conn, index, query, weights), k)
@@ -109,7 +114,7 @@ class Collection:
         With `refit`, all images are laid out again, starting from their positions.
         """
         with self._writer() as conn:
-            space = choose_space(conn, self.space)
+            space = choose_space(conn, self.space, self.table)
             summary = layout.update(conn, space, refit, self.interface.progress)
             calibration.renew(conn, choose_space(conn, space.name))
         return summary
@@ -117,7 +122,7 @@ class Collection:
     def draw_map(self, path: str | Path, size: int = 4000) -> int:
         """Writes the map as a PNG file of size x size pixels; returns how many images it shows."""
         with self._reader() as conn:
-            return poster.save(conn, choose_space(conn, self.space), Path(path), size)
+            return poster.save(conn, choose_space(conn, self.space, self.table), Path(path), size)
 
     @contextmanager
     def evaluation(self, label: str | None = None) -> Iterator[Evaluation]:
@@ -126,8 +131,14 @@ class Collection:
         `label` is a column of the source table; None stands for the folder in the path.
         """
         with self._reader() as conn:
-            space = choose_space(conn, self.space)
+            space = choose_space(conn, self.space, self.table)
             yield Evaluation(conn, space, read_labels(conn, space, label))
+
+    def verify(self, sample: int = 100) -> Report:
+        """Checks the database; decodes and embeds again `sample` images of each space."""
+        with self._reader() as conn:
+            base = self.database.absolute().parent
+            return verify(conn, base, sample, self.interface.progress)
 
     def spaces(self) -> dict[str, Space]:
         """The spaces of the database by name; defaults first, then in order of creation."""
@@ -166,6 +177,10 @@ class Collection:
             )
         model = {name: options[name] for name in MODEL_OPTIONS if options.get(name) is not None}
         run = {name: options[name] for name in RUN_OPTIONS if name in options}
+        exclude = run.get("exclude", ())
+        run["exclude"] = (exclude,) if isinstance(exclude, str) else tuple(exclude)
+        if not all(pattern.strip("/") for pattern in run["exclude"]):
+            raise ImgsimError("An empty pattern excludes nothing: give exclude a name or a path")
         return Job(
             self.database,
             settings.from_options(**model) if model else None,
@@ -178,7 +193,7 @@ class Collection:
         """Renews the calibration of the space and completes the summary."""
         if summary.space:
             with self._writer() as conn:
-                space = choose_space(conn, summary.space)
+                space = reread(conn, summary.space)
                 calibration.renew(conn, space)
                 summary.default_space = choose_space(conn, table=space.source_table).name
         return summary
@@ -199,8 +214,7 @@ class Collection:
     def _vector(self, space: Space, path: str | Path):
         try:
             data = Path(path).read_bytes()
-            base = self.database.absolute().parent
-            return embed_picture(space, base, data, decode.MAX_PIXELS).vector
+            return embed_picture(space, folder_of(self.database), data, decode.MAX_PIXELS).vector
         except (OSError, decode.NotAPicture, decode.TooLarge) as ex:
             raise ImgsimError(f"{path}: {ex}") from ex
 

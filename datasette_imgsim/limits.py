@@ -50,6 +50,14 @@ class Limits:
     bytes_a_read: int = 4_000_000
     """Bytes of vectors read from the database at once: a long read keeps writers waiting."""
 
+    # Metadata of pictures
+    bytes_of_xmp: int = 1_000_000
+    """A longer XMP packet is not read: parsing this one takes a quarter of a second."""
+    characters_of_metadata: int = 1_000
+    """What a text of the metadata holds after this many characters is not read."""
+    characters_of_camera: int = 100
+    """The longest name of a camera: no real one has half as many."""
+
     # Search
     rescored: int = 800
     """At least this many candidates of a reduction are scored with their whole vectors."""

@@ -307,3 +307,72 @@ def test_a_database_left_in_the_middle_of_a_commit_can_be_read(folder):
         conn.execute("rollback")
     printed = imgsim("similar", folder / "copy-of.db", 1, "--json")
     assert printed == imgsim("similar", folder / "photos.db", 1, "--json")
+
+
+# Odd databases and terminals
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
+def test_names_that_a_terminal_cannot_show_are_printed(folder, encoding, monkeypatch):
+    database = folder / "photos.db"
+    change(database, "update images set path = 'images/\U0001f923.jpg' where id = 2")
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    status, out, err = run("similar", database, 1, "-k", 11)
+    assert status == 0 and out.count("\n") == 12 and "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    "sql, sentence",
+    [
+        ("rename column camera to kamera", "no column 'camera' any more: rename it back, or add"),
+        ("drop column width", "'sqlite-utils add-column photos.db images width integer'"),
+        ("rename column path to file", "no column 'path' any more: rename it back\n"),
+    ],
+)
+def test_a_column_that_was_taken_away_is_named(folder, sql, sentence, monkeypatch):
+    monkeypatch.chdir(folder)
+    change("photos.db", f"alter table images {sql}")
+    assert sentence in imgsim("embed", "photos.db", "images", exit_code=1)
+
+
+def test_the_command_that_is_named_brings_a_column_back(folder):
+    database = folder / "photos.db"
+    change(database, "alter table images drop column width")
+    change(database, "alter table images add column width integer")
+    assert "12 unchanged" in imgsim("embed", database, folder / "images")
+
+
+def test_a_small_collection_is_a_small_file(tmp_path, toy):
+    draw(tmp_path / "images/a.jpg")
+    embed_toy(tmp_path)
+    assert (tmp_path / "photos.db").stat().st_size < 250_000
+
+
+@pytest.fixture
+def museum(tmp_path, toy):
+    """Two tables of pictures, each with a space."""
+    for name in ("paintings", "prints"):
+        draw_groups(tmp_path / name, 2)
+        change(tmp_path / "museum.db", f"create table {name} (id integer primary key, photo text)")
+        for number, path in enumerate(sorted((tmp_path / name).rglob("*.jpg")), 1):
+            sql = f"insert into {name} values (?, ?)"
+            change(tmp_path / "museum.db", sql, number, str(path.relative_to(tmp_path)))
+        imgsim("embed", tmp_path / "museum.db", "--table", name, "--column", "photo", *TOY)
+    return tmp_path / "museum.db"
+
+
+def test_spaces_are_named_after_their_table(museum):
+    printed = imgsim("spaces", museum)
+    assert "paintings toy pool1 flatten (the default)" in printed
+    assert "prints toy pool1 flatten (the default)" in printed
+
+
+@pytest.mark.parametrize("command", [("similar", 1), ("map",), ("eval", "--label", "photo")])
+def test_a_table_chooses_its_space(museum, command):
+    name, *rest = command
+    assert "name a space, one of" in imgsim(name, museum, *rest, exit_code=1)
+    exit_code = 1 if name == "eval" else 0  # each photo is a label of its own
+    printed = imgsim(name, museum, *rest, "--table", "prints", exit_code=exit_code)
+    assert "name a space" not in printed
+    sentence = "There are no vectors for the table 'coins' yet"
+    assert sentence in imgsim(name, museum, *rest, "--table", "coins", exit_code=1)

@@ -12,13 +12,14 @@ from dataclasses import replace
 
 import pytest
 from helpers.commands import TOY, Hold, embed_toy, end, imgsim, start
-from helpers.databases import expected_scores, make_space, random_vectors, rows, space_of
+from helpers.databases import change, expected_scores, make_space, random_vectors, rows, space_of
 from helpers.loading import reload_at_once
-from helpers.pictures import draw_groups
+from helpers.pictures import draw, draw_groups
 from helpers.waiting import LONG, wait_until
 
 from datasette_imgsim.db.connect import open_writer
 from datasette_imgsim.db.spaces import raise_generation
+from datasette_imgsim.ingest.run import Run
 from datasette_imgsim.limits import LIMITS
 from datasette_imgsim.search import indexes, ranking
 
@@ -191,6 +192,47 @@ def test_a_space_dropped_during_a_run_ends_it(folder):
     assert code == 1
     assert err == "Error: The space 'toy pool1 flatten' was removed by another program meanwhile\n"
     assert stored(folder) == 0
+
+
+def drop_after(monkeypatch, folder, function):
+    """Another program removes the only space as soon as a function of `Run` has come to its end."""
+    whole = getattr(Run, function)
+
+    def then_drop(*args):
+        whole(*args)
+        imgsim("drop", folder / "photos.db", "toy pool1 flatten")
+
+    monkeypatch.setattr(Run, function, then_drop)
+
+
+REMOVED = "Error: The space 'toy pool1 flatten' was removed by another program meanwhile\n"
+
+
+@pytest.mark.parametrize("options", [(), ("--prune",)])
+def test_a_space_dropped_after_the_last_picture(folder, monkeypatch, options):
+    embed_toy(folder)
+    for id in (1, 2):
+        (path,) = rows(folder / "photos.db", "select path from images where id = ?", id)
+        (folder / path).unlink()
+    change(folder / "photos.db", "delete from images where id = 2")
+    drop_after(monkeypatch, folder, "go")
+    assert embed_toy(folder, *options, exit_code=1) == REMOVED
+    count = 22 if options else 23
+    for table in ("images", "imgsim_thumbnails"):
+        assert rows(folder / "photos.db", f"select count(*) from {table}") == [count]
+
+
+def test_a_space_of_a_table_dropped_after_the_last_picture(tmp_path, toy, monkeypatch):
+    change(tmp_path / "photos.db", "create table items (id integer primary key, path text)")
+    for id in (1, 2):
+        draw(tmp_path / f"{id}.jpg", seed=id)
+        change(tmp_path / "photos.db", "insert into items values (?, ?)", id, f"{id}.jpg")
+    options = ("embed", tmp_path / "photos.db", "--table", "items", "--column", "path", *TOY)
+    imgsim(*options)
+    change(tmp_path / "photos.db", "update items set path = null where id = 1")
+    drop_after(monkeypatch, tmp_path, "go")
+    assert imgsim(*options, exit_code=1) == REMOVED
+    assert rows(tmp_path / "photos.db", "select image_id from imgsim_thumbnails") == [2]
 
 
 def test_files_that_vanish_or_change_during_a_run(folder):

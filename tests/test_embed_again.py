@@ -2,18 +2,17 @@
 
 import os
 import shutil
+import stat
 import time
-from contextlib import closing
+from types import SimpleNamespace
 
 import pytest
-from helpers.commands import TOY, embed_toy, imgsim, python
+from helpers.commands import embed_toy, imgsim, python
 from helpers.databases import change, rows
 from helpers.files import place
 from helpers.pictures import draw, draw_groups
 
-from datasette_imgsim.db.connect import open_writer
-from datasette_imgsim.db.images import known_images
-from datasette_imgsim.ingest import plan
+from datasette_imgsim.ingest import sources
 
 
 @pytest.fixture
@@ -104,6 +103,59 @@ def test_a_touched_file_is_not_embedded_again(folder):
     assert everything(folder)[1:] == before[1:]
 
 
+def test_rehash_finds_what_was_changed_without_a_trace(folder):
+    file = folder / "images/a.jpg"
+    before, status = everything(folder), os.stat(file)
+    data = file.read_bytes()
+    draw(file, "circle", "salmon")
+    other = file.read_bytes()
+    file.write_bytes((other + bytes(len(data)))[: max(len(data), len(other))])
+    change(folder / "photos.db", "update images set bytes = ?", file.stat().st_size)
+    for name in ("b.jpg", "sub/c.jpg"):
+        size = (folder / "images" / name).stat().st_size
+        sql = "update images set bytes = ? where path = ?"
+        change(folder / "photos.db", sql, size, f"images/{name}")
+    os.utime(file, ns=(0, status.st_mtime_ns))
+    assert "0 embedded, 3 unchanged" in embed_toy(folder)
+    assert "1 embedded, 2 unchanged" in embed_toy(folder, "--rehash")
+    assert everything(folder)[1][0] != before[1][0] and everything(folder)[1][1:] == before[1][1:]
+    (folder / "images/bad.jpg").touch()
+    embed_toy(folder, exit_code=1)
+    assert "3 unchanged" in embed_toy(folder, "--rehash", exit_code=1)
+
+
+@pytest.mark.parametrize(
+    "number, stored",
+    [(0, 0), (-(10**18), -(10**18)), (2**63 - 1, 2**63 - 1), (2**63, None), (-(10**20), None)],
+)
+def test_numbers_that_sqlite_cannot_hold_are_null(monkeypatch, number, stored):
+    """As a file system may say them, whether or not it is one that the tests run on."""
+    status = SimpleNamespace(
+        st_mode=stat.S_IFREG, st_size=number, st_mtime_ns=number, st_dev=1, st_ino=1
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", lambda path: status)
+        item = sources.file_item("a.jpg", "a.jpg")
+    assert (item.size, item.mtime_ns) == (stored, stored)
+
+
+@pytest.mark.parametrize("seconds", [-11644473600, 10413792000, 15032385535])
+def test_a_time_that_sqlite_cannot_hold_stops_nothing(folder, seconds):
+    file = folder / "images/a.jpg"
+    os.utime(file, ns=(0, 10**9 * seconds))
+    if os.stat(file).st_mtime_ns != 10**9 * seconds:
+        pytest.skip("this file system holds no such time")
+    assert "0 embedded, 3 unchanged" in embed_toy(folder)
+    assert rows(folder / "photos.db", "select mtime_ns from images where id = 1") == [None]
+    before = everything(folder)
+    assert "0 embedded, 3 unchanged" in embed_toy(folder)
+    assert everything(folder) == before
+    # It is compared by its content.
+    draw(file, "dots", "green")
+    os.utime(file, ns=(0, 10**9 * seconds))
+    assert "1 embedded, 2 unchanged" in embed_toy(folder)
+
+
 def test_a_renamed_file_keeps_its_id(folder):
     before = everything(folder)
     (folder / "images/new").mkdir()
@@ -185,15 +237,15 @@ def test_of_two_equal_files_one_is_renamed(folder):
 
 def test_two_files_that_change_places(folder):
     a, b = folder / "images/a.jpg", folder / "images/b.jpg"
-    vector = "select vector from imgsim_vectors where image_id = ?"
-    before = [rows(folder / "photos.db", vector, id) for id in (1, 2)]
+    before = everything(folder)[1:]
     a.rename(folder / "x")
     b.rename(a)
     (folder / "x").rename(b)
     for number, file in enumerate((a, b)):
         os.utime(file, ns=(number, number))
-    embed_toy(folder)
-    assert [rows(folder / "photos.db", vector, id) for id in (2, 1)] == before
+    assert "0 embedded, 1 unchanged, 2 renamed" in embed_toy(folder)
+    assert everything(folder)[1:] == before
+    assert paths(folder) == {"images/a.jpg": 2, "images/b.jpg": 1, "images/sub/c.jpg": 3}
     assert "3 unchanged" in embed_toy(folder)
 
 
@@ -224,74 +276,6 @@ def test_a_content_that_only_another_space_knows_is_renamed_too(folder):
 def test_rows_of_files_that_are_gone_stay_without_prune(folder):
     (folder / "images/a.jpg").unlink()
     embed_toy(folder)
-    assert len(paths(folder)) == 3
-
-
-def test_prune_removes_all_that_was_made_of_a_file(folder):
-    (folder / "images/a.jpg").unlink()
-    number = generation(folder)
-    assert "1 pruned" in embed_toy(folder, "--prune")
-    images, vectors, thumbnails, _, _ = everything(folder)
-    assert [len(images), len(vectors), len(thumbnails)] == [2, 2, 2]
-    assert generation(folder) > number
-
-
-def test_prune_keeps_what_is_back_or_renamed_when_it_comes_to_delete(folder):
-    database, images = folder / "photos.db", folder / "images"
-    for name in ("a.jpg", "b.jpg", "sub/c.jpg"):
-        (images / name).unlink()
-    with closing(open_writer(database)) as conn:
-        gone = known_images(conn, None)
-        draw(images / "a.jpg")
-        change(folder / "photos.db", "update images set path = 'images/new.jpg' where id = 2")
-        assert plan.prune(conn, gone, [], [images], folder) == 1
-    assert paths(folder) == {"images/a.jpg": 1, "images/new.jpg": 2}
-    assert rows(database, "select image_id from imgsim_thumbnails order by 1") == [1, 2]
-
-
-def test_prune_forgets_failures_of_files_that_are_gone(folder):
-    (folder / "images/bad.jpg").write_bytes(b"")
-    embed_toy(folder, exit_code=1)
-    (folder / "images/bad.jpg").unlink()
-    embed_toy(folder, "--prune")
-    assert rows(folder / "photos.db", "select * from imgsim_failures") == []
-
-
-def prune(folder, *given):
-    """The paths that are left after `embed --prune` of some folders."""
-    imgsim("embed", folder / "photos.db", *[folder / name for name in given], *TOY, "--prune")
-    return sorted(paths(folder))
-
-
-def test_prune_keeps_to_the_folders_that_are_given(folder):
-    draw(folder / "images2/d.jpg", "dots")
-    imgsim("embed", folder / "photos.db", folder / "images2", *TOY)
-    for name in ("images/a.jpg", "images/sub/c.jpg", "images2/d.jpg"):
-        (folder / name).unlink()
-    assert prune(folder, "images/sub") == ["images/a.jpg", "images/b.jpg", "images2/d.jpg"]
-    assert prune(folder, "images") == ["images/b.jpg", "images2/d.jpg"]
-    assert prune(folder, ".") == ["images/b.jpg"]
-
-
-def test_prune_above_the_database(tmp_path, toy):
-    database = tmp_path / "here/db/photos.db"
-    database.parent.mkdir(parents=True)
-    for name in ("here/a.jpg", "here/db/b.jpg", "far/c.jpg"):
-        draw(tmp_path / name, seed=len(name))
-    imgsim("embed", database, tmp_path / "here", tmp_path / "far", *TOY)
-    names = ["../../far/c.jpg", "../a.jpg", "b.jpg"]
-    assert rows(database, "select path from images order by path") == names
-    for name in ("here/a.jpg", "here/db/b.jpg", "far/c.jpg"):
-        (tmp_path / name).unlink()
-    assert "2 pruned" in imgsim("embed", database, tmp_path / "here", *TOY, "--prune")
-    assert rows(database, "select path from images") == ["../../far/c.jpg"]
-
-
-def test_nothing_is_pruned_where_a_folder_is_missing(folder):
-    """As where a drive is not connected: what is asked for does not exist."""
-    shutil.move(folder / "images/sub", folder / "away")
-    draw(folder / "images/sub.jpg", "dots")
-    imgsim("embed", folder / "photos.db", folder / "images/sub", "--prune", exit_code=2)
     assert len(paths(folder)) == 3
 
 

@@ -11,6 +11,7 @@ from helpers.pictures import draw
 from helpers.serving import get_json, serve
 
 KINDS = {"integer": lambda n: n, "text": lambda n: f"no {n}"}
+MADE = ("imgsim_vectors", "imgsim_thumbnails", "imgsim_contents", "imgsim_readings")
 COLOURS = ["red", "salmon", "blue", "skyblue", "green", "black"]
 
 
@@ -102,7 +103,7 @@ def test_a_deleted_row_and_an_emptied_one_are_forgotten(shop, nothing):
     change(shop, "delete from items where sku = 1")
     change(shop, 'update items set "the picture" = ? where sku = 4', nothing)
     assert "0 embedded, 4 unchanged" in embed(shop)
-    for table in ("imgsim_vectors", "imgsim_thumbnails", "imgsim_contents"):
+    for table in MADE:
         assert sorted(rows(shop, f"select image_id from {table}")) == [0, 2, 3, 5]
     assert rows(shop, "select source from imgsim_failures") == []
 
@@ -113,7 +114,7 @@ def test_of_a_row_with_other_bytes_the_old_picture_is_forgotten(tmp_path, toy):
     change(database, """update items set "the picture" = 'files/away.jpg' where sku = 1""")
     change(database, 'update items set "the picture" = ? where sku = 4', b"no picture")
     assert "2 failed" in embed(database, exit_code=1)
-    for table in ("imgsim_vectors", "imgsim_thumbnails", "imgsim_contents"):
+    for table in MADE:
         # A file may come back.
         assert sorted(rows(database, f"select image_id from {table}")) == [0, 1, 2, 3, 5]
 
@@ -132,7 +133,7 @@ def test_columns_may_have_the_names_of_ours(shop, key, other):
     change(shop, f'delete from items where "{key}" = 1')
     change(shop, f'update items set "the picture" = null where "{key}" = 4')
     assert "0 embedded, 4 unchanged" in embed(shop)
-    for table in ("imgsim_vectors", "imgsim_thumbnails", "imgsim_contents"):
+    for table in MADE:
         assert sorted(rows(shop, f"select image_id from {table}")) == [0, 2, 3, 5]
     assert len(json.loads(imgsim("similar", shop, 0, "--json"))) == 3
     imgsim("map", shop)
@@ -207,7 +208,7 @@ def test_retry_failed_tries_again(shop):
 def test_a_second_space_of_the_same_table(shop):
     embed(shop, "--model", "toy", "--levels", "pool2", "--space", "coarse")
     assert rows(shop, "select name, is_default from imgsim_spaces") == [
-        ("toy pool1 flatten", 1),
+        ("items toy pool1 flatten", 1),
         ("coarse", 0),
     ]
     assert len(rows(shop, "select 1 from imgsim_vectors")) == 12
@@ -273,16 +274,18 @@ async def test_pages_name_a_damaged_space(tmp_path, page):
 def test_a_table_that_was_dropped_is_named_with_its_space(shop, command):
     change(shop, "drop table items")
     said = imgsim(command[0], shop, *command[1:], exit_code=1)
-    assert "The table 'items' is gone, whose images are in the space 'toy pool1 flatten'" in said
+    assert (
+        "The table 'items' is gone, whose images are in the space 'items toy pool1 flatten'" in said
+    )
     assert "'datasette imgsim drop DB SPACE'" in said
-    assert "toy pool1 flatten" in imgsim("spaces", shop)
-    imgsim("drop", shop, "toy pool1 flatten")
+    assert "items toy pool1 flatten" in imgsim("spaces", shop)
+    imgsim("drop", shop, "items toy pool1 flatten")
     assert rows(shop, "select 1 from imgsim_vectors") == []
 
 
 def test_the_last_space_of_a_table_that_was_dropped_takes_all_with_it(shop):
     change(shop, "drop table items")
-    imgsim("drop", shop, "toy pool1 flatten")
+    imgsim("drop", shop, "items toy pool1 flatten")
     for table in ("spaces", "vectors", "thumbnails", "contents", "failures"):
         assert rows(shop, f"select count(*) from imgsim_{table}") == [0]
 
@@ -304,6 +307,7 @@ def test_the_last_space_of_a_table_that_was_dropped_takes_all_with_it(shop):
         ([], 2, "Say which pictures"),
         ([__file__, "--table", "items", "--column", "sku"], 2, "Say which pictures"),
         (["--table", "items", "--column", "sku", "--prune"], 2, "are for files"),
+        (["--table", "items", "--column", "sku", "--prune-missing-folders"], 2, "are for files"),
         (["--table", "items", "--column", "sku", "--gps"], 2, "are for files"),
     ],
 )
@@ -313,6 +317,62 @@ def test_what_cannot_be_embedded_is_a_sentence(shop, options, code, sentence):
     before = shop.read_bytes()
     assert sentence in imgsim("embed", shop, *options, exit_code=code)
     assert shop.read_bytes() == before
+
+
+@pytest.mark.parametrize("column", ["title", "rowid"])
+def test_a_table_without_a_key_is_refused(shop, column):
+    """Deleting rows and `vacuum` would give its rows other numbers."""
+    change(shop, f'create table loose as select title as {column}, "the picture" from items')
+    before = shop.read_bytes()
+    said = embed(shop, *TOY, name="loose", exit_code=1)
+    assert "The table 'loose' has no primary key" in said and "--pk COLUMN" in said
+    assert shop.read_bytes() == before
+
+
+@pytest.mark.asyncio
+@pytest.mark.datasette
+async def test_pages_name_a_table_that_has_lost_its_key(tmp_path, toy):
+    database = make_table(tmp_path, "blob")
+    embed(database, *TOY)
+    change(database, "alter table items rename to old")
+    change(database, "create table items as select * from old")
+    ds = serve(database)
+    answer = await get_json(ds, "/shop/items/-/imgsim.json", 503)
+    assert "'items' has no primary key" in answer["error"]
+    assert (await ds.client.get("/shop/items")).status_code == 200
+    assert "has no primary key" in imgsim("similar", database, 1, exit_code=1)
+    change(database, "drop table items")
+    change(database, "alter table old rename to items")
+    assert "6 unchanged" in embed(database)
+
+
+@pytest.mark.parametrize(
+    "kind, key, sentence",
+    [
+        ("real", 1, "(key) is a number with a fraction"),
+        ("numeric", 1.5, "(key) is a number with a fraction"),
+        ("", float("inf"), "(key) is a number with a fraction"),
+        ("blob", b"\x01\xff", "(key) is a BLOB"),
+        ("text", b"a", "(key) is a BLOB"),
+    ],
+)
+def test_keys_that_nothing_can_use_are_refused(shop, kind, key, sentence):
+    change(shop, f"create table odd (key {kind} primary key, picture)")
+    change(shop, "insert into odd values ('3', null), (?, null)", key)
+    before = shop.read_bytes()
+    said = imgsim("embed", shop, "--table", "odd", "--column", "picture", *TOY, exit_code=1)
+    assert f"A key of the table 'odd' {sentence}: use a table whose keys are whole" in said
+    assert shop.read_bytes() == before
+
+
+def test_an_empty_key_costs_its_row(shop):
+    change(shop, "create table odd (key text primary key, picture)")
+    change(shop, 'insert into odd select sku, "the picture" from items')
+    change(shop, "update odd set key = '' where key = '1'")
+    said = imgsim("embed", shop, "--table", "odd", "--column", "picture", *TOY)
+    assert "5 embedded" in said and "1 failed" in said
+    errors = rows(shop, "select error from imgsim_failures")
+    assert errors == ["the row's key is an empty text: give it another"]
 
 
 def test_our_own_table_of_files_is_refused(tmp_path, toy):

@@ -11,7 +11,7 @@ from helpers.serving import GALLERY, IS_1, cookies, serve
 
 pytestmark = pytest.mark.datasette
 
-OURS = ["spaces", "vectors", "thumbnails", "failures", "atlas"]
+OURS = ["spaces", "vectors", "thumbnails", "failures", "atlas", "contents", "readings"]
 ROUTES = [
     ("GET", ""),
     ("GET", ".json"),

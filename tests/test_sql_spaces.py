@@ -5,6 +5,7 @@ import sqlite3
 
 import pytest
 import sqlite_utils
+from helpers.commands import imgsim
 from helpers.databases import (
     FAILED,
     answer,
@@ -59,6 +60,57 @@ def test_a_database_of_a_newer_version(path):
         "values ('datasette-imgsim', 'm999_future', '')",
     )
     assert "newer datasette-imgsim" in answer(path, "select imgsim_status()")
+
+
+@pytest.mark.parametrize(
+    "column, value",
+    [
+        ("name", b"toy"),
+        ("source_table", b"x"),
+        ("model", None),
+        ("pooling", b""),
+        ("dtype", "float64"),
+        ("dimensions", "abc"),
+        ("dimensions", 11),
+        ("generation", "now"),
+        ("generation", -1),
+        ("centred_on", 1.5),
+        ("levels", "{}"),
+        ("levels", '{"pool4": 6, "pool5": "4"}'),
+        ("levels", '{"pool4": 6, "pool5": -4}'),
+        ("levels", '{"pool4": 10000000000, "pool5": 4}'),
+        ("level_weights", "{}"),
+        ("level_weights", '{"pool4": 0}'),
+        ("level_weights", '{"pool4": NaN}'),
+        ("level_weights", '{"pool4": true}'),
+        ("level_weights", '{"pool9": 1}'),
+        ("preprocess", "{}"),
+        ("preprocess", '{"normalise": "oxford", "resize": "squash", "size": 12000}'),
+        ("preprocess", '{"normalise": "oxford", "resize": "squash", "size": 0}'),
+        ("preprocess", '{"normalise": 7, "resize": "squash", "size": 8}'),
+    ],
+)
+def test_a_space_from_elsewhere_is_checked(path, column, value):
+    if value is None:
+        change(path, "update imgsim_spaces set model = x'00'")
+    else:
+        change(path, f"update imgsim_spaces set {column} = ?", value)
+    status = answer(path, "select imgsim_status()")
+    assert "is damaged (what imgsim_spaces has as " in status and column in status
+    assert "is damaged" in imgsim("similar", path, 1, exit_code=1)
+
+
+@pytest.mark.parametrize("table", ["a{b}", "{}", "{0}", "100%", "a\"b'c", "%s"])
+def test_odd_names_of_tables_are_only_names(tmp_path, table):
+    path = make_space(tmp_path / "photos.db", random_vectors(9), table=table)
+    assert len(json.loads(answer(path, "select similar_to(1)"))) == 8
+    assert "9 images laid out" in imgsim("map", path)
+
+
+def test_text_that_cannot_be_read_is_a_sentence(path):
+    change(path, "update imgsim_spaces set calibration = cast(x'ff' as text)")
+    printed = imgsim("similar", path, 1, exit_code=1)
+    assert printed.count("\n") == 1 and "is damaged" in printed
 
 
 @pytest.mark.parametrize("name", ["levels", "preprocess", "level_weights", "versions"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import json
 import sys
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from pathlib import Path
 import click
 
 from ..db.dtypes import DTYPES
-from ..errors import ImgsimError
+from ..errors import ImgsimError, listed
 from ..models.pooling import POOLINGS
 from . import report
 from .report import images as count_of_images
@@ -21,6 +22,9 @@ from .terminal import Terminal
 database_argument = click.argument(
     "database", metavar="DB", type=click.Path(dir_okay=False, path_type=Path)
 )
+table_option = click.option("--table", metavar="T", help="Use the default space of this table")
+OF_FILES = ("gps", "exclude", "no_follow", "prune", "prune_missing_folders")
+"""Options of `embed` that make no sense for the rows of a table."""
 space_option = click.option("--space", "space_name", metavar="NAME", help="Which space to use")
 
 
@@ -49,6 +53,10 @@ def reports_errors(function):
 @click.group()
 def imgsim():
     """Find similar pictures: embed them with a truncated VGG and rank them by likeness."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that does not know all characters must not end a command.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 @imgsim.command()
@@ -97,7 +105,11 @@ def imgsim():
 @click.option(
     "--workers", type=click.IntRange(1), help="Threads that decode  [default: one a processor]"
 )
-@click.option("--thumbnail-size", type=click.IntRange(16, 2048), default=256, show_default=True)
+@click.option(
+    "--thumbnail-size",
+    type=click.IntRange(16, 2048),
+    help="Longer side of thumbnails; makes those of another size anew  [default: 256]",
+)
 @click.option(
     "--max-pixels",
     type=click.IntRange(1),
@@ -105,8 +117,31 @@ def imgsim():
     show_default=True,
     help="Refuse larger pictures",
 )
-@click.option("--gps", is_flag=True, help="Store where pictures were taken; off, for privacy")
+@click.option(
+    "--gps",
+    is_flag=True,
+    help="Store where pictures were taken, also of those embedded before; off, for privacy",
+)
+@click.option(
+    "--exclude",
+    metavar="PATTERN",
+    multiple=True,
+    help="Leave out files and folders of this name, or path below IMAGES, such as '*-150x150.jpg'; "
+    "may be given more than once",
+)
+@click.option("--no-follow", is_flag=True, help="Leave out links in the folders; else followed")
 @click.option("--prune", is_flag=True, help="Remove images below IMAGES whose file is gone")
+@click.option(
+    "--prune-missing-folders",
+    is_flag=True,
+    help="The same also where nothing is left of a whole folder; without it, such a folder counts "
+    "as away",
+)
+@click.option(
+    "--rehash",
+    is_flag=True,
+    help="Read all pictures again; else one whose size and time are unchanged counts as unchanged",
+)
 @click.option("--retry-failed", is_flag=True, help="Try again files that failed and are unchanged")
 @click.option("--quiet", is_flag=True, help="No progress bar and no summary")
 @reports_errors
@@ -124,8 +159,8 @@ def embed(database, images, table, column, space_name, quiet, **options):
     """
     from ..collection import Collection
 
-    _check_what(images, table, column, options["prune"] or options["gps"])
-    collection = Collection(database, space_name, Terminal(database, quiet))
+    _check_what(images, table, column, any(options[name] for name in OF_FILES))
+    collection = Collection(database, space_name, interface=Terminal(database, quiet))
     with sentences(exit_code=2):
         collection.check_options(**options)
     if table:
@@ -134,6 +169,8 @@ def embed(database, images, table, column, space_name, quiet, **options):
         summary = collection.embed(*images, **options)
     if not quiet:
         click.echo(printable(report.embed_report(summary, database)))
+        if summary.left_out:
+            click.echo(printable(report.left_out_report(summary)))
         if summary.default_space != summary.space:
             text = report.another_default(summary.default_space, summary.space, database)
             click.echo(printable(text))
@@ -143,6 +180,8 @@ def embed(database, images, table, column, space_name, quiet, **options):
             "table imgsim_failures.",
             err=True,
         )
+    if summary.kept:
+        click.echo(printable(report.kept_report(summary)), err=True)
     if summary.without_key:
         click.echo(
             f"{count_of_images(summary.without_key)} passed over: the row's key is null.", err=True
@@ -159,7 +198,8 @@ def _check_what(images: tuple, table: str | None, column: str | None, of_files: 
     if bool(table) != bool(column):
         raise click.UsageError("--table and --column go together")
     if table and of_files:
-        raise click.UsageError("--prune and --gps are for files, not for the rows of a table")
+        names = [f"--{name.replace('_', '-')}" for name in OF_FILES]
+        raise click.UsageError(f"{listed(names)} are for files, not for the rows of a table")
 
 
 @imgsim.command()
@@ -167,10 +207,11 @@ def _check_what(images: tuple, table: str | None, column: str | None, of_files: 
 @click.argument("query")
 @click.option("-k", type=click.IntRange(1), default=10, show_default=True, help="How many")
 @space_option
+@table_option
 @click.option("--level-weights", help="Such as pool5=1,pool3=.5")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array")
 @reports_errors
-def similar(database, query, k, space_name, level_weights, as_json):
+def similar(database, query, k, space_name, table, level_weights, as_json):
     """Show the images most like QUERY: a picture file, or the id of an image.
 
     A file that exists is taken as a file, whether or not it is in the database.
@@ -179,7 +220,7 @@ def similar(database, query, k, space_name, level_weights, as_json):
     from ..search.ranking import parse_level_weights
 
     weights = parse_level_weights(level_weights) if level_weights else None
-    matches = Collection(database, space_name).similar(query, k, weights)
+    matches = Collection(database, space_name, table).similar(query, k, weights)
     if as_json:
         click.echo(json.dumps([vars(match) for match in matches], indent=2, ensure_ascii=False))
     else:
@@ -191,10 +232,11 @@ def similar(database, query, k, space_name, level_weights, as_json):
 @click.option("--label", metavar="COLUMN", help="The column that says what a picture shows")
 @click.option("--label-from-folder", is_flag=True, help="The folder of a picture says it")
 @space_option
+@table_option
 @click.option("--sweep", is_flag=True, help="Try other level weights, with centring and without")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object")
 @reports_errors
-def evaluate_space(database, label, label_from_folder, space_name, sweep, as_json):
+def evaluate_space(database, label, label_from_folder, space_name, table, sweep, as_json):
     """Measure how well a space finds pictures with the same label.
 
     Each image asks for the others of its label (leave one out); an image without a label is left
@@ -212,7 +254,7 @@ def evaluate_space(database, label, label_from_folder, space_name, sweep, as_jso
     if (label is not None) == label_from_folder:
         raise click.UsageError("Say where labels are: --label COLUMN or --label-from-folder")
     terminal = Terminal(database, quiet=as_json)
-    with Collection(database, space_name, terminal).evaluation(label) as evaluation:
+    with Collection(database, space_name, table, terminal).evaluation(label) as evaluation:
         with terminal.progress(evaluation.work(sweep), " rankings") as advance:
             results = evaluation.results(advance)
             swept = evaluation.sweep(advance) if sweep else []
@@ -226,6 +268,7 @@ def evaluate_space(database, label, label_from_folder, space_name, sweep, as_jso
 @imgsim.command("map")
 @database_argument
 @space_option
+@table_option
 @click.option("--refit", is_flag=True, help="Lay all images out anew, starting from the old map")
 @click.option(
     "--png",
@@ -240,7 +283,7 @@ def evaluate_space(database, label, label_from_folder, space_name, sweep, as_jso
     help="Side of that picture in pixels",
 )
 @reports_errors
-def map_space(database, space_name, refit, png, size):
+def map_space(database, space_name, table, refit, png, size):
     """Lay the images of a space out as a map, like ones side by side.
 
     Run it again after images were added: it places them among those they are like and moves
@@ -251,7 +294,7 @@ def map_space(database, space_name, refit, png, size):
     """
     from ..collection import Collection
 
-    collection = Collection(database, space_name, Terminal(database, quiet=False))
+    collection = Collection(database, space_name, table, Terminal(database, quiet=False))
     try:
         summary = collection.map(refit)
     except KeyboardInterrupt:
@@ -263,6 +306,32 @@ def map_space(database, space_name, refit, png, size):
     if png:
         shown = collection.draw_map(png, size)
         click.echo(printable(f"{png} shows {shown:,} of {count_of_images(summary.total)}."))
+
+
+@imgsim.command()
+@database_argument
+@click.option(
+    "--sample",
+    type=click.IntRange(0),
+    default=100,
+    show_default=True,
+    help="How many images of each space to decode and embed again",
+)
+@reports_errors
+def verify(database, sample):
+    """Check a database: is the file whole, do its parts belong together?
+
+    A sample of the images is embedded again and compared with what is stored: another processor,
+    precision or version of a library may give slightly other numbers.
+
+    Exit code: 0 when nothing is wrong, 1 otherwise. Each problem is a sentence that says how to
+    mend it.
+    """
+    from ..collection import Collection
+
+    found = Collection(database, interface=Terminal(database, quiet=False)).verify(sample)
+    click.echo(printable(report.verify_report(found, database)))
+    sys.exit(1 if found.problems else 0)
 
 
 @imgsim.command()

@@ -11,9 +11,12 @@ if TYPE_CHECKING:
     from ..collection import Match
     from ..db.spaces import Space
     from ..evaluate import Evaluation, Result
-    from ..ingest.run import Summary
+    from ..ingest.options import Summary
     from ..models.base import Model
+    from ..verify import Report
 
+LEFT_OUT_SHOWN = 10
+"""How many kinds of files that are no pictures are printed."""
 SWEPT_SHOWN = 12
 """How many results of a sweep are printed."""
 
@@ -32,6 +35,8 @@ def duration(seconds: float) -> str:
 
 def embed_report(summary: Summary, database: Path) -> str:
     parts = [f"{summary.embedded:,} embedded", f"{summary.unchanged:,} unchanged"]
+    if summary.read_again:
+        parts[-1] += f" ({summary.read_again:,} of them read again)"
     for count, what in (
         (summary.renamed, "renamed"),
         (summary.copied, "copied"),
@@ -58,6 +63,21 @@ def another_default(default: str, name: str, database: Path) -> str:
     return (
         f"The default space is still {default!r}; '{shlex.join(words)}' makes this one the default."
     )
+
+
+def kept_report(summary: Summary) -> str:
+    return (
+        f"{images(summary.kept)} kept, since nothing is left of the whole folder (such as "
+        f"{summary.missing_folder}): it may be on a drive that is away. "
+        "--prune-missing-folders removes them."
+    )
+
+
+def left_out_report(summary: Summary) -> str:
+    shown = dict(summary.left_out.most_common(LEFT_OUT_SHOWN))
+    others = summary.left_out.total() - sum(shown.values())
+    parts = [f"{count:,} {name}" for name, count in shown.items()]
+    return f"Left out: {', '.join(parts)}{f' and {others:,} others' if others else ''}."
 
 
 def images(count: int) -> str:
@@ -168,3 +188,15 @@ def space_report(space: Space, count: int) -> str:
         f"{','.join(space.levels)}, {space.pooling}, {space.preprocess['size']} px "
         f"{space.preprocess['resize']}; {space.dimensions:,} x {space.dtype}"
     )
+
+
+def verify_report(found: Report, database: Path) -> str:
+    lines = [f"{database}: {images(found.images)}, {found.vectors:,} vectors"]
+    for drift in found.drifts:
+        lines.append(
+            f"{drift.space}: {images(drift.images)} embedded again; cosines with what is stored: "
+            f"median {drift.median:.6f}, smallest {drift.smallest:.6f}"
+        )
+    lines += found.skipped
+    lines += [f"Wrong: {problem}." for problem in found.problems]
+    return "\n".join([*lines, *([] if found.problems else ["Nothing is wrong."])])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import shlex
 import sqlite3
 import time
 import urllib.parse
@@ -17,8 +18,11 @@ from ..errors import ImgsimError
 from . import schema
 
 # SQLite's largest. Vectors of 640 float16 numbers fill 99 % of such pages, thumbnails of 5 to 12 KB
-# fill 88 % or more; of pages of 8,192 bytes they fill 82 %, and 75 to 90 %.
-PAGE_SIZE = 65536
+# fill 88 % or more; of pages of 8,192 bytes they fill 82 %, and 75 to 90 %. But each table has at
+# least one page, so a small database has small ones.
+PAGE_SIZE, SMALL_PAGE_SIZE = 65536, 8192
+MANY_IMAGES = 1_000
+"""A new database for at least so many images has large pages."""
 WRITER_WAITS_SECONDS = 600
 READER_WAITS_SECONDS = 5
 
@@ -34,17 +38,21 @@ SENTENCES = {
     "some space and run the command again",
     "SQLITE_IOERR": "Reading or writing {path} failed (disk I/O error; the disk may be full): what "
     "was stored before is safe; run the command again",
+    "SQLITE_CONSTRAINT": "{path} refuses what is to be stored ({error}): change or drop that "
+    "index, trigger or constraint",
     LOCKED: "{path} is in use by another program that keeps it locked: try again when that has "
     "ended",
 }
-# Python 3.10 has no names of SQLite's errors: there, they are recognised by these texts.
+# Errors of the sqlite3 module itself, and those of Python 3.10, have no name: their text tells.
 TEXTS = {
     "not a database": "SQLITE_NOTADB",
     "malformed": "SQLITE_CORRUPT",
+    "Could not decode": "SQLITE_CORRUPT",
     "readonly": "SQLITE_READONLY",
     "unable to open": "SQLITE_CANTOPEN",
     "full": "SQLITE_FULL",
     "disk I/O": "SQLITE_IOERR",
+    "constraint failed": "SQLITE_CONSTRAINT",
     "locked": LOCKED,
 }
 
@@ -57,6 +65,11 @@ def _error_name(ex: sqlite3.Error) -> str | None:
     if name.startswith("SQLITE_LOCKED"):  # by another connection of this process
         return LOCKED
     return next((code for code in SENTENCES if name.startswith(code)), None)
+
+
+def has_sentence(ex: sqlite3.Error) -> bool:
+    """Whether an error is about the whole database, and `errors_named` has a sentence for it."""
+    return _error_name(ex) is not None
 
 
 @contextmanager
@@ -109,18 +122,33 @@ class Writer(sqlite3.Connection):
                 self.execute("rollback")
             raise
 
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """A part of a transaction, which an exception rolls back alone."""
+        self.execute("savepoint part")
+        try:
+            yield
+        except BaseException:
+            if self.in_transaction:
+                self.execute("rollback to part")
+                self.execute("release part")
+            raise
+        self.execute("release part")
+
 
 def open_writer(
     path: str | Path,
     waiting: Callable[[], None] = lambda: None,
     create: bool = False,
     images: bool = True,
+    expected: int = 0,
 ) -> Writer:
     """Opens a database for writing and upgrades its tables.
 
     With `create`, a missing file and missing tables are made. Without `images`, for a source table
     of the user's own, the file must exist and the table `images` is not made. `waiting` is called
-    when another program has the database locked. Raises ImgsimError.
+    when another program has the database locked. `expected` is the number of images that a new
+    database is made for. Raises ImgsimError.
     """
     if not create or not images:
         _refuse_absent(path)
@@ -130,7 +158,8 @@ def open_writer(
         conn = sqlite3.connect(path, timeout=0.1, isolation_level=None, factory=Writer)
         try:
             conn.waiting = waiting
-            conn.execute(f"pragma page_size = {PAGE_SIZE}")  # has no effect in a filled one
+            page_size = PAGE_SIZE if expected >= MANY_IMAGES else SMALL_PAGE_SIZE
+            conn.execute(f"pragma page_size = {page_size}")  # has no effect in a filled one
             with conn.transaction():
                 _prepare(conn, path, create, images)
         except BaseException as ex:
@@ -153,15 +182,27 @@ def _prepare(conn: Writer, path: str | Path, create: bool, images: bool) -> None
     if not images:
         pass
     elif schema.SOURCE_TABLE in names:
-        if not schema.is_ours(conn):
-            if create:
-                raise ImgsimError(
-                    f"{path} has a table 'images' that was not made by datasette-imgsim: "
-                    "name another database file"
-                )
+        if create and not schema.is_ours(conn):
+            raise _not_ours(conn, path)
     elif create:
         conn.execute(schema.IMAGES_SQL)
     schema.migrations.apply(sqlite_utils.Database(conn))
+
+
+def _not_ours(conn: sqlite3.Connection, path: str | Path) -> ImgsimError:
+    """The sentence about a table `images` that pictures cannot be embedded into."""
+    missing = schema.missing_columns(conn)
+    if not missing:
+        return ImgsimError(
+            f"{path} has a table 'images' that was not made by datasette-imgsim: "
+            "name another database file"
+        )
+    name = missing[0]
+    text = f"The table 'images' of {path} has no column {name!r} any more: rename it back"
+    if name not in ("id", "path"):  # an empty one would do
+        words = ["sqlite-utils", "add-column", str(path), "images", name, schema.IMAGES_TYPES[name]]
+        text += f", or add an empty one with '{shlex.join(words)}'"
+    return ImgsimError(text)
 
 
 def _remove_empty(path: str | Path) -> None:
@@ -223,6 +264,14 @@ def _holds_nothing(path: str | Path) -> ImgsimError:
 
 def _quote(path: str | Path) -> str:
     return urllib.parse.quote(os.fsencode(os.path.abspath(path)))
+
+
+def folder_of(path: str | Path) -> Path:
+    """The real path of the folder that a database is in, which stored paths are relative to.
+
+    The file itself may be a link: paths are relative to the folder of the link.
+    """
+    return Path(os.path.realpath(os.path.dirname(os.path.abspath(path))))
 
 
 def batches(items: list, size: int) -> Iterator[list]:

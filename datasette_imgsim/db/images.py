@@ -6,9 +6,11 @@ import sqlite3
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from ..errors import ImgsimError
 from . import schema
 from .connect import Writer, batches, utc_now
-from .spaces import Space, all_spaces
+from .rules import left_out, own_rules
+from .spaces import ROWS_A_TRANSACTION, Space, all_spaces
 from .tables import SourceTable
 
 FACTS = schema.IMAGES_COLUMNS[5:]
@@ -25,12 +27,25 @@ class KnownImage:
     sha256: str | None
     bytes: int | None
     mtime_ns: int | None
+    file: str | None
+    """The path in the row of a user's own table; None for a BLOB, and for a row of `images`."""
     embedded: bool
     """Whether it has a vector in the space of the run."""
+    thumbnail_size: int | None
+    """The size that its thumbnail was made for; None if that is unknown."""
+    gps: bool
+    """Whether its place is stored, if the picture tells one."""
+
+    @property
+    def stamp(self) -> tuple[int | None, int | None, str | None]:
+        """What tells without reading whether its picture is the one that was read before."""
+        return self.bytes, self.mtime_ns, self.file
 
 
-def _known(id, path, sha256, size, mtime_ns, embedded) -> KnownImage:
-    return KnownImage(id, path, sha256, size, mtime_ns, bool(embedded))
+def _known(id, path, sha256, size, mtime_ns, file, embedded, thumbnail_size, gps) -> KnownImage:
+    return KnownImage(
+        id, path, sha256, size, mtime_ns, file, bool(embedded), thumbnail_size, bool(gps)
+    )
 
 
 def known_images(conn: sqlite3.Connection, space: Space | None) -> list[KnownImage]:
@@ -38,10 +53,12 @@ def known_images(conn: sqlite3.Connection, space: Space | None) -> list[KnownIma
     # Without "+", the affinity of i.id would keep SQLite from using the index.
     rows = conn.execute(
         """
-        select i.id, i.path, i.sha256, i.bytes, i.mtime_ns, v.image_id is not null
+        select i.id, i.path, i.sha256, i.bytes, i.mtime_ns, null, v.image_id is not null,
+        r.thumbnail_size, coalesce(r.gps, i.latitude is not null)
         from images i left join imgsim_vectors v on v.space_id = ? and v.image_id = +i.id
+        left join imgsim_readings r on r.source_table = ? and r.image_id = +i.id
         """,
-        [space.id if space else None],
+        [space.id if space else None, schema.SOURCE_TABLE],
     )
     return [_known(*row) for row in rows]
 
@@ -52,18 +69,22 @@ def known_rows(conn: sqlite3.Connection, space: Space | None, table: str) -> lis
     key = source.key_sql
     rows = conn.execute(
         f"""
-        select {key}, {key}, c.sha256, c.bytes, c.mtime_ns, v.image_id is not null
+        select {key}, {key}, c.sha256, c.bytes, c.mtime_ns, c.path, v.image_id is not null,
+        r.thumbnail_size, r.gps
         from {source.rows_sql}
         join imgsim_contents c on c.source_table = ? and c.image_id = +{key}
         left join imgsim_vectors v on v.space_id = ? and v.image_id = +{key}
+        left join imgsim_readings r on r.source_table = ? and r.image_id = +{key}
         """,
-        [table, space.id if space else None],
+        [table, space.id if space else None, table],
     )
     return [_known(*row) for row in rows]
 
 
-def save_content(conn: sqlite3.Connection, table: str, id, sha256: str, size, mtime_ns) -> None:
-    """Stores the hash, size and mtime of a row's picture.
+def save_content(
+    conn: sqlite3.Connection, table: str, id, sha256: str, size, mtime_ns, path: str | None
+) -> None:
+    """Stores the hash, size, mtime and path of a row's picture.
 
     If the picture has changed, all that was made of the old one is removed.
     """
@@ -73,9 +94,9 @@ def save_content(conn: sqlite3.Connection, table: str, id, sha256: str, size, mt
     if stored and stored[0] != sha256:
         forget_images(conn, table, [id])
     conn.execute(
-        "insert or replace into imgsim_contents (source_table, image_id, sha256, bytes, mtime_ns) "
-        "values (?, ?, ?, ?, ?)",
-        [table, id, sha256, size, mtime_ns],
+        "insert or replace into imgsim_contents "
+        "(source_table, image_id, sha256, bytes, mtime_ns, path) values (?, ?, ?, ?, ?, ?)",
+        [table, id, sha256, size, mtime_ns, path],
     )
 
 
@@ -87,7 +108,8 @@ def image_at(conn: sqlite3.Connection, path: str) -> tuple[int, str | None] | No
 def save_image(conn: sqlite3.Connection, values: dict) -> int:
     """Inserts a row into `images`, or updates the row with the same path; returns its id.
 
-    If the content has changed, all that was made of the old content is removed.
+    If the content has changed, all that was made of the old content is removed. Raises RuleBroken
+    if a trigger leaves the row out.
     """
     stored = image_at(conn, values["path"])
     if stored and stored[1] != values["sha256"]:
@@ -99,8 +121,10 @@ def save_image(conn: sqlite3.Connection, values: dict) -> int:
         {", ".join(f"{column} = excluded.{column}" for column in values)}
         returning id
     """
-    (id,) = conn.execute(sql, list(values.values())).fetchone()
-    return id
+    row = conn.execute(sql, list(values.values())).fetchone()
+    if row is None:
+        raise left_out(conn, schema.SOURCE_TABLE)
+    return row[0]
 
 
 def rename_image(conn: sqlite3.Connection, image: KnownImage, path: str) -> bool:
@@ -116,6 +140,28 @@ def rename_image(conn: sqlite3.Connection, image: KnownImage, path: str) -> bool
         {"new": path, "id": image.id, "old": image.path},
     )
     return cursor.rowcount == 1
+
+
+def move_images(conn: Writer, moves: list[tuple[KnownImage, str]]) -> None:
+    """Changes the paths of images, which may be paths that others of them had.
+
+    Raises RuleBroken if a rule of the user's own refuses it; ImgsimError if another program has
+    changed one of these rows.
+    """
+    sql = "update images set path = ? where id = ? and path = ?"
+    with own_rules(conn, schema.SOURCE_TABLE):
+        for image, _ in moves:
+            if conn.execute(sql, [_between(image), image.id, image.path]).rowcount != 1:
+                raise ImgsimError(
+                    f"The image {image.path} was changed by another program meanwhile: run it again"
+                )
+        for image, path in moves:
+            conn.execute(sql, [path, image.id, _between(image)])
+
+
+def _between(image: KnownImage) -> str:
+    """A path that no file has, while paths are changed in turn."""
+    return f"image {image.id} on its way"
 
 
 def read_facts(conn: sqlite3.Connection, id: int) -> dict:
@@ -155,13 +201,47 @@ def copy_vector(
         """,
         [target, space.source_table, source],
     )
+    conn.execute(
+        """
+        insert or ignore into imgsim_readings (source_table, image_id, thumbnail_size)
+        select source_table, ?, thumbnail_size from imgsim_readings
+        where source_table = ? and image_id = ?
+        """,
+        [target, space.source_table, source],
+    )
 
 
-def save_thumbnails(conn: sqlite3.Connection, table: str, rows: Iterable[tuple]) -> None:
-    """Writes rows (image id, JPEG bytes) unless there is one: outdated ones were removed before."""
+def save_thumbnails(
+    conn: sqlite3.Connection, table: str, rows: Iterable[tuple], size: int, replace: bool
+) -> None:
+    """Writes rows (image id, JPEG bytes), made for this size.
+
+    Unless `replace`, an image that has a thumbnail keeps it: outdated ones were removed before.
+    """
+    for id, jpeg in rows:
+        written = conn.execute(
+            f"insert or {'replace' if replace else 'ignore'} into imgsim_thumbnails "
+            "(source_table, image_id, jpeg) values (?, ?, ?)",
+            [table, id, jpeg],
+        )
+        if written.rowcount:
+            conn.execute(
+                """
+                insert into imgsim_readings (source_table, image_id, thumbnail_size)
+                values (?, ?, ?) on conflict do update set thumbnail_size = excluded.thumbnail_size
+                """,
+                [table, id, size],
+            )
+
+
+def mark_places_read(conn: sqlite3.Connection, table: str, ids: Iterable) -> None:
+    """Records that the places of images were stored, if their pictures tell any."""
     conn.executemany(
-        "insert or ignore into imgsim_thumbnails (source_table, image_id, jpeg) values (?, ?, ?)",
-        [(table, id, jpeg) for id, jpeg in rows],
+        """
+        insert into imgsim_readings (source_table, image_id, gps) values (?, ?, 1)
+        on conflict do update set gps = 1
+        """,
+        [(table, id) for id in ids],
     )
 
 
@@ -176,18 +256,19 @@ def read_thumbnail(conn: sqlite3.Connection, table: str, id) -> bytes | None:
 
 
 def read_failures(conn: sqlite3.Connection, table: str) -> dict[str, tuple]:
-    """Each source that failed -> its (bytes, mtime_ns) at that time."""
+    """Each source that failed -> its (bytes, mtime_ns, path) at that time."""
     rows = conn.execute(
-        "select source, bytes, mtime_ns from imgsim_failures where source_table = ?", [table]
+        "select source, bytes, mtime_ns, path from imgsim_failures where source_table = ?", [table]
     )
-    return {source: (size, mtime_ns) for source, size, mtime_ns in rows}
+    return {source: tuple(stamp) for source, *stamp in rows}
 
 
 def save_failures(conn: sqlite3.Connection, table: str, rows: Iterable[tuple]) -> None:
-    """Writes rows (source, error, bytes, mtime_ns)."""
+    """Writes rows (source, error, bytes, mtime_ns, path)."""
     conn.executemany(
         "insert or replace into imgsim_failures "
-        "(source_table, source, error, bytes, mtime_ns, tried_at) values (?, ?, ?, ?, ?, ?)",
+        "(source_table, source, error, bytes, mtime_ns, path, tried_at) "
+        "values (?, ?, ?, ?, ?, ?, ?)",
         [(table, *row, utc_now()) for row in rows],
     )
 
@@ -209,6 +290,7 @@ def forget_images(conn: sqlite3.Connection, table: str, ids: Iterable) -> None:
         ("imgsim_atlas", of_space),
         ("imgsim_thumbnails", "source_table = ?"),
         ("imgsim_contents", "source_table = ?"),
+        ("imgsim_readings", "source_table = ?"),
     ):
         conn.executemany(
             f"delete from {name} where {owner} and image_id = ?", [(table, id) for id in ids]
@@ -221,8 +303,7 @@ def forget_images(conn: sqlite3.Connection, table: str, ids: Iterable) -> None:
 
 def forget_in_batches(conn: Writer, table: str, ids: list) -> None:
     """Like `forget_images`, in short transactions."""
-    size = min(space.rows_a_transaction for space in all_spaces(conn, table))
-    for batch in batches(ids, size):
+    for batch in batches(ids, _rows_a_transaction(conn, table)):
         with conn.transaction():
             forget_images(conn, table, batch)
 
@@ -256,16 +337,22 @@ def remove_images(
     """Deletes rows of `images` and all that was made of them; returns how many.
 
     A row stays if `is_gone` is no longer true of it, or if another program has changed its path.
+    Raises RuleBroken if a trigger of the user's own refuses it.
     """
     count = 0
-    size = min(space.rows_a_transaction for space in all_spaces(conn, schema.SOURCE_TABLE))
-    for batch in batches(images, size):
+    for batch in batches(images, _rows_a_transaction(conn, schema.SOURCE_TABLE)):
         still_gone = [image for image in batch if is_gone(image)]
-        with conn.transaction():
+        with conn.transaction(), own_rules(conn, schema.SOURCE_TABLE):
             deleted = [image.id for image in still_gone if _delete_image(conn, image)]
             forget_images(conn, schema.SOURCE_TABLE, deleted)
         count += len(deleted)
     return count
+
+
+def _rows_a_transaction(conn: sqlite3.Connection, table: str) -> int:
+    sizes = [space.rows_a_transaction for space in all_spaces(conn, table)]
+    # Another program may have removed the last space meanwhile.
+    return min(sizes, default=ROWS_A_TRANSACTION)
 
 
 def _delete_image(conn: sqlite3.Connection, image: KnownImage) -> bool:

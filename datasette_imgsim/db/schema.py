@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 
 from sqlite_utils import Migrations
@@ -94,6 +95,28 @@ def m002_contents(db):
     )
 
 
+@migrations()
+def m003_readings(db):
+    """What was read of the pictures of images, so that a later run can read the rest."""
+    db.conn.execute(
+        """
+        create table imgsim_readings (
+            source_table text not null,
+            image_id not null,
+            thumbnail_size integer,
+            gps integer not null default 0,
+            primary key (source_table, image_id)
+        )"""
+    )
+
+
+@migrations()
+def m004_paths_of_pictures(db):
+    """The path of a picture in a row of a user's own table, to notice that it was changed."""
+    db.conn.execute("alter table imgsim_contents add column path text")
+    db.conn.execute("alter table imgsim_failures add column path text")
+
+
 IMAGES_SQL = """
 create table images (
     id integer primary key autoincrement,
@@ -109,10 +132,9 @@ create table images (
     latitude real,
     longitude real
 )"""
-IMAGES_COLUMNS = (
-    "id", "path", "sha256", "bytes", "mtime_ns", "width", "height",
-    "format", "taken_at", "camera", "latitude", "longitude",
-)  # fmt: skip
+IMAGES_TYPES = dict(re.findall(r"^    (\w+) (\w+)", IMAGES_SQL, re.MULTILINE))
+"""The declared type of each column of `images`."""
+IMAGES_COLUMNS = tuple(IMAGES_TYPES)
 
 
 class OlderDatabase(ImgsimError):
@@ -142,6 +164,16 @@ def is_ours(conn: sqlite3.Connection) -> bool:
         and columns["id"] == 1
         and ("path",) in unique
     )
+
+
+def missing_columns(conn: sqlite3.Connection) -> list[str]:
+    """The columns that somebody renamed or dropped in a table `images` that was ours.
+
+    None where the table has so few of them that it was never ours.
+    """
+    names = {name for (name,) in conn.execute("select name from pragma_table_info('images')")}
+    missing = [name for name in IMAGES_COLUMNS if name not in names]
+    return missing if len(missing) <= len(IMAGES_COLUMNS) // 2 else []
 
 
 def check_version(conn: sqlite3.Connection) -> None:

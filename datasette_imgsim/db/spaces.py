@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +18,10 @@ from .tables import column_names
 
 ROWS_A_TRANSACTION, BYTES_A_TRANSACTION = 500, 16_000_000
 SMALLEST_CENTRED_SPACE = 3
+LARGEST_SIZE = 4096
+"""Of the square that a picture becomes, in pixels."""
+MOST_DIMENSIONS = 100_000_000
+"""More than the largest map of any network has; a file from elsewhere could say anything."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +98,10 @@ SPACE_COLUMNS = (
 
 
 def _space(row: tuple) -> Space:
-    """The space of a row. Raises ImgsimError if the row is damaged."""
+    """The space of a row. Raises ImgsimError if the row is damaged.
+
+    A database may come from elsewhere: what its rows say must not cost memory or end in errors.
+    """
     values = dict(zip(SPACE_COLUMNS.split(", "), row))
     for name in ("levels", "preprocess", "level_weights", "versions"):
         try:
@@ -100,12 +109,67 @@ def _space(row: tuple) -> Space:
         except (ValueError, TypeError, RecursionError):
             values[name] = None
         if not isinstance(values[name], dict):
-            raise ImgsimError(
-                f"The space {values['name']!r} is damaged (what imgsim_spaces has as {name} is no "
-                "JSON object): restore the database from a copy"
-            )
+            raise _damaged(values["name"], name, "is no JSON object")
+    for name, is_sound in SOUND.items():
+        if not is_sound(values[name], values):
+            raise _damaged(values["name"], name, f"cannot be {values[name]!r:.60}")
     values["is_default"] = bool(values["is_default"])
     return Space(**values)
+
+
+def _damaged(space, column: str, problem: str) -> ImgsimError:
+    return ImgsimError(
+        f"The space {space!r:.60} is damaged (what imgsim_spaces has as {column} {problem}): "
+        "restore the database from a copy"
+    )
+
+
+def _is_text(value, row: dict) -> bool:
+    return isinstance(value, str)
+
+
+def _is_count(value, row: dict) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _are_levels(value: dict, row: dict) -> bool:
+    are_counts = all(type(count) is int and count > 0 for count in value.values())
+    return bool(value) and are_counts and sum(value.values()) <= MOST_DIMENSIONS
+
+
+def _are_weights(value: dict, row: dict) -> bool:
+    """Numbers from 0 up for some of the levels, not all of them 0."""
+    weights = list(value.values())
+    are_numbers = all(type(w) in (int, float) and 0 <= w <= sys.float_info.max for w in weights)
+    return are_numbers and any(weights) and value.keys() <= row["levels"].keys()
+
+
+def _is_preprocess(value: dict, row: dict) -> bool:
+    return (
+        type(value.get("size")) is int
+        and 1 <= value["size"] <= LARGEST_SIZE
+        and isinstance(value.get("resize"), str)
+        and isinstance(value.get("normalise"), (str, dict))
+    )
+
+
+SOUND: dict[str, Callable[..., bool]] = {
+    "name": _is_text,
+    "source_table": _is_text,
+    "model": _is_text,
+    "weights_sha256": _is_text,
+    "pooling": _is_text,
+    "precision": _is_text,
+    "created_at": _is_text,
+    "generation": _is_count,
+    "centred_on": _is_count,
+    "levels": _are_levels,
+    "level_weights": _are_weights,
+    "preprocess": _is_preprocess,
+    "dtype": lambda value, row: value in DTYPES,
+    "dimensions": lambda value, row: value == sum(row["levels"].values()),
+}
+"""Whether a value of a row, beside the others of the row, is one that this package writes."""
 
 
 def all_spaces(conn: sqlite3.Connection, table: str | None = None) -> list[Space]:
@@ -224,7 +288,9 @@ def drop_space(conn: Writer, space: Space) -> None:
             )
         if not column_names(conn, space.source_table):
             # The source table is gone too: nothing can use these rows any more.
-            for table in ("imgsim_thumbnails", "imgsim_failures", "imgsim_contents"):
+            for table in (
+                "imgsim_thumbnails", "imgsim_failures", "imgsim_contents", "imgsim_readings",
+            ):  # fmt: skip
                 conn.execute(
                     f"""
                     delete from {table} where source_table = :table
@@ -251,7 +317,19 @@ def raise_generation(conn: sqlite3.Connection, space: Space) -> None:
         "update imgsim_spaces set generation = generation + 1 where id = ?", [space.id]
     )
     if cursor.rowcount == 0:
-        raise ImgsimError(f"The space {space.name!r} was removed by another program meanwhile")
+        raise _removed(space.name)
+
+
+def reread(conn: sqlite3.Connection, name: str) -> Space:
+    """The space that this program worked in, as it is now. Raises ImgsimError if it is gone."""
+    space = next((space for space in all_spaces(conn) if space.name == name), None)
+    if space is None:
+        raise _removed(name)
+    return space
+
+
+def _removed(name: str) -> ImgsimError:
+    return ImgsimError(f"The space {name!r} was removed by another program meanwhile")
 
 
 def renew_centre(conn: Writer, space: Space) -> None:

@@ -24,7 +24,7 @@ class SourceTable:
 
     name: str
     key: str
-    """The column that is the primary key, or 'rowid' if none is declared."""
+    """The column that is the primary key."""
     label: str | None
     """The column whose value is shown as an image's name; None if there is none."""
 
@@ -32,7 +32,7 @@ class SourceTable:
     def read(cls, conn: sqlite3.Connection, name: str) -> SourceTable:
         """Finds the key and label of a table.
 
-        Raises ImgsimError if the table is gone or its primary key has several columns.
+        Raises ImgsimError if the table is gone, or its primary key is not one column.
         """
         columns = conn.execute("select name, pk from pragma_table_info(?)", [name]).fetchall()
         if not columns:
@@ -43,7 +43,13 @@ class SourceTable:
                 f"The table {name!r} has a compound primary key ({listed(keys)}): "
                 "use a table whose key is one column"
             )
-        return cls(name, keys[0] if keys else "rowid", _label_column(conn, name))
+        if not keys:
+            raise ImgsimError(
+                f"The table {name!r} has no primary key, and row numbers change, as when the "
+                "database is vacuumed: give it one, such as with 'sqlite-utils transform DB TABLE "
+                "--pk COLUMN', then run 'datasette imgsim embed DB --table TABLE --column COLUMN'"
+            )
+        return cls(name, keys[0], _label_column(conn, name))
 
     @functools.cached_property
     def rows_sql(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -13,18 +12,21 @@ from typing import Protocol
 
 import numpy as np
 
-from ..db.connect import Writer, errors_named, open_any, open_writer
-from ..db.images import forget_in_batches, forget_orphans
-from ..db.spaces import Space, all_spaces, choose_space, count_vectors, renew_centre
+from ..db.connect import Writer, errors_named, folder_of, open_any, open_writer
+from ..db.images import KnownImage, forget_in_batches, forget_orphans
+from ..db.spaces import Space, all_spaces, count_vectors, renew_centre, reread
 from ..errors import ImgsimError
 from ..models import registry
 from ..models.network import Network, keep_memory
 from ..progress import Progress, silent
-from . import settings
+from . import renames, settings
+from .folders import Search
 from .forecast import Forecast, forecast
+from .options import RunOptions, Summary
 from .pictures import Column, Files, Pictures
-from .plan import plan, prune
-from .run import Run, RunOptions, Summary
+from .plan import Plan, plan
+from .prune import prune
+from .run import Run
 from .settings import Settings
 from .sources import Item
 
@@ -78,7 +80,7 @@ class Job:
     @property
     def base(self) -> Path:
         """The folder of the database file: stored paths are relative to it."""
-        return self.database.absolute().parent
+        return folder_of(self.database)
 
     def embed_files(self, paths: list[Path]) -> Summary:
         """Embeds files and folders into the table `images`. Raises ImgsimError."""
@@ -86,17 +88,16 @@ class Job:
             raise ImgsimError(
                 f"The folder {self.base} does not exist: make it first, or name another"
             )
-        files = Files(paths, self.base)
+        files = Files(paths, self.base, Search(self.options.exclude, not self.options.no_follow))
         items = files.find()
         is_new = not os.path.exists(self.database)
         if is_new and not items:
-            return Summary()
+            return Summary(left_out=files.search.left_out)
         network = self._network(needed=is_new)
-        with self._writer() as conn:
+        with self._writer(expected=len(items)) as conn:
             run = self._run(conn, files, items, network)
-            if self.options.prune and not run.summary.interrupted:
-                gone = itertools.chain(*run.gone.values())
-                run.summary.pruned = prune(conn, gone, items, paths, self.base)
+            run.summary.left_out = files.search.left_out
+            self._prune(conn, run, items, files.paths)
             _tidy(conn, run)
         return run.summary
 
@@ -112,6 +113,15 @@ class Job:
             _tidy(conn, run)
         return run.summary
 
+    def _prune(self, conn: Writer, run: Run, items: list[Item], paths: list[Path]) -> None:
+        """Removes images whose file was deleted, if the options ask for it."""
+        missing_folders = self.options.prune_missing_folders
+        if run.summary.interrupted or not (self.options.prune or missing_folders):
+            return
+        pruned = prune(conn, run.plan, items, paths, self.base, missing_folders)
+        run.summary.pruned, run.summary.kept = pruned.removed, pruned.kept
+        run.summary.missing_folder = pruned.missing_folder
+
     def _network(self, needed: bool) -> Network | None:
         """The network of `settings`; else of the default model if it is needed, else None.
 
@@ -124,12 +134,12 @@ class Job:
         return chosen.network(self.options.device, self.options.precision)
 
     @contextmanager
-    def _writer(self, images: bool = True) -> Iterator[Writer]:
-        waiting = self.interface.waiting
-        with (
-            closing(open_writer(self.database, waiting, create=True, images=images)) as conn,
-            errors_named(self.database),
-        ):
+    def _writer(self, images: bool = True, expected: int = 0) -> Iterator[Writer]:
+        """`expected` is the number of pictures, for a database that is new."""
+        conn = open_writer(
+            self.database, self.interface.waiting, create=True, images=images, expected=expected
+        )
+        with closing(conn), errors_named(self.database):
             yield conn
 
     def _run(
@@ -150,13 +160,27 @@ class Job:
                 return network
             return settings.load_network(space, self.base, options.device, options.precision)
 
-        planned = plan(conn, pictures, space, items, options.retry_failed)
+        planned, moved = self._plan(conn, pictures, space, items)
         report = self._forecast(conn, space, len(planned.pending))
         run = Run(conn, pictures, space, load, planned, options, report)
         with self.interface.progress(len(planned.pending)) as advance:
             run.go(advance)
+        run.summary.renamed += len(moved)
+        run.summary.unchanged -= sum(image.embedded for image in moved)
         run.summary.space = space.name
         return run
+
+    def _plan(
+        self, conn: Writer, pictures: Pictures, space: Space, items: list[Item]
+    ) -> tuple[Plan, list[KnownImage]]:
+        """What is to be done, and the images whose names went round: these have new paths now."""
+
+        def planned() -> Plan:
+            return plan(conn, pictures, space, items, self.options)
+
+        first = planned()
+        moved = renames.follow(conn, first) if isinstance(pictures, Files) else []
+        return (planned() if moved else first), moved
 
     def _forecast(self, conn: Writer, space: Space, total: int) -> Callable | None:
         """The function that reports a forecast after the first batch; None if nobody watches."""
@@ -182,7 +206,7 @@ class Job:
 def _tidy(conn: Writer, run: Run) -> None:
     """Removes what belongs to deleted rows, and renews the centre of the space."""
     forget_orphans(conn, run.pictures.table)
-    renew_centre(conn, choose_space(conn, run.space.name))
+    renew_centre(conn, reread(conn, run.space.name))
 
 
 def _present_space(conn: sqlite3.Connection, table: str, name: str | None) -> Space | None:

@@ -15,6 +15,7 @@ from ..db.spaces import Space
 from ..db.tables import SourceTable, check_column, quoted
 from ..errors import ImgsimError
 from . import sources
+from .folders import Search
 from .sources import Item
 
 
@@ -29,6 +30,9 @@ class Pictures(Protocol):
 
     def known(self, conn: sqlite3.Connection, space: Space | None) -> list[KnownImage]:
         """The images in the database; their `path` is the name of their item."""
+
+    def under_known_names(self, items: list[Item], known: list[KnownImage]) -> list[Item]:
+        """The items, each with the name that its picture has in the database, if it has one."""
 
     def is_gone(self, image: KnownImage) -> bool:
         """Whether the picture of an image without an item is gone: such an image may be renamed."""
@@ -51,15 +55,36 @@ class Files:
 
     table = schema.SOURCE_TABLE
 
-    def __init__(self, paths: list[Path], base: Path):
-        """`base` is the folder of the database file."""
-        self.paths, self.base = paths, base
+    def __init__(self, paths: list[Path], base: Path, search: Search | None = None):
+        """`base` is the folder of the database file; `search` says how folders are searched."""
+        self.paths = [sources.given_path(path, base) for path in paths]
+        self.base, self.search = base, search or Search()
 
     def find(self, conn=None) -> list[Item]:
-        return list(sources.find(self.paths, self.base))
+        return list(sources.find(self.paths, self.base, self.search))
 
     def known(self, conn, space) -> list[KnownImage]:
         return known_images(conn, space)
+
+    def under_known_names(self, items, known) -> list[Item]:
+        """A file may be known by another path: through a link, or in other upper and lower case."""
+        names, paths = {item.name for item in items}, {image.path for image in known}
+        if names <= paths:
+            return items
+        files = (self._file(image.path) for image in known if image.path not in names)
+        known_files = {file.inode: file for file in files if file.inode}
+        renamed = []
+        for item in items:
+            file = known_files.get(item.inode) if item.name not in paths else None
+            if file is None or not sources.is_same_file(item, file):
+                renamed.append(item)
+            elif file.name not in names:
+                names.add(file.name)
+                renamed.append(replace(item, name=file.name))
+        return renamed
+
+    def _file(self, path: str) -> Item:
+        return sources.file_item(sources.absolute_path(path, self.base), path)
 
     def is_gone(self, image) -> bool:
         return sources.is_gone(sources.absolute_path(image.path, self.base))
@@ -88,11 +113,13 @@ class Column:
     def __init__(self, conn: sqlite3.Connection, table: str, column: str, base: Path):
         """`base` is the folder of the database file.
 
-        Raises ImgsimError unless there is such a column, in a table whose key is one column.
+        Raises ImgsimError unless there is such a column, in a table whose key is one column of
+        whole numbers or text.
         """
         self.table, self.base = _own_name(conn, table), base
         check_column(conn, table, column)
         source = SourceTable.read(conn, self.table)
+        _check_keys(conn, source)
         self.rows, self.key, self.column = source.rows_sql, source.key_sql, f"t.{quoted(column)}"
         # SQLite knows the length of a BLOB without reading it.
         self.filled = (
@@ -122,6 +149,8 @@ class Column:
             except UnicodeDecodeError:
                 escaped = key.decode(errors="backslashreplace")
                 return _failed(escaped, "the row's key is not valid UTF-8: give it another")
+            if not key:
+                return _failed(key, "the row's key is an empty text: give it another")
         if kind == "blob":
             return Item("", key, value, None)
         if kind != "text":
@@ -134,10 +163,13 @@ class Column:
             )
         if "://" in path:
             return _failed(key, f"{path} is an address: store the picture or a path")
-        return sources.file_item(os.path.abspath(sources.absolute_path(path, self.base)), key)
+        return replace(sources.file_item(os.path.join(self.base, path), key), path=path)
 
     def known(self, conn, space) -> list[KnownImage]:
         return known_rows(conn, space, self.table)
+
+    def under_known_names(self, items, known) -> list[Item]:
+        return items
 
     def is_gone(self, image) -> bool:
         return False
@@ -157,7 +189,7 @@ class Column:
         return replace(item, data=row[0])
 
     def save(self, conn, item, sha256, facts) -> int | str:
-        save_content(conn, self.table, item.name, sha256, item.size, item.mtime_ns)
+        save_content(conn, self.table, item.name, sha256, *item.stamp)
         return item.name
 
     def facts(self, conn, id) -> dict:
@@ -181,6 +213,20 @@ class Column:
             [self.table],
         )
         return [id for (id,) in rows]
+
+
+def _check_keys(conn: sqlite3.Connection, source: SourceTable) -> None:
+    """Raises ImgsimError if a key can be named neither in a URL nor in JSON."""
+    row = conn.execute(
+        f"select typeof({source.key_sql}) from {source.rows_sql} "
+        f"where typeof({source.key_sql}) in ('real', 'blob') limit 1"
+    ).fetchone()
+    if row:
+        kind = "a number with a fraction" if row[0] == "real" else "a BLOB"
+        raise ImgsimError(
+            f"A key of the table {source.name!r} ({source.key}) is {kind}: use a table whose keys "
+            "are whole numbers or text"
+        )
 
 
 def _failed(name, error: str) -> Item:

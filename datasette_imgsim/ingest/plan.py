@@ -1,18 +1,13 @@
-"""Decides what a run has to do, and removes the images that --prune asks to remove."""
+"""Decides what a run has to do."""
 
 from __future__ import annotations
 
-import os
 import sqlite3
-from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
-from ..db.connect import Writer
-from ..db.images import KnownImage, clear_failures, read_failures, remove_images
-from ..db.schema import SOURCE_TABLE
+from ..db.images import KnownImage, read_failures
 from ..db.spaces import Space
-from . import sources
+from .options import RunOptions
 from .pictures import Pictures
 from .sources import Item
 
@@ -40,17 +35,21 @@ def plan(
     pictures: Pictures,
     space: Space | None,
     items: list[Item],
-    retry_failed: bool = False,
+    options: RunOptions,
 ) -> Plan:
     """Compares the items with the database.
 
-    An item is unchanged if its name, size and mtime are those of an image with a vector in the
-    space. A BLOB has no mtime, so it is always pending: its bytes must be read and compared.
+    An item is unchanged if its name and its stamp are those of an image with a vector in the
+    space, and that image lacks nothing that the options ask for. Without an mtime (a BLOB, or a
+    time that SQLite cannot hold) it is always pending: its bytes must be read and compared. With
+    the option `rehash`, all items are pending.
     """
+    known = pictures.known(conn, space)
+    items = pictures.under_known_names(items, known)
     names = {item.name for item in items}
     rows: dict[int | str, KnownImage] = {}
     gone = []
-    for image in pictures.known(conn, space):
+    for image in known:
         if image.path not in names and pictures.is_gone(image):
             gone.append(image)
         else:
@@ -60,44 +59,17 @@ def plan(
     recovered = [name for name in failures.keys() - names_as_text if pictures.is_settled(name)]
     pending, unchanged, failed_before = [], 0, 0
     for item in items:
-        row, stamp = rows.get(item.name), (item.size, item.mtime_ns)
-        name = str(item.name)
-        is_same = row is not None and row.embedded and (row.bytes, row.mtime_ns) == stamp
-        if is_same and item.mtime_ns is not None:
+        row, name = rows.get(item.name), str(item.name)
+        is_same = row is not None and row.embedded and row.stamp == item.stamp
+        is_complete = row is not None and not options.lacks(row)
+        if options.rehash:
+            pending.append(item)
+        elif is_same and is_complete and item.mtime_ns is not None:
             unchanged += 1
             if name in failures:
                 recovered.append(name)
-        elif failures.get(name) == stamp and not retry_failed:
+        elif failures.get(name) == item.stamp and not options.retry_failed:
             failed_before += 1
         else:
             pending.append(item)
     return Plan(pending, rows, gone, unchanged, failed_before, recovered)
-
-
-def prune(
-    conn: Writer, gone: Iterable[KnownImage], items: list[Item], folders: list[Path], base: Path
-) -> int:
-    """Removes images whose file is gone from one of `folders`; returns how many.
-
-    `gone` are the images that had no file when the run began. A folder that does not exist is
-    ignored: perhaps its drive is not connected.
-    """
-    names = {item.name for item in items}
-    tops = [os.path.join(os.path.abspath(folder), "") for folder in folders if folder.is_dir()]
-
-    def is_below(name: str) -> bool:
-        return sources.absolute_path(name, base).startswith(tuple(tops))
-
-    def is_still_gone(image: KnownImage) -> bool:
-        return sources.is_gone(sources.absolute_path(str(image.path), base))
-
-    below = [image for image in gone if is_below(str(image.path))]
-    failed = [
-        name
-        for name in read_failures(conn, SOURCE_TABLE).keys() - names
-        if is_below(name) and sources.is_gone(sources.absolute_path(name, base))
-    ]
-    count = remove_images(conn, below, is_still_gone)
-    with conn.transaction():
-        clear_failures(conn, SOURCE_TABLE, failed)
-    return count

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import functools
-import hashlib
 import itertools
 import os
 import signal
@@ -13,8 +12,6 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
-from typing import BinaryIO, TypeAlias
 
 import numpy as np
 
@@ -23,100 +20,27 @@ from ..db.images import (
     clear_failures,
     copy_vector,
     forget_images,
+    mark_places_read,
     rename_image,
     save_failures,
     save_thumbnails,
     save_vectors,
 )
+from ..db.rules import RuleBroken, own_rules
 from ..db.spaces import Space, raise_generation
 from ..errors import ImgsimError
 from ..models.network import Network
 from ..progress import Advance
 from . import decode, sources
-from .decode import Picture
+from .options import THUMBNAIL_SIZE, RunOptions, Summary
+from .outcomes import Decoded, Failed, Outcome, Read, no_numbers
 from .pictures import Pictures
 from .plan import Plan
 from .quiet import silent_decoders
 from .sources import Item
 
-HASH_BLOCK = 1 << 20
 BATCHES_AHEAD = 2
 PLACE = ("latitude", "longitude")
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """How pictures are read and embedded. No option changes what a vector means."""
-
-    device: str = "auto"
-    precision: str = "auto"
-    batch_size: int = 32
-    workers: int | None = None
-    """The number of threads that decode; None stands for one per processor."""
-    thumbnail_size: int = 256
-    """Thumbnails fit into a square with this side, in pixels."""
-    max_pixels: int = decode.MAX_PIXELS
-    """Larger pictures are refused."""
-    gps: bool = False
-    """Store where pictures were taken."""
-    retry_failed: bool = False
-    """Try items again that failed before and have not changed."""
-    prune: bool = False
-    """Remove images whose file is gone from the folders that are embedded."""
-
-
-@dataclass
-class Summary:
-    """What a run did, in numbers of images."""
-
-    embedded: int = 0
-    unchanged: int = 0
-    renamed: int = 0
-    copied: int = 0
-    failed: int = 0
-    failed_before: int = 0
-    pruned: int = 0
-    without_key: int = 0
-    """Rows of a table that were skipped, since their key is null."""
-    interrupted: bool = False
-    space: str | None = None
-    """The name of the space of the run; None if there was nothing to embed."""
-    default_space: str | None = None
-    """The name of the default space of the same table."""
-    seconds: float = 0.0
-
-    @property
-    def nothing_worked(self) -> bool:
-        """Whether there were failures and no successes."""
-        return self.failed > 0 and not (self.embedded or self.renamed or self.copied)
-
-
-@dataclass(frozen=True)
-class Read:
-    """An item whose content has a vector already."""
-
-    item: Item
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Decoded(Read):
-    """An item whose content is new, so it was decoded."""
-
-    picture: Picture
-
-
-@dataclass(frozen=True)
-class Failed:
-    """An item that cannot be embedded; it has a hash if its bytes could be read."""
-
-    item: Item
-    error: str
-    sha256: str | None = None
-
-
-Outcome: TypeAlias = "Read | Failed"
-"""What became of a pending item."""
 
 
 class Run:
@@ -154,6 +78,10 @@ class Run:
             for image in [*plan.rows.values(), *plan.gone]
             if image.embedded and image.path not in changing
         }
+        self.lacking = {
+            image.id for image in [*plan.rows.values(), *plan.gone] if options.lacks(image)
+        }
+        self.thumbnail_size = options.thumbnail_size or THUMBNAIL_SIZE
         self.stop = threading.Event()
 
     def go(self, advance: Advance) -> Summary:
@@ -215,15 +143,15 @@ class Run:
         sha256 = None
         try:
             with item.open() as file:
-                sha256 = _digest(file)
-                if sha256 in self.holders or self._only_touched(item, sha256):
+                sha256 = sources.digest(file)
+                if self._is_complete(item, sha256):
                     return Read(item, sha256)
                 file.seek(0)
                 picture = decode.decode(
                     file,
                     self.space.preprocess["size"],
                     self.space.preprocess["resize"],
-                    self.options.thumbnail_size,
+                    self.thumbnail_size,
                     self.options.max_pixels,
                 )
                 return Decoded(item, sha256, picture)
@@ -231,6 +159,12 @@ class Run:
             return Failed(item, str(ex), sha256)
         except OSError as ex:
             return Failed(item, sources.os_reason(ex), sha256)
+
+    def _is_complete(self, item: Item, sha256: str) -> bool:
+        """Whether all that this run reads of a content is stored."""
+        if self._only_touched(item, sha256):
+            return self.plan.rows[item.name].id not in self.lacking
+        return sha256 in self.holders and self.holders[sha256] not in self.lacking
 
     def _only_touched(self, item: Item, sha256: str) -> bool:
         """Whether an item is embedded and its content is unchanged, even if its mtime is not."""
@@ -243,39 +177,54 @@ class Run:
         A file is not certain: it may be incomplete for the moment, or come back.
         """
         row, item = self.plan.rows.get(failed.item.name), failed.item
-        return row is not None and item.data is not None and row.sha256 != failed.sha256
+        if row is None:
+            return False
+        is_other_file = row.file is not None and row.file != item.path
+        return is_other_file or (item.data is not None and row.sha256 != failed.sha256)
 
     def _store(self, batch: list[Outcome]) -> None:
         """Embeds a batch, then writes it in one transaction."""
         fresh: dict[str, Decoded] = {}
         for outcome in batch:
-            if isinstance(outcome, Decoded) and outcome.sha256 not in self.holders:
+            if isinstance(outcome, Decoded) and not self._has_vector(outcome):
                 fresh.setdefault(outcome.sha256, outcome)
         vectors = self._embed(fresh)
         not_finite = fresh.keys() - vectors
         batch = [
-            _not_finite(outcome) if outcome.sha256 in not_finite else outcome for outcome in batch
+            no_numbers(outcome) if outcome.sha256 in not_finite else outcome for outcome in batch
         ]
         failed = [outcome for outcome in batch if isinstance(outcome, Failed)]
         good = [outcome for outcome in batch if isinstance(outcome, Read)]
         table = self.pictures.table
         changed = [read for read in good if not self._only_touched(read.item, read.sha256)]
         with self.conn.transaction():
-            save_failures(
-                self.conn,
-                table,
-                [(str(f.item.name), f.error, f.item.size, f.item.mtime_ns) for f in failed],
-            )
+            self._save_failures(failed)
             replaced = [failure.item.name for failure in failed if self._is_replaced(failure)]
             forget_images(self.conn, table, replaced)
             clear_failures(self.conn, table, [str(read.item.name) for read in good])
-            self._store_vectors([fresh[sha256] for sha256 in vectors], vectors)
             for read in good:
-                if fresh.get(read.sha256) is not read:
-                    self._link(read)
+                self._store_one(read, vectors)
             if changed:
                 raise_generation(self.conn, self.space)
+
+    def _store_one(self, read: Read, vectors: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
+        """Stores one picture; it becomes a failure if a rule of the user's own refuses it."""
+        try:
+            with own_rules(self.conn, self.pictures.table):
+                if isinstance(read, Decoded) and not self._has_vector(read):
+                    self._add(read, *vectors[read.sha256])
+                else:
+                    self._link(read)
+        except RuleBroken as ex:
+            self._save_failures([Failed(read.item, str(ex), read.sha256)])
+
+    def _save_failures(self, failed: list[Failed]) -> None:
+        rows = [(str(f.item.name), _with_path(f), *f.item.stamp) for f in failed]
+        save_failures(self.conn, self.pictures.table, rows)
         self.summary.failed += len(failed)
+
+    def _has_vector(self, read: Read) -> bool:
+        return read.sha256 in self.holders or self._only_touched(read.item, read.sha256)
 
     def _embed(self, reads: dict[str, Decoded]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """sha256 -> (vector, norms), without pictures whose numbers are not all finite."""
@@ -300,38 +249,33 @@ class Run:
         finite = np.isfinite(units).all(axis=1) & np.isfinite(norms).all(axis=1)
         return {sha256: (units[n], norms[n]) for n, sha256 in enumerate(reads) if finite[n]}
 
-    def _store_vectors(self, reads: list[Decoded], vectors: dict) -> None:
-        """Stores rows, vectors and thumbnails of pictures that no other image has."""
-        ids = []
-        for read in reads:
-            self._rename(read)
-            ids.append(self._save_row(read, self._storable(vars(read.picture.facts))))
-        save_vectors(
-            self.conn, self.space, [(id, *vectors[read.sha256]) for id, read in zip(ids, reads)]
-        )
-        save_thumbnails(
-            self.conn,
-            self.pictures.table,
-            [(id, r.picture.thumbnail) for id, r in zip(ids, reads)],
-        )
-        for id, read in zip(ids, reads):
-            self.holders[read.sha256] = id
-        self.summary.embedded += len(reads)
+    def _add(self, read: Decoded, vector: np.ndarray, norms: np.ndarray) -> None:
+        """Stores row, vector and thumbnail of a picture that no other image has."""
+        self._rename(read)
+        id = self._save_row(read, self._storable(vars(read.picture.facts)))
+        save_vectors(self.conn, self.space, [(id, vector, norms)])
+        self._save_extras(id, read)
+        self.holders[read.sha256] = id
+        self.summary.embedded += 1
 
     def _link(self, read: Read) -> None:
         """Stores an item whose content has a vector already: touched, renamed or copied."""
+        facts = vars(read.picture.facts) if isinstance(read, Decoded) else {}
         if self._only_touched(read.item, read.sha256):
             row = self.plan.rows[read.item.name]
-            if (row.bytes, row.mtime_ns) != (read.item.size, read.item.mtime_ns):
-                self._save_row(read, {})
+            if facts or row.stamp != read.item.stamp:
+                self._save_row(read, self._storable(facts))
+            self._save_extras(row.id, read)
             self.summary.unchanged += 1
+            self.summary.read_again += isinstance(read, Decoded)
             return
         holder, renamed = self.holders[read.sha256], self._rename(read)
-        id = self._save_row(
-            read, {} if renamed else self._storable(self.pictures.facts(self.conn, holder))
-        )
+        if not (facts or renamed):
+            facts = self.pictures.facts(self.conn, holder)
+        id = self._save_row(read, self._storable(facts))
         if id != holder:
             copy_vector(self.conn, self.space, holder, id)
+        self._save_extras(id, read)
         self.summary.renamed += renamed
         self.summary.copied += not renamed
 
@@ -345,6 +289,16 @@ class Run:
     def _save_row(self, read: Read, facts: dict) -> int | str:
         return self.pictures.save(self.conn, read.item, read.sha256, facts)
 
+    def _save_extras(self, id: int | str, read: Read) -> None:
+        """Stores what this run reads beside vector and facts, and records that it was read."""
+        table = self.pictures.table
+        if isinstance(read, Decoded):
+            row = (id, read.picture.thumbnail)
+            is_chosen = self.options.thumbnail_size is not None
+            save_thumbnails(self.conn, table, [row], self.thumbnail_size, replace=is_chosen)
+        if self.options.gps:
+            mark_places_read(self.conn, table, [id])
+
     def _storable(self, facts: dict) -> dict:
         """The facts to store: where a picture was taken only with the option gps."""
         if self.options.gps:
@@ -352,17 +306,13 @@ class Run:
         return {name: value for name, value in facts.items() if name not in PLACE}
 
 
-def _not_finite(outcome: Outcome) -> Failed:
-    # Without size and mtime the next run tries it again, perhaps with another network.
-    item = replace(outcome.item, size=None, mtime_ns=None)
-    return Failed(item, "the network gives no finite numbers for it", outcome.sha256)
-
-
-def _digest(file: BinaryIO) -> str:
-    sha256 = hashlib.sha256()
-    while block := file.read(HASH_BLOCK):
-        sha256.update(block)
-    return sha256.hexdigest()
+def _with_path(failed: Failed) -> str:
+    """The reason of a failure, with the path that a row of a user's own table has."""
+    path = failed.item.path
+    if path is None:
+        return failed.error
+    where = "" if os.path.isabs(path) else ", from the folder of the database"
+    return f"{path}{where}: {failed.error}"
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..db.connect import Writer
+from ..db.schema import SOURCE_TABLE
 from ..db.spaces import Space, all_spaces, create_space, save_versions
 from ..errors import ImgsimError
 from ..models import registry
@@ -169,7 +170,7 @@ def find_or_create(
             return space
         return create_space(
             conn,
-            name=name or _unused(settings.space_name, present),
+            name=name or _unused(_space_name(settings, table), present),
             source_table=table,
             model=settings.model,
             weights_sha256=network.weights_sha256,
@@ -189,6 +190,12 @@ def _remember_weights(conn: Writer, space: Space, settings: Settings, base: Path
     file = _versions(settings, base).get("weights_file")
     if file and file != space.versions.get("weights_file"):
         save_versions(conn, space, space.versions | {"weights_file": file})
+
+
+def _space_name(settings: Settings, table: str) -> str:
+    """The name of a new space; that of another table than `images` begins with the table's."""
+    name = settings.space_name
+    return name if table == SOURCE_TABLE else f"{table} {name}"
 
 
 def _unused(name: str, taken) -> str:

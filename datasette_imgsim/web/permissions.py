@@ -7,7 +7,9 @@ from contextvars import ContextVar
 
 from . import compat
 
-WITH_SOURCES = ("imgsim_spaces", "imgsim_thumbnails", "imgsim_failures", "imgsim_contents")
+WITH_SOURCES = (
+    "imgsim_spaces", "imgsim_thumbnails", "imgsim_failures", "imgsim_contents", "imgsim_readings",
+)  # fmt: skip
 """Our tables with a column source_table."""
 WITHOUT = ("imgsim_vectors", "imgsim_atlas")
 

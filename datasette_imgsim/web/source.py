@@ -9,6 +9,7 @@ from pathlib import Path
 
 from datasette.utils import tilde_decode
 
+from ..db.connect import folder_of
 from ..db.tables import SourceTable, source_table_names
 from ..errors import ImgsimError
 from . import compat, config
@@ -35,7 +36,7 @@ class Source:
     @property
     def folder(self) -> Path:
         """The folder of the database file: stored paths are relative to it."""
-        return Path(self.db.path or ".").absolute().parent
+        return folder_of(self.db.path or "DATABASE")
 
     @property
     def file(self) -> str:

@@ -37,13 +37,14 @@ def make_space(
             insert into imgsim_spaces (name, source_table, is_default, model, weights_sha256,
             levels, pooling, preprocess, dtype, precision, dimensions, level_weights, versions,
             created_at) values (?, ?, not exists (select 1 from imgsim_spaces where source_table
-            = ?), 'toy', '0', ?, 'avg', '{}', ?, 'float32', ?, ?, '{}', datetime())
+            = ?), 'toy', '0', ?, 'avg', ?, ?, 'float32', ?, ?, '{}', datetime())
             """,
             [
                 name,
                 table,
                 table,
                 json.dumps(levels),
+                json.dumps({"normalise": "torchvision", "resize": "squash", "size": 8}),
                 dtype,
                 sum(levels.values()),
                 json.dumps(level_weights or dict.fromkeys(levels, 1)),

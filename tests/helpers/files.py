@@ -2,6 +2,7 @@
 
 import base64
 import io
+import struct
 
 import numpy as np
 from PIL import ExifTags, Image
@@ -60,6 +61,34 @@ def place(latitude, north, longitude, east):
         names.GPSLongitudeRef: east, names.GPSLongitude: longitude,
     })  # fmt: skip
     return exif
+
+
+def raw_place(latitude, north, longitude, east, status=None):
+    """The bytes of such EXIF, also with what Pillow does not write: negative numbers, and text."""
+    values = [(1, north), (2, latitude), (3, east), (4, longitude), (9, status)]
+    values = [(tag, value) for tag, value in values if value is not None]
+    entries, far = b"", b""
+    start = 26 + 2 + 12 * len(values) + 4  # where values lie that do not fit into an entry
+    for tag, value in values:
+        if isinstance(value, str):
+            kind, content = 2, value.encode("latin-1") + b"\0"
+            count = len(content)
+        else:
+            numbers = value if isinstance(value, tuple) else (value,)
+            kind, count = 10, len(numbers)
+            content = b"".join(
+                struct.pack("<2i", 0, 0) if n != n else struct.pack("<2i", round(n * 1000), 1000)
+                for n in numbers
+            )
+        near = content.ljust(4, b"\0")
+        if len(content) > 4:
+            near, far = struct.pack("<I", start + len(far)), far + content
+        entries += struct.pack("<2HI", tag, kind, count) + near
+    main = struct.pack("<H2HII", 1, 34853, 4, 1, 26) + b"\0" * 4
+    return (
+        b"Exif\0\0II*\0\x08\0\0\0" + main + struct.pack("<H", len(values)) + entries
+        + b"\0" * 4 + far
+    )  # fmt: skip
 
 
 def embedded(folder, *options):

@@ -45,6 +45,33 @@ def as_jpeg(image, **options):
     return buffer.getvalue()
 
 
+def with_iptc(jpeg, **records):
+    """A JPEG file with data sets of IPTC's second record, such as r55="20150822"."""
+    data = b""
+    for name, text in records.items():
+        data += bytes((0x1C, 2, int(name[1:]))) + len(text).to_bytes(2, "big") + text.encode()
+    block = b"Photoshop 3.0\0" + b"8BIM\x04\x04\0\0" + len(data).to_bytes(4, "big") + data
+    block += b"\0" * (len(data) % 2)
+    return jpeg[:2] + b"\xff\xed" + (len(block) + 2).to_bytes(2, "big") + block + jpeg[2:]
+
+
+def xmp(attributes="", elements="", beside=""):
+    """An XMP packet with properties of the picture; `beside` tells of another file."""
+    spaces = "".join(
+        f' xmlns:{prefix}="http://ns.adobe.com/{name}/1.0/"'
+        for prefix, name in (
+            ("exif", "exif"), ("tiff", "tiff"), ("photoshop", "photoshop"), ("xmp", "xap"),
+        )
+    )  # fmt: skip
+    return (
+        '<?xpacket begin="\ufeff"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
+        '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        f"<rdf:Description{spaces} {attributes}>{elements}"
+        f"<xmp:Part><rdf:Bag><rdf:li><rdf:Description>{beside}</rdf:Description></rdf:li></rdf:Bag>"
+        '</xmp:Part></rdf:Description></rdf:RDF></x:xmpmeta>   <?xpacket end="w"?>'
+    ).encode()
+
+
 def opened(response):
     """The JPEG picture that a server answers with."""
     assert response.status_code == 200, response.text

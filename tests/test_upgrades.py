@@ -1,0 +1,129 @@
+"""Databases as earlier versions of the tables wrote them: they open, migrate and answer as before.
+
+The statements are copies, kept as they were: they must not follow the package.
+"""
+
+import json
+import sqlite3
+from contextlib import closing
+
+import pytest
+from helpers.commands import imgsim
+from helpers.databases import answer, random_vectors, rows
+from helpers.pictures import draw_groups
+from helpers.serving import get_json, serve
+
+VERSION_1 = """
+create table images (
+    id integer primary key autoincrement, path text not null unique, sha256 text, bytes integer,
+    mtime_ns integer, width integer, height integer, format text, taken_at text, camera text,
+    latitude real, longitude real
+);
+create table imgsim_spaces (
+    id integer primary key autoincrement, name text not null unique, source_table text not null,
+    is_default integer not null, model text not null, weights_sha256 text not null,
+    levels text not null, pooling text not null, preprocess text not null, dtype text not null,
+    precision text not null, dimensions integer not null, generation integer not null default 0,
+    centre blob, centred_on integer not null default 0, level_weights text not null,
+    calibration text, versions text not null, created_at text not null
+);
+create table imgsim_vectors (
+    space_id integer not null references imgsim_spaces(id), image_id not null,
+    vector blob not null, norms blob not null, primary key (space_id, image_id)
+);
+create table imgsim_thumbnails (
+    source_table text not null, image_id not null, jpeg blob not null,
+    primary key (source_table, image_id)
+);
+create table imgsim_failures (
+    source_table text not null, source text not null, error text not null, bytes integer,
+    mtime_ns integer, tried_at text not null, primary key (source_table, source)
+);
+create table imgsim_atlas (
+    space_id integer not null references imgsim_spaces(id), image_id not null,
+    x real not null check (x >= 0 and x < 256), y real not null check (y >= 0 and y < 256),
+    placed text not null check (placed in ('fitted', 'interpolated')),
+    primary key (space_id, image_id)
+);
+create table _sqlite_migrations (
+    id integer primary key, migration_set text, name text, applied_at text
+);
+insert into _sqlite_migrations (migration_set, name, applied_at)
+    values ('datasette-imgsim', 'm001_spaces_vectors_thumbnails_failures', '2026-01-01');
+"""
+VERSION_2 = (
+    VERSION_1
+    + """
+create table imgsim_contents (
+    source_table text not null, image_id not null, sha256 text not null, bytes integer,
+    mtime_ns integer, primary key (source_table, image_id)
+);
+insert into _sqlite_migrations (migration_set, name, applied_at)
+    values ('datasette-imgsim', 'm002_contents', '2026-02-01');
+"""
+)
+PREPROCESS = {"normalise": "torchvision", "resize": "squash", "size": 8}
+
+
+def write(path, script):
+    """A database with ten images, as a version wrote it."""
+    with closing(sqlite3.connect(path)) as conn, conn:
+        conn.executescript(script)
+        conn.execute(
+            "insert into imgsim_spaces (name, source_table, is_default, model, weights_sha256, "
+            "levels, pooling, preprocess, dtype, precision, dimensions, generation, level_weights, "
+            "versions, created_at) values ('toy', 'images', 1, 'toy', '0', ?, 'avg', ?, "
+            "'float32', 'float32', 10, 3, ?, '{}', '2026-01-01T00:00:00+00:00')",
+            ['{"pool4": 6, "pool5": 4}', json.dumps(PREPROCESS), '{"pool4": 1, "pool5": 1}'],
+        )
+        for id, vector in enumerate(random_vectors(10).astype("<f4"), 1):
+            conn.execute("insert into images (path) values (?)", [f"images/{id}.jpg"])
+            conn.execute(
+                "insert into imgsim_vectors values (1, ?, ?, zeroblob(8))", [id, vector.tobytes()]
+            )
+            conn.execute("insert into imgsim_atlas values (1, ?, ?, 5, 'fitted')", [id, 20 * id])
+
+
+@pytest.fixture(params=[VERSION_1, VERSION_2], ids=["version 1", "version 2"])
+def old(request, tmp_path):
+    path = tmp_path / "photos.db"
+    write(path, request.param)
+    return path
+
+
+def test_a_command_upgrades_it_and_nothing_is_lost(old):
+    tables = ("images", "imgsim_spaces", "imgsim_vectors", "imgsim_atlas")
+    before = {table: rows(old, f"select * from {table} order by 1, 2") for table in tables}
+    assert "toy (the default): 10 images" in imgsim("spaces", old)
+    for table in tables:
+        after = rows(old, f"select * from {table} order by 1, 2")
+        assert [row[: len(before[table][0])] for row in after] == before[table]
+
+
+def test_it_answers_as_a_new_one_does(old, tmp_path):
+    new = tmp_path / "new.db"
+    write(new, VERSION_2)
+    for path in (old, new):
+        imgsim("spaces", path)
+    for sql in ("select similar_to(3, 9)", "select imgsim_score(1, 2)", "select imgsim_vector(4)"):
+        assert answer(old, sql) == answer(new, sql)
+    printed = json.loads(imgsim("similar", old, 3, "-k", 9, "--json"))
+    ranked = json.loads(answer(old, "select similar_to(3, 9)"))
+    assert [row["id"] for row in printed] == [row["id"] for row in ranked]
+
+
+def test_embed_goes_on_in_it(old, toy):
+    draw_groups(old.parent / "images", 1)
+    printed = imgsim("embed", old, old.parent / "images", "--model", "toy")
+    assert "4 embedded" in printed
+    assert rows(old, "select count(*) from images") == [14]
+
+
+@pytest.mark.datasette
+@pytest.mark.asyncio
+async def test_a_server_shows_it_once_it_is_upgraded(old):
+    imgsim("spaces", old)
+    ds = serve(old)
+    found = await get_json(ds, "/photos/images/-/imgsim.json")
+    assert found["counts"] == {"images": 10, "vectors": 10, "failures": 0}
+    assert (await ds.client.get("/photos/images/-/imgsim/map")).status_code == 200
