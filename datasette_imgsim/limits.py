@@ -18,6 +18,8 @@ class Limits:
     """A picture is refused if its decoder would allocate more."""
     bytes_of_large: int = 160_000_000
     """Of pictures that need more than this, one is decoded at a time."""
+    png_chunks: int = 10_000
+    """The most chunks of a PNG beside its pixels. With more, it is decoded without them."""
     tiff_pages: int = 100
     """Among so many pages of a TIFF the largest is looked for."""
     tiff_parts: int = 100_000
@@ -28,8 +30,8 @@ class Limits:
     """A larger file is refused if its format is read as a whole: JPEG, WebP, AVIF and HEIC."""
     jpeg_scans: int = 500
     """Progressive JPEG files of known programs have at most 200 scans, ordinary ones about 10."""
-    jpeg_pixels_of_scans: int = 25_000_000_000
-    """The most pixels of a JPEG times its scans: decoding so many takes about 2 s."""
+    jpeg_pixels_of_scans: int = 5_000_000_000
+    """The most pixels of a JPEG times its scans: decoding so many takes about 3 s."""
     jpeg_segments: int = 5_000
     """The most segments of a JPEG: long metadata has some hundreds of 64 KB each."""
     jpeg_filling: int = 10_000

@@ -13,7 +13,7 @@ from helpers.files import quarters
 from helpers.needs import needed
 from PIL import Image, features
 
-from datasette_imgsim.ingest import decode, opening
+from datasette_imgsim.ingest import decode, memory, opening
 from datasette_imgsim.limits import LIMITS
 
 
@@ -113,6 +113,13 @@ def test_a_jpeg_of_many_scans_is_refused(monkeypatch):
         pixels(many_scans(20))
 
 
+def test_the_larger_a_jpeg_is_the_fewer_scans_it_may_have():
+    small = struct.pack(">HH", 240, 320)
+    large = many_scans(100).replace(small, struct.pack(">HH", 9_000, 9_000), 1)
+    with pytest.raises(decode.TooLarge, match="too many scans .62 of 81,000,000 pixels."):
+        pixels(large)
+
+
 def test_what_looks_like_scans_in_other_segments_is_not_counted():
     data = saved("JPEG", progressive=True)
     comment = b"\xff\xfe\xff\x00" + b"\xff\xda" * 32_639
@@ -150,6 +157,53 @@ def test_a_tiff_of_many_tiles_is_refused_at_once():
     tags = {256: 1000, 257: 101, 258: 8, 259: 1, 262: 1, 277: 1, 322: 1, 323: 1}
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
     entries += struct.pack("<HHII", 324, 4, count, 130) + struct.pack("<HHII", 325, 4, count, 130)
-    data = b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags) + 2) + entries + bytes(4 * count + 100)
+    data = b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags) + 2) + entries + bytes(8 * count + 100)
     with pytest.raises(decode.TooLarge, match="too many tiles or strips .100,001."):
         pixels(data)
+
+
+@pytest.mark.parametrize(
+    "limit, current, available, free",
+    [
+        ("max", "5000000", "1000", 1_024_000),
+        ("3000000", "2500000", "1000000", 600_000),
+        ("3000000", "2500000", "100", 102_400),
+        ("3000000", None, "100", 102_400),
+        (None, None, None, float("inf")),
+    ],
+)
+def test_what_is_free_is_known(tmp_path, monkeypatch, limit, current, available, free):
+    monkeypatch.setattr(memory, "MACHINE", tmp_path / "meminfo")
+    monkeypatch.setattr(memory, "CONTAINER", tmp_path)
+    stat = "anon 2400000\ninactive_file 100000\n"
+    meminfo = available and f"MemTotal: 9 kB\nMemAvailable: {available} kB\nHugePages_Total: 0\n"
+    names = {"memory.max": limit, "memory.current": current, "meminfo": meminfo}
+    for name, text in (names | {"memory.stat": stat}).items():
+        if text:
+            (tmp_path / name).write_text(text)
+    assert memory.free_bytes() == free
+
+
+def test_a_large_picture_is_refused_where_memory_is_short(monkeypatch):
+    data = saved("PNG")
+    monkeypatch.setattr(memory, "_free_of_machine", lambda: 320 * 240 * 4 - 1)
+    assert pixels(data).shape == (32, 32, 3)  # small ones are decoded in any case
+    monkeypatch.setattr(LIMITS, "bytes_of_large", 320 * 240)
+    with pytest.raises(decode.TooLarge, match="and 0.0 GB are free: try it again where there is"):
+        pixels(data)
+    monkeypatch.setattr(memory, "_free_of_machine", lambda: 320 * 240 * 4)
+    assert pixels(data).shape == (32, 32, 3)
+
+
+@pytest.mark.parametrize("before", [b"IDAT", b"IEND"])
+@pytest.mark.parametrize("count", [50_000, 1_500_000])
+def test_many_chunks_of_a_png_take_no_time(before, count):
+    data, chunk = saved("PNG"), b"\0\0\0\0vpAg" + struct.pack(">I", zlib.crc32(b"vpAg"))
+    at = data.index(before) - 4
+    many = data[:at] + chunk * count + data[at:]
+    began = time.process_time()
+    try:
+        assert (pixels(many) == pixels(data)).all()
+    except decode.NotAPicture:
+        assert before == b"IDAT" and count == 1_500_000
+    assert time.process_time() - began < 3

@@ -10,7 +10,9 @@ import pytest
 from helpers.commands import embed_toy, ordinary_user, run
 from helpers.databases import rows
 from helpers.pictures import draw
-from PIL import Image
+from PIL import Image, TiffImagePlugin
+
+from datasette_imgsim.ingest import decode
 
 
 @pytest.fixture
@@ -173,6 +175,24 @@ def test_warnings_of_the_decoder_are_not_printed(folder, capfd):
     draw(folder / "images/a.jpg", exif=exif.tobytes()[:-8])
     embed_toy(folder)
     assert "arning" not in "".join(capfd.readouterr())
+
+
+def test_libtiff_writes_nothing_past_us(folder, capfd):
+    """It knows no file names, and writes to standard error even with --quiet."""
+    damaged = folder / "images/a.tif"
+    draw(damaged, compression="tiff_adobe_deflate")
+    with Image.open(damaged) as image:
+        (strip, *_) = image.tag_v2[TiffImagePlugin.STRIPOFFSETS]
+    data = bytearray(damaged.read_bytes())
+    data[strip : strip + 30] = bytes(30)
+    damaged.write_bytes(data)
+    embed_toy(folder, "--quiet")
+    assert capfd.readouterr().err == ""
+    assert "damaged" in failures(folder)["a.tif"]
+    # Afterwards it says what it did before.
+    with damaged.open("rb") as file, pytest.raises(decode.NotAPicture):
+        decode.decode(file, 8)
+    assert "ZIPDecode" in capfd.readouterr().err
 
 
 def test_a_failed_picture_keeps_what_was_stored_before(folder):

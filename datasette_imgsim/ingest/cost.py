@@ -5,6 +5,7 @@ from __future__ import annotations
 from PIL import ExifTags, Image, TiffImagePlugin
 
 from ..limits import LIMITS
+from .memory import free_bytes
 from .refusals import NotAPicture, TooLarge
 
 # Bytes a pixel of Pillow's modes; of all others 4.
@@ -30,6 +31,18 @@ def refuse_bytes(needed: int) -> None:
         raise TooLarge(
             f"decoding it takes {needed / 1e9:.1f} GB of memory, over the limit of "
             f"{LIMITS.bytes_to_decode / 1e9:.1f} GB"
+        )
+
+
+def refuse_beyond_memory(needed: int) -> None:
+    """Raises TooLarge for a large picture that would need more memory than is free now."""
+    if needed <= LIMITS.bytes_of_large:
+        return
+    free = free_bytes()
+    if needed > free:
+        raise TooLarge(
+            f"decoding it takes {needed / 1e9:.1f} GB of memory, and {max(free, 0) / 1e9:.1f} GB "
+            "are free: try it again where there is more"
         )
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from ..errors import ImgsimError
 from ..limits import LIMITS
-from .cost import bytes_to_decode, refuse_bytes
+from .cost import bytes_to_decode, refuse_beyond_memory, refuse_bytes
 from .facts import Facts, read_facts
 from .mend import lacks_pixels, mended
 from .opening import open_image
@@ -116,6 +116,7 @@ def _decoded(
         cost = bytes_to_decode(image)
         refuse_bytes(cost)
         with _large_lock(cost):
+            refuse_beyond_memory(cost)
             needed = _needed_size(image.size, size, thumbnail_size)
             orientation = orientation_of(image)
             facts = read_facts(image, orientation)

@@ -28,8 +28,8 @@ JPEG_KEPT = {
     0xE2: (b"ICC_PROFILE\0", 16),
     0xEE: (b"Adobe", 14),
 }
-# So many are looked at in a moment. What has more is not mended.
-MOST_SEGMENTS = 100_000
+# So many segments or chunks are looked at in a moment. What has more is not mended.
+MOST_PARTS = 100_000
 APP0, APP15, COMMENT = 0xE0, 0xEF, 0xFE
 JPEG_END = b"\xff\xd9"
 # What libjpeg puts where pixels are missing. Inks are stored inverted.
@@ -66,7 +66,9 @@ def lacks_pixels(image: Image.Image) -> bool:
 
 def _png_chunks(data: bytes) -> Iterator[bytes]:
     at = len(PNG_START)
-    while at + 12 <= len(data):
+    for _ in range(MOST_PARTS):
+        if at + 12 > len(data):
+            break
         (size,) = struct.unpack(">I", data[at : at + 4])
         chunk = data[at : at + 12 + size]
         kind, content = chunk[4:8], chunk[8:-4]
@@ -90,7 +92,7 @@ def _is_profile(content: bytes) -> bool:
 
 def _jpeg_without_metadata(data: bytes) -> bytes:
     kept, at = [data[:2]], 2
-    for segment in itertools.islice(segments(data), MOST_SEGMENTS):
+    for segment in itertools.islice(segments(data), MOST_PARTS):
         if segment.marker == START_OF_SCAN:
             at += segment.filling
             break

@@ -7,6 +7,7 @@ change, and knows AVIF and HEIC by the first of their brands alone. So its forma
 from __future__ import annotations
 
 import functools
+import io
 import struct
 from collections.abc import Callable
 from typing import BinaryIO, TypeAlias
@@ -23,7 +24,7 @@ from PIL import (
 )
 
 from ..limits import LIMITS
-from . import heif, jpeg
+from . import heif, jpeg, mend
 from .cost import BYTES_OF_COPIES, refuse_bytes, refuse_pixels
 from .refusals import NotAPicture, TooLarge
 
@@ -61,6 +62,19 @@ def _whole(file: BinaryIO) -> bytes:
 def _open_jpeg(file: BinaryIO) -> Image.Image:
     jpeg.refuse_slow(_whole(file))
     return JpegImagePlugin.jpeg_factory(file)
+
+
+def _open_png(file: BinaryIO) -> Image.Image:
+    """Raises ValueError for very many chunks, which Pillow reads one by one, as `mend` does not."""
+    file.seek(len(mend.PNG_START))
+    others = 0
+    while len(head := file.read(8)) == 8:
+        others += head[4:] != b"IDAT"
+        if others > LIMITS.png_chunks:
+            raise ValueError(f"more than {LIMITS.png_chunks:,} chunks")
+        file.seek(int.from_bytes(head[:4], "big") + 4, io.SEEK_CUR)
+    file.seek(0)
+    return PngImagePlugin.PngImageFile(file)
 
 
 def _open_webp(file: BinaryIO) -> Image.Image:
@@ -109,7 +123,7 @@ def _open_tiff(file: BinaryIO) -> Image.Image:
 # The first bytes of a file, and what opens it.
 OPENERS: list[tuple[bytes, Opener]] = [
     (b"\xff\xd8\xff", _open_jpeg),
-    (b"\x89PNG\r\n\x1a\n", PngImagePlugin.PngImageFile),
+    (mend.PNG_START, _open_png),
     (b"GIF87a", GifImagePlugin.GifImageFile),
     (b"GIF89a", GifImagePlugin.GifImageFile),
     (b"BM", BmpImagePlugin.BmpImageFile),

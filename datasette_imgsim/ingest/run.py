@@ -5,12 +5,10 @@ from __future__ import annotations
 import collections
 import functools
 import itertools
-import logging
 import os
 import signal
 import threading
 import time
-import warnings
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -39,6 +37,7 @@ from .options import THUMBNAIL_SIZE, RunOptions
 from .outcomes import Decoded, Failed, Outcome, Read, Summary, no_numbers
 from .pictures import Pictures
 from .plan import Plan
+from .quiet import silent_decoders
 from .sources import Item
 
 BATCHES_AHEAD = 2
@@ -97,7 +96,7 @@ class Run:
         if self.plan.recovered:
             with self.conn.transaction():
                 clear_failures(self.conn, self.pictures.table, self.plan.recovered)
-        with _ctrl_c(self.stop), _silent_pillow(), closing(self._outcomes()) as outcomes:
+        with _ctrl_c(self.stop), silent_decoders(), closing(self._outcomes()) as outcomes:
             for batch in self._batches(outcomes):
                 self._store(batch)
                 advance(len(batch))
@@ -370,17 +369,3 @@ def _ctrl_c(stop: threading.Event) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def _silent_pillow() -> Iterator[None]:
-    """Silences Pillow's warnings and logs: they name no file, and errors become failures."""
-    logger = logging.getLogger("PIL")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"PIL\.")
-            yield
-    finally:
-        logger.setLevel(before)
