@@ -49,8 +49,8 @@ class SourceTable:
         if not keys:
             raise ImgsimError(
                 f"The table {name!r} has no primary key, and row numbers change, as when the "
-                "database is vacuumed: give it one, such as with 'sqlite-utils transform DB TABLE "
-                "--pk COLUMN', then run 'datasette imgsim embed DB --table TABLE --column COLUMN'"
+                "database is vacuumed: give it one, as 'sqlite-utils transform DB TABLE --pk id' "
+                "does, then run 'datasette imgsim embed DB --table TABLE --column COLUMN'"
             )
         return cls(name, keys[0], _label_column(conn, name))
 

@@ -109,8 +109,7 @@ class Search:
         elif (suffix := os.path.splitext(entry.name)[1].lower()) in SUFFIXES:
             yield Found(entry.path)
         else:
-            is_plain = suffix[1:].isalnum() and suffix.isascii() and len(suffix) <= LONGEST_SUFFIX
-            self.left_out[suffix if is_plain else "without a suffix"] += 1
+            self.left_out[_kind(suffix)] += 1
 
     def _is_excluded(self, entry: os.DirEntry, folder: _Folder) -> bool:
         """Whether an entry is hidden, is excluded by the user, or is a copy in a photo library."""
@@ -124,6 +123,14 @@ class Search:
             for name in names
             for pattern in self.exclude
         )
+
+
+def _kind(suffix: str) -> str:
+    """The suffix of a file that is left out, as the summary shows it."""
+    if not suffix:
+        return "without a suffix"
+    is_plain = suffix[1:].isalnum() and suffix.isascii() and len(suffix) <= LONGEST_SUFFIX
+    return suffix if is_plain else "with odd suffixes"
 
 
 def _is_skipped(name: str) -> bool:
