@@ -242,7 +242,7 @@ def test_the_time_limit_of_a_connection_ends_a_ranking(path):
         scored = ranking.rank(conn, index, query, 3)
         conn.set_progress_handler(lambda: 1, 1000)  # as Datasette does it
         with pytest.raises(sqlite3.OperationalError, match="^interrupted$"):
-            ranking.rank(conn, index, query, 3)
+            ranking.rank(conn, index, query, 4)  # the one with 3 is kept
         with pytest.raises(sqlite3.OperationalError, match="^interrupted$"):
             list(interrupts.checked(conn, scored, every=2))
 
