@@ -105,7 +105,8 @@ async def test_a_denied_table_of_ours_stays_denied(photos):
 
 def second_table(database, name="drawings"):
     """Another source table, with a space of its own."""
-    change(database, f"create table {name} as select id, path from images")
+    change(database, f"create table {name} (id integer primary key, path text)")
+    change(database, f"insert into {name} select id, path from images")
     copy_space(database, "second", name)
 
 
