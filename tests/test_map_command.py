@@ -1,5 +1,6 @@
 """`map`: what it writes, says and keeps; growth, refits, Ctrl-C and databases that are odd."""
 
+import re
 import signal
 import sqlite3
 import sys
@@ -231,7 +232,11 @@ def test_ctrl_c_keeps_the_old_map_and_a_terminal_shows_progress(tmp_path):
     path = make_space(tmp_path / "photos.db", random_vectors(300))
     change(path, "insert into imgsim_atlas values (1, 1, 5, 6, 'fitted')")
     with at_a_terminal("map", path, "--refit", endless_map=True) as (process, shown):
-        assert "Finding neighbours" in shown(until="Laying out")
+        printed = shown(until="steps/s")
+        assert "Finding neighbours" in printed
+        while not re.search(r"\d steps/s", printed):  # it is on its way
+            printed = shown(until="steps/s")
+            assert printed, "the process ended"
         process.send_signal(signal.SIGINT)
         assert f"Stopped; the map in {path} is as it was." in shown()
         assert process.wait(LONG) == 130
