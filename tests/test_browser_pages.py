@@ -179,11 +179,11 @@ def names(page):
 
 def moved(page, level, value):
     """Moves the slider of a level as a hand does; without a level all of them, at one time."""
-    page.eval_on_selector_all(
-        f"[data-levels] input[name={level}]" if level else "[data-levels] input",
-        "(sliders, value) => sliders.forEach((slider) => { slider.value = value;"
-        " slider.dispatchEvent(new Event('input', {bubbles: true})); })",
-        value,
+    selector = f"[data-levels] input[name={level}]" if level else "[data-levels] input"
+    page.evaluate(
+        "([selector, value]) => document.querySelectorAll(selector).forEach((slider) => {"
+        " slider.value = value; slider.dispatchEvent(new Event('input', {bubbles: true})); })",
+        [selector, value],
     )
 
 
