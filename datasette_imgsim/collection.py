@@ -117,7 +117,7 @@ class Collection:
         with self._writer() as conn:
             space = choose_space(conn, self.space, self.table)
             summary = layout.update(conn, space, refit, self.interface.progress)
-            calibration.renew(conn, choose_space(conn, space.name))
+            calibration.renew(conn, reread(conn, space.name))
         return summary
 
     def draw_map(self, path: str | Path, size: int = 4000) -> int:
@@ -138,8 +138,7 @@ class Collection:
     def verify(self, sample: int = 100) -> Report:
         """Checks the database; decodes and embeds again `sample` images of each space."""
         with self._reader() as conn:
-            base = self.database.absolute().parent
-            return verify(conn, base, sample, self.interface.progress)
+            return verify(conn, folder_of(self.database), sample, self.interface.progress)
 
     def spaces(self) -> dict[str, Space]:
         """The spaces of the database by name; defaults first, then in order of creation."""

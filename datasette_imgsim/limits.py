@@ -12,6 +12,8 @@ class Limits:
     # A picture, in `embed` and in uploads alike
     pixels: int = 250_000_000
     """The most pixels of a picture, unless `embed --max-pixels` says otherwise."""
+    side: int = 4096
+    """The most pixels of a side of the square that a network gets."""
     pixels_of_upload: int = 50_000_000
     """The same for an upload: others wait while it is decoded."""
     bytes_to_decode: int = 2_500_000_000

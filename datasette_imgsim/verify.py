@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import sqlite3
 from collections.abc import Iterator
@@ -63,12 +62,17 @@ def verify(
     """
     report = Report()
     report.problems += _integrity(conn)
+    counted: set[str] = set()
     for space in all_spaces(conn):
         try:
             table = SourceTable.read(conn, space.source_table)
         except ImgsimError as ex:
             report.problems.append(str(ex))
             continue
+        if table.name not in counted:
+            counted.add(table.name)
+            (rows,) = conn.execute(f"select count(*) from {table.rows_sql}").fetchone()
+            report.images += rows
         ids = embedded_ids(conn, space)
         report.vectors += len(ids)
         with progress(len(ids), " vectors", f"Checking {space.name}") as advance:
@@ -77,12 +81,6 @@ def verify(
         chosen = _spread(ids, sample)
         report.problems += _thumbnails(conn, space, chosen)
         _embed_again(conn, space, base, chosen, report, progress)
-    for name in {space.source_table for space in all_spaces(conn)}:
-        try:
-            rows = SourceTable.read(conn, name).rows_sql
-            report.images += conn.execute(f"select count(*) from {rows}").fetchone()[0]
-        except ImgsimError:
-            pass  # it is among the problems
     return report
 
 
@@ -206,11 +204,11 @@ def _pixels(conn: sqlite3.Connection, space: Space, base: Path, id) -> np.ndarra
     if row is None or not isinstance(row[0], str):
         return None
     try:
-        data = Path(sources.absolute_path(row[0], base)).read_bytes()
-        if hashlib.sha256(data).hexdigest() != row[1]:
-            return None
-        preprocess = space.preprocess
-        return decode.decode(io.BytesIO(data), preprocess["size"], preprocess["resize"]).pixels
+        with open(sources.absolute_path(row[0], base), "rb") as file:
+            if sources.digest(file) != row[1]:
+                return None
+            file.seek(0)
+            return decode.decode(file, space.preprocess["size"], space.preprocess["resize"]).pixels
     except (OSError, ValueError, ImgsimError):
         return None
 

@@ -13,6 +13,7 @@ import click
 
 from ..db.dtypes import DTYPES
 from ..errors import ImgsimError, listed
+from ..limits import LIMITS
 from ..models.pooling import POOLINGS
 from . import report
 from .report import images as count_of_images
@@ -84,7 +85,7 @@ def imgsim():
     type=click.Choice(["squash", "crop", "pad"]),
     help="How a picture becomes a square  [default: squash]",
 )
-@click.option("--size", type=click.IntRange(1, 4096), help="Side of that square in pixels")
+@click.option("--size", type=click.IntRange(1, LIMITS.side), help="Side of that square in pixels")
 @click.option(
     "--space", "space_name", metavar="NAME", help="Go on in this space, or name a new one"
 )
@@ -113,7 +114,7 @@ def imgsim():
 @click.option(
     "--max-pixels",
     type=click.IntRange(1),
-    default=250_000_000,
+    default=LIMITS.pixels,
     show_default=True,
     help="Refuse larger pictures",
 )

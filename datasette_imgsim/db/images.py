@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -304,21 +304,27 @@ def clear_failures(conn: sqlite3.Connection, table: str, sources: Iterable[str])
 def forget_images(conn: sqlite3.Connection, table: str, ids: Iterable) -> None:
     """Removes all that was made of images that have changed or are gone, in all spaces."""
     ids = list(ids)
-    of_space = "space_id in (select id from imgsim_spaces where source_table = ?)"
-    for name, owner in (
-        ("imgsim_vectors", of_space),
-        ("imgsim_atlas", of_space),
-        ("imgsim_thumbnails", "source_table = ?"),
-        ("imgsim_contents", "source_table = ?"),
-        ("imgsim_readings", "source_table = ?"),
-    ):
+    for name, condition in _owned_by_table():
         conn.executemany(
-            f"delete from {name} where {owner} and image_id = ?", [(table, id) for id in ids]
+            f"delete from {name} as ours where {condition} and image_id = :id",
+            [{"table": table, "id": id} for id in ids],
         )
     if ids:
         conn.execute(
             "update imgsim_spaces set generation = generation + 1 where source_table = ?", [table]
         )
+
+
+def _owned_by_table() -> Iterator[tuple[str, str]]:
+    """Each of our tables with rows for images, and the condition for those of a source table.
+
+    The table is called ours in it, since a user's table may have columns with our names.
+    """
+    for name in schema.OF_SPACES:
+        spaces = "select id from imgsim_spaces where source_table = :table"
+        yield name, f"ours.space_id in ({spaces})"
+    for name in schema.OF_IMAGES:
+        yield name, "ours.source_table = :table"
 
 
 def forget_in_batches(conn: Writer, table: str, ids: list) -> None:
@@ -331,21 +337,12 @@ def forget_in_batches(conn: Writer, table: str, ids: list) -> None:
 def forget_orphans(conn: Writer, table: str) -> None:
     """Removes all that was made of images whose row was deleted by hand."""
     source = SourceTable.read(conn, table)
-    # All columns are qualified, since a user's table may have columns with our names.
     gone = f"not exists (select 1 from {source.rows_sql} where {source.key_sql} = ours.image_id)"
-    of_space = "ours.space_id in (select id from imgsim_spaces where source_table = :table)"
     orphans = conn.execute(
-        f"""
-        select ours.image_id from imgsim_vectors ours where {of_space} and {gone}
-        union
-        select ours.image_id from imgsim_atlas ours where {of_space} and {gone}
-        union
-        select ours.image_id from imgsim_thumbnails ours
-        where ours.source_table = :table and {gone}
-        union
-        select ours.image_id from imgsim_contents ours
-        where ours.source_table = :table and {gone}
-        """,
+        " union ".join(
+            f"select ours.image_id from {name} ours where {condition} and {gone}"
+            for name, condition in _owned_by_table()
+        ),
         {"table": table},
     ).fetchall()
     forget_in_batches(conn, table, [id for (id,) in orphans])

@@ -10,6 +10,10 @@ from sqlite_utils import Migrations
 from ..errors import ImgsimError
 
 SOURCE_TABLE = "images"
+OF_SPACES = ("imgsim_vectors", "imgsim_atlas")
+"""Our tables with rows for the images of a space."""
+OF_IMAGES = ("imgsim_thumbnails", "imgsim_contents", "imgsim_readings")
+"""Our tables with rows for the images of a source table."""
 
 migrations = Migrations("datasette-imgsim")
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import ImgsimError, listed
+from ..limits import LIMITS
 from . import schema
 from .connect import Writer, batches, utc_now
 from .dtypes import DTYPES
@@ -18,8 +19,6 @@ from .tables import column_names
 
 ROWS_A_TRANSACTION, BYTES_A_TRANSACTION = 500, 16_000_000
 SMALLEST_CENTRED_SPACE = 3
-LARGEST_SIZE = 4096
-"""Of the square that a picture becomes, in pixels."""
 MOST_DIMENSIONS = 100_000_000
 """More than the largest map of any network has; a file from elsewhere could say anything."""
 
@@ -147,7 +146,7 @@ def _are_weights(value: dict, row: dict) -> bool:
 def _is_preprocess(value: dict, row: dict) -> bool:
     return (
         type(value.get("size")) is int
-        and 1 <= value["size"] <= LARGEST_SIZE
+        and 1 <= value["size"] <= LIMITS.side
         and isinstance(value.get("resize"), str)
         and isinstance(value.get("normalise"), (str, dict))
     )
@@ -275,7 +274,7 @@ def drop_space(conn: Writer, space: Space) -> None:
             )
             raise_generation(conn, space)
     with conn.transaction():
-        for table in ("imgsim_vectors", "imgsim_atlas"):
+        for table in schema.OF_SPACES:
             conn.execute(f"delete from {table} where space_id = ?", [space.id])
         conn.execute("delete from imgsim_spaces where id = ?", [space.id])
         if space.is_default:
@@ -288,9 +287,7 @@ def drop_space(conn: Writer, space: Space) -> None:
             )
         if not column_names(conn, space.source_table):
             # The source table is gone too: nothing can use these rows any more.
-            for table in (
-                "imgsim_thumbnails", "imgsim_failures", "imgsim_contents", "imgsim_readings",
-            ):  # fmt: skip
+            for table in (*schema.OF_IMAGES, "imgsim_failures"):
                 conn.execute(
                     f"""
                     delete from {table} where source_table = :table

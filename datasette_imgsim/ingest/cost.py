@@ -6,6 +6,7 @@ from PIL import ExifTags, Image, TiffImagePlugin
 
 from ..limits import LIMITS
 from .memory import free_bytes
+from .orientation import TURNS
 from .refusals import NotAPicture, TooLarge
 
 # Bytes a pixel of Pillow's modes; of all others 4.
@@ -14,7 +15,6 @@ BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
 BYTES_OF_COPIES = {"WEBP": 12, "AVIF": 14, "HEIF": 12}
 # All coefficients of a progressive JPEG are kept, for each pixel and component.
 BYTES_OF_COEFFICIENTS = 2
-SIDEWAYS_OR_UPSIDE_DOWN = range(2, 9)
 
 
 def refuse_pixels(size: tuple[int, int], max_pixels: int) -> None:
@@ -54,7 +54,7 @@ def bytes_to_decode(image: Image.Image) -> int:
         needed += pixels * BYTES_OF_COEFFICIENTS * len(image.getbands())
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         needed += _bytes_of_a_part(image)
-        if image.tag_v2.get(ExifTags.Base.Orientation) in SIDEWAYS_OR_UPSIDE_DOWN:
+        if image.tag_v2.get(ExifTags.Base.Orientation) in TURNS:
             needed += pixels * BYTES.get(image.mode, 4)  # Pillow turns it into a copy
     return needed
 

@@ -29,7 +29,7 @@ MAX_PIXELS = LIMITS.pixels
 _large_picture = threading.Lock()
 # A JPEG is decoded at a reduced size, at least this many times the needed one: it is resized again.
 DRAFT_MARGIN = 1.5
-THUMBNAIL_QUALITY = 80
+THUMBNAIL_SIZE, THUMBNAIL_QUALITY = 256, 80
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def decode(
     file: BinaryIO,
     size: int,
     resize: str = "squash",
-    thumbnail_size: int = 256,
+    thumbnail_size: int = THUMBNAIL_SIZE,
     max_pixels: int = MAX_PIXELS,
 ) -> Picture:
     """Decodes the first frame of a picture.

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
+from . import heif
 from .jpeg import START_OF_SCAN, segments
 
 PNG_START = b"\x89PNG\r\n\x1a\n"
@@ -39,7 +40,7 @@ MISSING_SHARE = 0.25
 WEBP_KEPT = {b"VP8X", b"ICCP", b"ANIM", b"ANMF", b"ALPH", b"VP8 ", b"VP8L", b"EXIF"}
 # Where the header of a WebP file says that there is a profile, EXIF, and XMP.
 WEBP_ICC, WEBP_EXIF, WEBP_XMP = 0x20, 0x08, 0x04
-AVIF_METADATA = re.compile(rb"(infe(?:\x02.{7}|\x03.{9}))(?:Exif|mime)", re.DOTALL)
+AVIF_METADATA = re.compile(rb"(%b)(?:Exif|mime)" % heif.ITEM.pattern, re.DOTALL)
 
 
 def mended(data: bytes) -> bytes | None:

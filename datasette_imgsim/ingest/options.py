@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..db.images import KnownImage
+from ..errors import check_choice, check_number
 from . import decode
 
-THUMBNAIL_SIZE = 256
+PRECISIONS = ("auto", "float32", "bfloat16", "int8")
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class RunOptions:
     thumbnail_size: int | None = None
     """Thumbnails fit into a square with this side, in pixels; other ones are made anew.
 
-    None stands for THUMBNAIL_SIZE for new pictures, and others keep theirs.
+    None stands for decode.THUMBNAIL_SIZE for new pictures, and others keep theirs.
     """
     max_pixels: int = decode.MAX_PIXELS
     """Larger pictures are refused."""
@@ -40,6 +41,16 @@ class RunOptions:
     """Remove images whose file is gone from the folders that are embedded."""
     prune_missing_folders: bool = False
     """Remove them also where nothing is left of their folder; else it may be away."""
+
+    def __post_init__(self) -> None:
+        """Raises ImgsimError for values that make no sense."""
+        check_choice("precision", self.precision, PRECISIONS)
+        check_number("batch_size", self.batch_size, 1)
+        check_number("max_pixels", self.max_pixels, 1)
+        if self.workers is not None:
+            check_number("workers", self.workers, 1)
+        if self.thumbnail_size is not None:
+            check_number("thumbnail_size", self.thumbnail_size, 16, 2048)
 
     def lacks(self, image: KnownImage) -> bool:
         """Whether these options ask for something that was not read of an embedded image."""

@@ -33,7 +33,7 @@ from ..errors import ImgsimError
 from ..models.network import Network
 from ..progress import Advance
 from . import decode, sources
-from .options import THUMBNAIL_SIZE, RunOptions
+from .options import RunOptions
 from .outcomes import Decoded, Failed, Outcome, Read, Summary, no_numbers
 from .pictures import Pictures
 from .plan import Plan
@@ -165,7 +165,7 @@ class Run:
 
     def _thumbnail_size(self, item: Item) -> int:
         row = self.plan.rows.get(item.name)
-        return self.options.thumbnail_size or (row and row.thumbnail_size) or THUMBNAIL_SIZE
+        return self.options.thumbnail_size or (row and row.thumbnail_size) or decode.THUMBNAIL_SIZE
 
     def _is_complete(self, item: Item, sha256: str) -> bool:
         """Whether all that this run reads of an item's content is stored."""

@@ -9,12 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..db.connect import Writer
+from ..db.dtypes import DTYPES
 from ..db.schema import SOURCE_TABLE
 from ..db.spaces import Space, all_spaces, create_space, save_versions
-from ..errors import ImgsimError
+from ..errors import ImgsimError, check_choice, check_number
+from ..limits import LIMITS
 from ..models import registry
 from ..models.base import ModelUnavailable
-from ..models.network import Network, in_network_order
+from ..models.network import NORMALISE, Network, in_network_order
+from ..models.pooling import POOLINGS
+from .resize import RESIZE
 from .sources import absolute_path, stored_name
 
 
@@ -79,6 +83,16 @@ def from_options(
 
     `levels` are separated by commas, in any order. Raises ImgsimError.
     """
+    for name, value, choices in (
+        ("pooling", pooling, POOLINGS),
+        ("preprocess", preprocess, NORMALISE),
+        ("resize", resize, RESIZE),
+        ("dtype", dtype, DTYPES),
+    ):
+        if value is not None:
+            check_choice(name, value, choices)
+    if size is not None:
+        check_number("size", size, 1, LIMITS.side)
     chosen = registry.get(model or registry.DEFAULT)
     description = chosen.description
     names = (

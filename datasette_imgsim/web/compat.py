@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sqlite3
 from collections.abc import Callable
 
 from datasette import Forbidden
@@ -91,20 +90,6 @@ def cors_headers() -> dict[str, str]:
 def color(db) -> str:
     """The colour of a database's headings."""
     return getattr(db, "color", "ff0000")
-
-
-def private_connection(db) -> sqlite3.Connection:
-    """A connection that only the caller closes.
-
-    When Datasette stops, it closes all connections it knows: during a load, that would crash the
-    process.
-    """
-    conn = db.connect()
-    for name in ("_all_connections", "_all_file_connections"):  # Datasette 1.0, 0.65
-        connections = getattr(db, name, [])
-        if conn in connections:
-            connections.remove(conn)
-    return conn
 
 
 async def body(

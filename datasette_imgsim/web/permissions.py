@@ -5,14 +5,12 @@ from __future__ import annotations
 import sqlite3
 from contextvars import ContextVar
 
+from ..db.schema import OF_IMAGES, OF_SPACES
 from . import compat
 from .state import get_state
 
-WITH_SOURCES = (
-    "imgsim_spaces", "imgsim_thumbnails", "imgsim_failures", "imgsim_contents", "imgsim_readings",
-)  # fmt: skip
+WITH_SOURCES = ("imgsim_spaces", "imgsim_failures", *OF_IMAGES)
 """Our tables with a column source_table."""
-WITHOUT = ("imgsim_vectors", "imgsim_atlas")
 
 # Set while source tables are checked: this must not check the imgsim_* tables again.
 _checking: ContextVar[bool] = ContextVar("imgsim_checking", default=False)
@@ -59,7 +57,7 @@ async def _denied_tables(datasette, actor, database: str) -> list[str]:
         tables, sources, present = await get_state(db).remember(db, "our tables", _ours)
     except sqlite3.Error:
         # A database that cannot be read must not break the pages of other databases.
-        return [*WITH_SOURCES, *WITHOUT]
+        return [*WITH_SOURCES, *OF_SPACES]
     if not present.issuperset(sources):
         return tables
     for source in sources:

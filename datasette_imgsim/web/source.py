@@ -77,7 +77,7 @@ async def requested_source(datasette, request) -> Source:
         get_state(db).check_file(db)
     except ImgsimError as ex:
         raise Refused(503, str(ex)) from ex
-    table = await db.execute_fn(lambda conn: _read(conn, name))
+    table, has_paths = await db.execute_fn(lambda conn: _read(conn, name))
     if table is None:
         raise Refused(
             404,
@@ -85,14 +85,14 @@ async def requested_source(datasette, request) -> Source:
             "'datasette imgsim embed DATABASE FOLDER' adds some",
         )
     table = await labels.visible(datasette, request.actor, db, await labels.labelled(db, table))
-    has_paths = await db.execute_fn(lambda conn: "path" in column_names(conn, name))
     urls = TableUrls(datasette, db.name, name)
     return Source(datasette, db, table, urls, config.read_config(datasette, db.name), has_paths)
 
 
-def _read(conn: sqlite3.Connection, name: str) -> SourceTable | None:
-    """The source table with this name, or None. Raises Refused."""
+def _read(conn: sqlite3.Connection, name: str) -> tuple[SourceTable | None, bool]:
+    """The source table with this name, or None; whether it has a column `path`. Raises Refused."""
     try:
-        return SourceTable.read(conn, name) if name in source_table_names(conn) else None
+        table = SourceTable.read(conn, name) if name in source_table_names(conn) else None
+        return table, "path" in column_names(conn, name)
     except ImgsimError as ex:
         raise Refused(503, str(ex)) from ex
