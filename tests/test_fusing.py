@@ -61,3 +61,38 @@ def test_without_the_operator_of_torch_all_is_as_it_was(monkeypatch):
 
 def missing_operator(namespace, name):
     raise AttributeError(name)
+
+
+class TestPaddings:
+    """Convolutions as TensorFlow pads them: the odd pixel is at the right and at the bottom."""
+
+    CASES = [(3, 2, 16), (3, 2, 15), (5, 2, 16), (5, 2, 15), (3, 1, 16), (5, 3, 17), (1, 2, 16)]
+
+    @pytest.mark.parametrize("kernel,stride,size", CASES)
+    @pytest.mark.parametrize("groups", [1, 3])
+    def test_the_numbers_stay_the_same(self, kernel, stride, size, groups):
+        import torch
+        from timm.layers import Conv2dSame
+
+        torch.manual_seed(0)
+        conv = Conv2dSame(3, 6, kernel, stride, groups=groups)
+        module = torch.nn.Sequential(conv)
+        pixels = torch.randn(2, 3, size, size)
+        with torch.inference_mode():
+            expected = module(pixels)
+        fusing.fold_paddings(module.eval(), size)
+        assert type(module[0]) is torch.nn.Conv2d
+        with torch.inference_mode():
+            torch.testing.assert_close(module(pixels), expected, rtol=1e-4, atol=1e-5)
+
+    def test_the_bundled_network_has_none_left(self):
+        import torch
+        from timm.layers import Conv2dSame
+
+        from datasette_imgsim.models import registry
+        from datasette_imgsim.models.network import Network
+
+        model = registry.get("efficientnet-lite")
+        network = Network(model, ["stage3"], "avg", model.description.normalise, 96)
+        parts = [type(part) for part in network.runner.module.modules()]
+        assert torch.nn.Conv2d in parts and Conv2dSame not in parts

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import ImgsimError
 from .base import Cut, Model, NumpyCut
-from .fusing import fold_batch_norms, fuse_activations
+from .fusing import fold_batch_norms, fold_paddings, fuse_activations
 from .int8 import attempt_int8
 from .pooling import pooled
 
@@ -154,12 +154,16 @@ class _Torch:
         import torch
 
         self.device, self.precision = device, precision
-        fold_batch_norms(module.eval(), size)
+        fold_paddings(module.eval(), size)
+        fold_batch_norms(module, size)
         self.module = _at_precision(module, self.device, self.precision)
         if self.device == "cpu":
             fuse_activations(self.module, size, self.precision)
         self.is_reversed, *scale = scaling(normalise)
-        self.factor, self.shift = (torch.from_numpy(part).to(self.device) for part in scale)
+        # Repeated for each pixel of a line: torch is far slower with rows of only three numbers.
+        self.factor, self.shift = (
+            torch.from_numpy(part).to(self.device).repeat(size) for part in scale
+        )
 
     def pooled(self, pictures: np.ndarray, pooling: str) -> list[np.ndarray]:
         """(N, size, size, 3) uint8 RGB -> (N, D) float32 of each level."""
@@ -169,8 +173,8 @@ class _Torch:
             pixels = torch.from_numpy(pictures).to(self.device).float()
             if self.is_reversed:
                 pixels = pixels.flip(3)
-            pixels = (pixels * self.factor + self.shift).permute(0, 3, 1, 2)
-            maps = self.module(pixels)
+            scaled = pixels.flatten(2) * self.factor + self.shift
+            maps = self.module(scaled.view(pixels.shape).permute(0, 3, 1, 2))
             return [pooled(level.float(), pooling).cpu().numpy() for level in maps]
 
 
