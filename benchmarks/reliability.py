@@ -51,7 +51,7 @@ def photos_of(folder: Path, count: int) -> list[Path]:
 def vectors_of(database: Path) -> dict[str, bytes]:
     """{path: stored vector}"""
     with closing(sqlite3.connect(database)) as conn:
-        sql = "select path, vector from images join imgsim_vectors on image_id = id"
+        sql = "select path, vector from images join imgsim_vectors on image_key = id"
         return dict(conn.execute(sql))
 
 
@@ -80,7 +80,7 @@ def kill(folder, kills, images):
                 process.wait(chance.uniform(LONGEST_START, LONGEST_RUN))
                 # It went through: most of what it did is taken away, so that the next has work.
                 with closing(sqlite3.connect(database)) as conn, conn:
-                    conn.execute("delete from imgsim_vectors where image_id % 4")
+                    conn.execute("delete from imgsim_vectors where image_key % 4")
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGKILL)
                 process.wait()

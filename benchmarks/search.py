@@ -292,8 +292,8 @@ def in_python(path: Path, matrix: np.ndarray) -> Query:
 
     conn.create_function("cosine", 2, cosine)
     sql = """
-        select image_id from imgsim_vectors order by
-        cosine(vector, (select vector from imgsim_vectors where image_id = ?)) desc limit 21
+        select image_key from imgsim_vectors order by
+        cosine(vector, (select vector from imgsim_vectors where image_key = ?)) desc limit 21
     """
     return lambda id: [other for (other,) in conn.execute(sql, [id])]
 

@@ -111,7 +111,7 @@ def _vectors(conn: sqlite3.Connection, space: Space, ids: list, advance) -> Iter
 
 def _orphans(conn: sqlite3.Connection, space: Space, table: SourceTable) -> Iterator[str]:
     """What was made of images whose row is gone."""
-    present = f"select 1 from {table.rows_sql} where {table.key_sql} = ours.image_id"
+    present = f"select 1 from {table.rows_sql} where {table.key_sql} = ours.image_key"
     for name, of_space in (
         ("imgsim_vectors", "ours.space_id = :id"),
         ("imgsim_atlas", "ours.space_id = :id"),
@@ -140,7 +140,7 @@ def _thumbnails(conn: sqlite3.Connection, space: Space, ids: list) -> Iterator[s
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
             damaged.append(id)
     if damaged:
-        remove = f"delete from imgsim_thumbnails where image_id in ({_listed(damaged)})"
+        remove = f"delete from imgsim_thumbnails where image_key in ({_listed(damaged)})"
         yield (
             f"{_count(damaged)} of {len(ids):,} looked at have no thumbnail that can be read "
             f'({_some(damaged)}): remove them with "{remove}". Then {_mend(space, damaged)}'
@@ -222,7 +222,7 @@ def _spread(ids: list, count: int) -> list:
 def _mend(space: Space, ids: list) -> str:
     return (
         f'remove these vectors with "delete from imgsim_vectors where space_id = {space.id} and '
-        f"image_id in ({_listed(ids)})\" and run 'datasette imgsim embed' again"
+        f"image_key in ({_listed(ids)})\" and run 'datasette imgsim embed' again"
     )
 
 

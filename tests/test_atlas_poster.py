@@ -39,7 +39,7 @@ def test_every_image_is_drawn_beside_the_others(crowded):
 
 @pytest.mark.parametrize("jpeg", ["'text'", "cast(x'ffd8' as text)", "5"])
 def test_a_thumbnail_that_is_no_picture_is_a_plain_square(crowded, jpeg):
-    change(crowded / "photos.db", f"update imgsim_thumbnails set jpeg = {jpeg} where image_id = 3")
+    change(crowded / "photos.db", f"update imgsim_thumbnails set jpeg = {jpeg} where image_key = 3")
     poster = crowded / "poster.png"
     printed = imgsim("map", crowded / "photos.db", "--png", poster, "--size", 400)
     assert "shows 24 of 24 images." in printed

@@ -24,8 +24,8 @@ def mapped(photos, tmp_path_factory):
     folder = shutil.copytree(photos, tmp_path_factory.mktemp("mapped") / "photos")
     for table, key in (
         ("images", "id"),
-        ("imgsim_vectors", "image_id"),
-        ("imgsim_thumbnails", "image_id"),
+        ("imgsim_vectors", "image_key"),
+        ("imgsim_thumbnails", "image_key"),
     ):
         change(folder / "photos.db", f"update {table} set {key} = {key} + {FIRST - 1}")
     ids = rows(folder / "photos.db", "select id from images order by path")
@@ -80,7 +80,7 @@ def centred_on(url, x, y, zoom=2):
 
 
 def place_of(mapped, id):
-    ((x, y),) = rows(mapped / "photos.db", "select x, y from imgsim_atlas where image_id = ?", id)
+    ((x, y),) = rows(mapped / "photos.db", "select x, y from imgsim_atlas where image_key = ?", id)
     return x, y
 
 
@@ -211,7 +211,7 @@ def test_a_rectangle_selects_images(page, url, mapped):
     page.mouse.up()
     page.wait_for_selector(".imgsim-links a")
     inside = "x < 85 and y < 85 and x > 32 and y > 32"
-    wanted = rows(mapped / "photos.db", f"select image_id from imgsim_atlas where {inside}")
+    wanted = rows(mapped / "photos.db", f"select image_key from imgsim_atlas where {inside}")
     assert page.inner_text(".imgsim-panel h2") == f"{len(wanted)} images in this area"
     assert page.locator(".imgsim-panel .imgsim-thumbs li").count() == len(wanted) == 4
     links = page.evaluate(

@@ -144,7 +144,7 @@ def test_copies_of_one_image(tmp_path):
 
 
 def test_damaged_vectors_are_passed_over(path):
-    change(path, "update imgsim_vectors set vector = x'00' where image_id = 3")
+    change(path, "update imgsim_vectors set vector = x'00' where image_key = 3")
     renew(path)
     assert stored(path)["pairs"] == 29 * 28 // 2
 

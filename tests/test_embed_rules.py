@@ -68,7 +68,7 @@ def test_a_rule_costs_only_the_picture_that_it_refuses(folder, what):
         change(folder / "photos.db", sql)
     printed = embed_toy(folder)
     assert "1 embedded, 1 unchanged" in printed and "1 failed" in printed
-    sql = "select path from images join imgsim_vectors on image_id = id order by 1"
+    sql = "select path from images join imgsim_vectors on image_key = id order by 1"
     assert rows(folder / "photos.db", sql) == ["images/a.jpg", "images/b.jpg"]
     ((source, error),) = rows(folder / "photos.db", "select source, error from imgsim_failures")
     assert source == "images/bad.jpg"
@@ -101,7 +101,7 @@ def test_what_was_stored_stays_where_a_change_is_refused(folder):
         folder / "photos.db", "create unique index one on images (sha256) where path like '%b.%'"
     )
     change(folder / "photos.db", trigger("before update", "select raise(abort, 'no')")[0])
-    kept = "select sha256, vector from images join imgsim_vectors on image_id = id order by id"
+    kept = "select sha256, vector from images join imgsim_vectors on image_key = id order by id"
     before = rows(folder / "photos.db", kept)
     draw(folder / "images/bad.jpg", "stripes")
     embed_toy(folder, exit_code=1)

@@ -67,7 +67,7 @@ async def test_gallery_pages_show_each_image_once(photos):
 
 @pytest.mark.asyncio
 async def test_an_image_without_a_thumbnail_has_a_placeholder(copy_photos):
-    change(copy_photos / "photos.db", "delete from imgsim_thumbnails where image_id = 3")
+    change(copy_photos / "photos.db", "delete from imgsim_thumbnails where image_key = 3")
     ds = serve(copy_photos / "photos.db")
     html = (await ds.client.get(GALLERY)).text
     assert "no thumbnail" in html and f"{GALLERY}/thumbnail/3.jpg" not in html

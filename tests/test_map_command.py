@@ -44,7 +44,7 @@ def mapped(mapped_once, tmp_path):
 
 
 def points(path, where="1"):
-    return rows(path, f"select * from imgsim_atlas where {where} order by space_id, image_id")
+    return rows(path, f"select * from imgsim_atlas where {where} order by space_id, image_key")
 
 
 def generation(path):
@@ -136,7 +136,7 @@ def test_a_refit_lays_all_out_and_keeps_the_shape(mapped):
 
 
 def test_points_of_images_that_are_gone_go(mapped):
-    kept = points(mapped, "image_id not in (3, 7)")
+    kept = points(mapped, "image_key not in (3, 7)")
     change(mapped, "delete from images where id in (3, 7)")
     assert 3 not in atlas(mapped)[0]
     assert "0 of 148 interpolated" in imgsim("map", mapped)
@@ -144,10 +144,10 @@ def test_points_of_images_that_are_gone_go(mapped):
 
 
 def test_a_point_whose_image_has_no_vector_any_more_goes_too(mapped):
-    change(mapped, "delete from imgsim_vectors where image_id = 3")
+    change(mapped, "delete from imgsim_vectors where image_key = 3")
     change(mapped, "delete from images where id = 3")
     imgsim("map", mapped)
-    assert points(mapped, "image_id = 3") == []
+    assert points(mapped, "image_key = 3") == []
 
 
 def test_a_map_all_of_whose_fitted_images_are_gone_is_laid_out_anew(mapped):
@@ -200,7 +200,7 @@ def test_levels_that_weigh_nothing_do_not_count(tmp_path):
 
 def test_damaged_vectors_are_left_out(mapped):
     add(mapped, 3)
-    change(mapped, "update imgsim_vectors set vector = x'00' where image_id = 1001")
+    change(mapped, "update imgsim_vectors set vector = x'00' where image_key = 1001")
     said = imgsim("map", mapped)
     assert "2 images placed, 2 of 152 interpolated" in said
     assert "1 image left out: the vector is damaged.\n" in said

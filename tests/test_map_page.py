@@ -34,7 +34,7 @@ async def test_the_page_says_what_the_map_holds(mapped):
 async def test_the_json_holds_every_image_with_its_place(mapped):
     ds = serve(mapped / "photos.db")
     found = await all_pages(ds, f"{MAP}.json?_size=7")
-    wanted = rows(mapped / "photos.db", "select image_id, x, y, placed from imgsim_atlas")
+    wanted = rows(mapped / "photos.db", "select image_key, x, y, placed from imgsim_atlas")
     assert [(row["id"], row["x"], row["y"], row["placed"]) for row in found] == sorted(wanted)
     assert found[0]["thumbnail"] == f"{GALLERY}/thumbnail/{found[0]['id']}.jpg"
     answer = await get_json(ds, f"{MAP}.json?_size=1")
@@ -56,7 +56,7 @@ async def test_a_rectangle_bounds_the_map_the_gallery_and_the_table(mapped, bbox
     x0, y0, x1, y1 = map(int, bbox.split(","))
     wanted = rows(
         mapped / "photos.db",
-        "select image_id from imgsim_atlas where x >= ? and x < ? and y >= ? and y < ?",
+        "select image_key from imgsim_atlas where x >= ? and x < ? and y >= ? and y < ?",
         *(x0, x1, y0, y1),
     )
     assert len(wanted) == count
@@ -147,7 +147,7 @@ async def test_images_are_found_by_id_and_by_name(mapped):
 async def test_the_similar_page_says_where_the_image_lies(mapped):
     ds = serve(mapped / "photos.db")
     html = (await ds.client.get(f"{GALLERY}/similar/1")).text
-    (x, y) = rows(mapped / "photos.db", "select x, y from imgsim_atlas where image_id = 1")[0]
+    (x, y) = rows(mapped / "photos.db", "select x, y from imgsim_atlas where image_key = 1")[0]
     assert f"at x {x:.1f}, y {y:.1f}" in html and f"{MAP}?id=1" in html
     query = (await get_json(ds, f"{GALLERY}/similar/1.json"))["query"]
     assert (query["x"], query["y"]) == (x, y)
@@ -207,7 +207,7 @@ async def test_text_keys_work_as_numbers_do(mapped):
     keys = renamed(mapped / "photos.db", "our pictures", lambda id: f"no. {id}/ä")
     change(
         mapped / "photos.db",
-        "update imgsim_atlas set image_id = 'no. ' || image_id || '/ä'",
+        "update imgsim_atlas set image_key = 'no. ' || image_key || '/ä'",
     )
     ds = serve(mapped / "photos.db")
     base = "/photos/our+pictures/-/imgsim"

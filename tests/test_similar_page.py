@@ -221,7 +221,7 @@ async def test_rows_deleted_by_hand_vanish_and_others_move_up(copy_photos):
 @pytest.mark.asyncio
 async def test_an_image_without_a_vector_is_shown_with_the_reason(copy_photos):
     database = copy_photos / "photos.db"
-    change(database, "delete from imgsim_vectors where image_id = 3")
+    change(database, "delete from imgsim_vectors where image_key = 3")
     ds = serve(database)
     assert "has no vector" in (await get_json(ds, f"{GALLERY}/similar/3.json", 404))["error"]
     response = await ds.client.get(f"{GALLERY}/similar/3")

@@ -22,9 +22,9 @@ def read_atlas(conn: sqlite3.Connection, space: Space) -> tuple[list, np.ndarray
     rows = conn.execute(
         f"""
         select {table.key_sql}, a.x, a.y, a.placed = 'fitted' from imgsim_atlas a
-        cross join {table.rows_sql} on {table.key_sql} = a.image_id
+        cross join {table.rows_sql} on {table.key_sql} = a.image_key
         where a.space_id = ? and typeof({table.key_sql}) in ('integer', 'text')
-        order by a.image_id
+        order by a.image_key
         """,
         [space.id],
     ).fetchall()
@@ -41,7 +41,7 @@ def save_atlas(conn: Writer, space: Space, rows: Iterable[tuple], replace: bool)
         if replace:
             conn.execute("delete from imgsim_atlas where space_id = ?", [space.id])
         conn.executemany(
-            "insert into imgsim_atlas (space_id, image_id, x, y, placed) values (?, ?, ?, ?, ?) "
+            "insert into imgsim_atlas (space_id, image_key, x, y, placed) values (?, ?, ?, ?, ?) "
             "on conflict do nothing",
             ((space.id, *row) for row in rows),
         )
@@ -57,6 +57,6 @@ def has_atlas(conn: sqlite3.Connection, space: Space) -> bool:
 def read_point(conn: sqlite3.Connection, space: Space, id) -> tuple[float, float, bool] | None:
     """(x, y, whether t-SNE laid it out) of one image on the map of a space, or None."""
     return conn.execute(
-        "select x, y, placed = 'fitted' from imgsim_atlas where space_id = ? and image_id = ?",
+        "select x, y, placed = 'fitted' from imgsim_atlas where space_id = ? and image_key = ?",
         [space.id, id],
     ).fetchone()

@@ -269,7 +269,7 @@ def drop_space(conn: Writer, space: Space) -> None:
     for ids in batches(embedded_ids(conn, space), space.rows_a_transaction):
         with conn.transaction():
             conn.executemany(
-                "delete from imgsim_vectors where space_id = ? and image_id = ?",
+                "delete from imgsim_vectors where space_id = ? and image_key = ?",
                 [(space.id, id) for id in ids],
             )
             raise_generation(conn, space)
@@ -299,7 +299,7 @@ def drop_space(conn: Writer, space: Space) -> None:
 
 def embedded_ids(conn: sqlite3.Connection, space: Space) -> list:
     """The ids of the images that have a vector in a space."""
-    rows = conn.execute("select image_id from imgsim_vectors where space_id = ?", [space.id])
+    rows = conn.execute("select image_key from imgsim_vectors where space_id = ?", [space.id])
     return [id for (id,) in rows]
 
 
@@ -342,7 +342,7 @@ def renew_centre(conn: Writer, space: Space) -> None:
     # Vectors are read one at a time, since a long read would keep other writers waiting.
     for id in ids:
         row = conn.execute(
-            "select vector from imgsim_vectors where space_id = ? and image_id = ?", [space.id, id]
+            "select vector from imgsim_vectors where space_id = ? and image_key = ?", [space.id, id]
         ).fetchone()
         vector = space.decode(row[0]) if row else None
         # One damaged vector must not spoil the mean of all.

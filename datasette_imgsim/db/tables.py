@@ -118,7 +118,7 @@ class SourceTable:
                 f"""
                 select {self.key_sql}, {self.label_sql}, exists (
                     select 1 from imgsim_thumbnails
-                    where source_table = ? and image_id = +{self.key_sql}
+                    where source_table = ? and image_key = +{self.key_sql}
                 )
                 from {self.rows_sql} where {self.key_sql} in ({", ".join("?" * len(batch))})
                 """,

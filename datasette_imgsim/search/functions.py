@@ -237,7 +237,7 @@ class Functions:
         # Without "+", the key's affinity would keep SQLite from using the index.
         sql = f"""
             select {VECTOR_SQL}, v.norms from {table.rows_sql}
-            join imgsim_vectors v on v.image_id = +{table.key_sql}
+            join imgsim_vectors v on v.image_key = +{table.key_sql}
             where v.space_id = ? and {table.key_sql} = ?
         """
         row = self.conn.execute(sql, [view.space.id, id]).fetchone()

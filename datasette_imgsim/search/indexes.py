@@ -113,19 +113,19 @@ def _pieces(
     They are at most `count`: further ones belong to a later generation.
     """
     begin = f"""
-        select v.image_id, {table.key_sql}, {VECTOR_SQL} from imgsim_vectors v
-        cross join {table.rows_sql} on {table.key_sql} = v.image_id
+        select v.image_key, {table.key_sql}, {VECTOR_SQL} from imgsim_vectors v
+        cross join {table.rows_sql} on {table.key_sql} = v.image_key
         where v.space_id = :space and typeof({table.key_sql}) in ('integer', 'text')
     """
     after, last = "", None
     rows_a_read = max(1, LIMITS.bytes_a_read // (4 * space.dimensions))
     while rows := conn.execute(
-        f"{begin} {after} order by v.image_id limit :limit",
+        f"{begin} {after} order by v.image_key limit :limit",
         {"space": space.id, "last": last, "limit": min(count, rows_a_read)},
     ).fetchall():
         image_ids, keys, blobs = zip(*rows)
         yield keys, blobs
-        after, last = "and v.image_id > :last", image_ids[-1]
+        after, last = "and v.image_key > :last", image_ids[-1]
         count -= len(rows)
 
 

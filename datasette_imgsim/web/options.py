@@ -109,7 +109,7 @@ def parse_bounds(text: str, name: str = "bbox") -> tuple[float, float, float, fl
 def within_bounds(key: str) -> str:
     """The SQL condition that `key` is in a rectangle of the map, given by `bounds_params`."""
     return (
-        f"{key} in (select image_id from imgsim_atlas where space_id = :imgsim_space "
+        f"{key} in (select image_key from imgsim_atlas where space_id = :imgsim_space "
         "and x >= :imgsim_x0 and x < :imgsim_x1 and y >= :imgsim_y0 and y < :imgsim_y1)"
     )
 

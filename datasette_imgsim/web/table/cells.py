@@ -44,7 +44,7 @@ def _source_tables(conn: sqlite3.Connection) -> dict[str, SourceTable]:
 def _thumbnails(conn: sqlite3.Connection, table: str) -> set | None:
     """The ids of a table's images with a thumbnail; None if they are too many."""
     rows = conn.execute(
-        "select image_id from imgsim_thumbnails where source_table = ? limit ?",
+        "select image_key from imgsim_thumbnails where source_table = ? limit ?",
         [table, LIMITS.most_thumbnails_known + 1],
     )
     ids = {id for (id,) in rows}
