@@ -92,7 +92,7 @@ class Atlases:
 
         `space` must be fresh from the database: its generation shows whether the map in memory is
         outdated. An outdated map is returned while a newer one is loaded in the background. Raises
-        ImgsimError and sqlite3.Error.
+        ImgsimError, and errors of SQLite.
         """
         try:
             return self.cache.get(

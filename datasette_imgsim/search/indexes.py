@@ -6,11 +6,12 @@ import functools
 import sqlite3
 from array import array
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TypeAlias
 
 import numpy as np
 
+from .. import sqlite_errors
 from ..caching import Cache, NotLoaded, start_thread
 from ..db import schema
 from ..db.spaces import Space, all_spaces
@@ -168,15 +169,13 @@ class Indexes:
             start_thread(self._warm, self.connect, configured)
 
     def _warm(self, connect: Connect, configured: str | None = None) -> None:
-        try:
-            with closing(connect()) as conn:
-                if "imgsim_spaces" not in schema.tables(conn):
-                    return
-                schema.check_version(conn)
-                for space in _used_by_default(all_spaces(conn), configured):
-                    self._start_loading(conn, space)
-        except (sqlite3.Error, ImgsimError):
-            pass  # the first query will have the same error and report it
+        # The first query will have the same error and report it.
+        with suppress(ImgsimError, *sqlite_errors.Error), closing(connect()) as conn:
+            if "imgsim_spaces" not in schema.tables(conn):
+                return
+            schema.check_version(conn)
+            for space in _used_by_default(all_spaces(conn), configured):
+                self._start_loading(conn, space)
 
     def _start_loading(self, conn: sqlite3.Connection, space: Space) -> None:
         try:
@@ -218,4 +217,4 @@ def _used_by_default(spaces: list[Space], configured: str | None) -> list[Space]
 
 def is_interrupt(ex: Exception) -> bool:
     """Whether an error means that a query was ended, such as by a time limit."""
-    return isinstance(ex, sqlite3.OperationalError) and ex.args == ("interrupted",)
+    return isinstance(ex, sqlite_errors.OperationalError) and ex.args == ("interrupted",)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
-import sqlite3
 from http import HTTPStatus
 
 from datasette import Forbidden, Response
 
+from .. import sqlite_errors
 from ..errors import ImgsimError
 from ..search.indexes import Loading
 from . import compat
@@ -112,7 +112,7 @@ def _with_errors(view, wants_json):
             return json_answer(datasette, waiting, 503, {"retry-after": "1", **NOT_KEPT})
         except ImgsimError as ex:
             refused = Refused(400, str(ex))
-        except sqlite3.Error as ex:
+        except sqlite_errors.Error as ex:
             refused = Refused(503, f"The database cannot be read just now ({ex}): try again later")
         if wants_json(request):
             error = {"ok": False, "error": refused.message}
