@@ -1,10 +1,12 @@
 """What images are called, and what a cell shows beside its thumbnail."""
 
+import json
 import re
 
 import pytest
 from datasette import hookimpl
 from datasette.plugins import pm
+from helpers.commands import imgsim
 from helpers.databases import change, rows
 from helpers.serving import GALLERY, cookies, serve
 from markupsafe import Markup
@@ -12,6 +14,17 @@ from markupsafe import Markup
 from datasette_imgsim.limits import LIMITS
 
 pytestmark = pytest.mark.datasette
+
+# A table (its columns, the values of a row), and the column that names its rows everywhere.
+TABLES = {
+    "the other column": ("id integer primary key, code text", "id, 'c' || id", "code"),
+    "the other column, a number": ("id integer primary key, n int", "id, 100 + id", "n"),
+    "name before text": ("id integer primary key, a text, Name int", "id, 'a', 100 + id", "Name"),
+    "title": ("id integer primary key, a text, title text", "id, 'a', 't' || id", "title"),
+    "varchar": ("id integer primary key, b blob, a varchar(9)", "id, x'00', 'a' || id", "a"),
+    "the first text": ("id integer primary key, a text, b text", "id, 'a' || id, 'b'", "a"),
+    "a key called name": ("name integer primary key, a text", "id, 'a' || id", "a"),
+}
 
 
 def labelled(folder, label, **tables):
@@ -66,6 +79,38 @@ async def test_any_text_column_is_a_label(copy_photos, kind):
         change(database, f"update {table} set source_table = 'goods'")
     answer = await serve(database).client.get("/photos/goods/-/imgsim")
     assert 'aria-hidden="true">c3<' in answer.text
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("kind", TABLES)
+async def test_the_command_line_has_the_names_of_the_pages(copy_photos, kind):
+    database = copy_photos / "photos.db"
+    columns, values, label = TABLES[kind]
+    change(database, f"create table goods ({columns})")
+    change(database, f"insert into goods select {values} from images")
+    for table in ("imgsim_spaces", "imgsim_thumbnails"):
+        change(database, f"update {table} set source_table = 'goods'")
+    change(database, "update imgsim_spaces set source_key = null")
+    named = dict(rows(database, f"select rowid, cast({label} as text) from goods"))
+    html = (await serve(database).client.get("/photos/goods/-/imgsim")).text
+    assert re.findall('class="imgsim-name" aria-hidden="true">([^<]*)', html) == [*named.values()]
+    hits = json.loads(imgsim("similar", database, 3, "--json"))
+    assert hits and all(hit["name"] == named[hit["id"]] for hit in hits)
+    heading, first, *_ = imgsim("similar", database, 3).splitlines()
+    assert heading.endswith("name") and first.endswith(hits[0]["name"])
+
+
+def test_the_command_line_has_the_label_of_another_table(copy_photos):
+    with_kinds(copy_photos)
+    database = copy_photos / "photos.db"
+    change(database, "create table goods (id integer primary key, kind int references kinds)")
+    change(database, "insert into goods select id, kind from images")
+    change(database, "update imgsim_spaces set source_table = 'goods'")
+    names = {
+        hit["id"]: hit["name"]
+        for hit in json.loads(imgsim("similar", database, 3, "-k", 23, "--json"))
+    }
+    assert names and names == {id: {4: "9", 5: "2"}.get(id, "Circle <1>") for id in names}
 
 
 @pytest.mark.asyncio

@@ -141,12 +141,17 @@ def matches_table(matches: list[Match]) -> str:
     has_percentiles = bool(matches) and matches[0].percentile is not None
     lines = []
     if has_percentiles:
-        lines.append(f"{'score':>7}  {'closer than':16}  {'id':>6}  path")
+        what = "path" if any(match.path for match in matches) else "name"
+        lines.append(f"{'score':>7}  {'closer than':16}  {'id':>6}  {what}")
     for match in matches:
         share = f"{shortened(match.percentile):>5} % of pairs  " if has_percentiles else ""
-        line = f"{match.score:7.3f}  {share}{match.id:>6}  {match.path or ''}"
+        line = f"{match.score:7.3f}  {share}{match.id:>6}  {match.path or _name(match)}"
         lines.append(line.rstrip())
     return "\n".join(lines)
+
+
+def _name(match: Match) -> str:
+    return "" if match.name == str(match.id) else match.name
 
 
 def evaluation_json(evaluation: Evaluation, measured: list[Result], swept: list[Result]) -> dict:

@@ -6,9 +6,10 @@ import functools
 import json
 import posixpath
 import re
+import shlex
 import sqlite3
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..errors import ImgsimError, listed
 from ..limits import LIMITS
@@ -35,7 +36,8 @@ class SourceTable:
     def read(cls, conn: sqlite3.Connection, name: str) -> SourceTable:
         """Finds the key and label of a table.
 
-        Raises ImgsimError if the table is gone, or its primary key is not one column.
+        Raises ImgsimError if the table is gone, if its primary key is not one column, or is
+        another than that under which its images were embedded.
         """
         columns = conn.execute("select name, pk from pragma_table_info(?)", [name]).fetchall()
         if not columns:
@@ -52,6 +54,7 @@ class SourceTable:
                 "database is vacuumed: give it one, as 'sqlite-utils transform DB TABLE --pk id' "
                 "does, then run 'datasette imgsim embed DB --table TABLE --column COLUMN'"
             )
+        _check_key(conn, name, keys[0], [column for column, _ in columns])
         return cls(name, keys[0], _label_column(conn, name))
 
     @functools.cached_property
@@ -156,36 +159,86 @@ class SourceTable:
 
 
 def source_table_names(conn: sqlite3.Connection) -> list[str]:
-    """The tables of a database whose rows are images. Raises ImgsimError."""
+    """The tables of a database whose rows are images, as declared. Raises ImgsimError."""
     if "imgsim_spaces" not in schema.tables(conn):
         return []
     schema.check_version(conn)
     rows = conn.execute(
         """
-        select source_table from imgsim_spaces
-        where source_table in (select name from sqlite_master where type = 'table')
-        group by source_table order by min(id)
+        select declared.name from imgsim_spaces as space
+        join sqlite_master as declared on declared.name = space.source_table collate nocase
+        where declared.type = 'table' group by declared.name order by min(space.id)
         """
     )
     names = [name for (name,) in rows]
     # `images` has no space before a picture was embedded; a table of this name may be the user's.
-    if schema.SOURCE_TABLE not in names and schema.is_ours(conn):
-        names.insert(0, schema.SOURCE_TABLE)
+    images = schema.declared_name(conn, schema.SOURCE_TABLE)
+    if images and images not in names and schema.is_ours(conn):
+        names.insert(0, images)
     return names
 
 
+def _check_key(conn: sqlite3.Connection, table: str, key: str, columns: list[str]) -> None:
+    """Raises ImgsimError if the key of a table is not the one its images were embedded under.
+
+    Other rows could have these keys now.
+    """
+    if "source_key" not in column_names(conn, "imgsim_spaces"):
+        return  # nothing was embedded yet, or by an older version, whose tables come to be upgraded
+    recorded = conn.execute(
+        "select name, source_key from imgsim_spaces "
+        "where source_table = ? and source_key <> ? collate nocase",
+        [table, key],
+    ).fetchone()
+    if recorded is None:
+        return
+    space, old = recorded
+    change = ["--pk", old] if old in columns else ["--rename", key, old]
+    raise ImgsimError(
+        f"The key of the table {table!r} was {old!r} when its images were embedded, and is {key!r} "
+        f"now: change it back with 'sqlite-utils transform DB {shlex.join([table, *change])}', or "
+        f"remove the space {space!r} with 'datasette imgsim drop DB SPACE' and embed again"
+    )
+
+
 def _label_column(conn: sqlite3.Connection, table: str) -> str | None:
-    """The column `path`, else the first text column, else the first column; never the key."""
+    """The column that names rows: never the key, None if there is no other.
+
+    It is the one that Datasette's `label_column_for_table` finds without configuration: called
+    name or title, unique text, or the only other one. Where there is none, it is the column `path`,
+    else the first text column, else the first one.
+    """
     rows = conn.execute(
         """
-        select name from pragma_table_info(?) where not pk
-        order by name <> 'path', not (
-            type like '%char%' or type like '%clob%' or type like '%text%'
-        ), cid limit 1
+        with columns as (
+            select *, type like '%char%' or type like '%clob%' or type like '%text%' as is_text
+            from pragma_table_info(:table) where not pk
+        ), uniques as (
+            select min(part.name) as name from pragma_index_list(:table) as entry
+            join pragma_index_info(entry.name) as part
+            where entry."unique" group by entry.name having count(*) = 1
+        )
+        select name from columns
+        order by lower(name) not in ('name', 'title'), not (is_text and name in uniques),
+            name <> 'path', not is_text, cid
+        limit 1
         """,
-        [table],
+        {"table": table},
     )
     return next((name for (name,) in rows), None)
+
+
+def with_foreign_label(conn: sqlite3.Connection, table: SourceTable) -> SourceTable:
+    """The table, with the label of another one if its own label is a foreign key to that."""
+    row = conn.execute(
+        """
+        select "table", coalesce("to", (select name from pragma_table_info("table") where pk))
+        from pragma_foreign_key_list(?) where "from" = ? collate nocase
+        """,
+        [table.name, table.label],
+    ).fetchone()
+    label = _label_column(conn, row[0]) if row else None
+    return replace(table, label_from=(*row, label)) if label else table
 
 
 def check_column(conn: sqlite3.Connection, table: str, column: str, hint: str = "") -> None:
