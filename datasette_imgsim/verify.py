@@ -156,7 +156,7 @@ def _embed_again(
     progress: Progress,
 ) -> None:
     """Compares stored vectors with those that this machine computes of the same files."""
-    if space.source_table != SOURCE_TABLE:
+    if space.source_table.lower() != SOURCE_TABLE:
         report.skipped.append(
             f"{space.name}: not embedded again, since only files of the table 'images' are"
         )

@@ -130,6 +130,7 @@ def test_a_picture_that_only_later_options_refuse_is_kept(tmp_path, toy):
 def test_columns_may_have_the_names_of_ours(shop, key, other):
     change(shop, f'alter table items rename column sku to "{key}"')
     change(shop, f'alter table items rename column title to "{other}"')
+    change(shop, "update imgsim_spaces set source_key = ?", key)
     change(shop, f'delete from items where "{key}" = 1')
     change(shop, f'update items set "the picture" = null where "{key}" = 4')
     assert "0 embedded, 4 unchanged" in embed(shop)

@@ -53,7 +53,7 @@ def test_vectors_that_are_not_in_memory_are_read(path, conn, monkeypatch, reduce
 @pytest.mark.parametrize(
     "change_made",
     (
-        "update imgsim_vectors set vector = (select vector from imgsim_vectors where image_key = 9)",
+        "update imgsim_vectors set vector = (select vector from imgsim_vectors where image_id = 9)",
         "update imgsim_vectors set vector = zeroblob(40)",
         "update imgsim_vectors set vector = x'00'",
         "delete from imgsim_vectors",

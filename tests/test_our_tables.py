@@ -6,6 +6,7 @@ import re
 import sqlite3
 from contextlib import closing
 from html import unescape
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -22,6 +23,13 @@ FILLED = {
     "imgsim_contents": "(source_table, image_key, sha256) select 'images', id, 'a' from images",
     "imgsim_readings": "(source_table, image_key) select 'images', id from images",
 }
+
+
+THE_MAP_IN_SQL = (
+    (Path(__file__).parent.parent / "docs/sql.md")
+    .read_text(encoding="utf-8")
+    .split("## The map in SQL")[1]
+)
 
 
 def fill(path):
@@ -102,8 +110,8 @@ async def test_filters_and_facets_find_an_image(filled):
     "sql",
     [
         "select image_key from {} where image_id = :id",
-        "select images.id from images join {} on image_id = images.id where image_id = :id",
-        "select images.id from {} join images on images.id = image_id where images.id = :id",
+        "select images.id from images join {} on image_key = images.id where image_id = :id",
+        "select images.id from {} join images on images.id = image_key where image_id = :id",
         "select images.id from images join {} on image_id = cast(images.id as text) "
         "where image_id = :id",
         "select id from images where cast(id as text) in "
@@ -117,6 +125,23 @@ async def test_sql_finds_an_image_by_its_id(filled, sql):
         for key in (keys[2], keys[-1]):
             status, body = await ask(ds, sql.format(table), id=str(key))
             assert (status, body["rows"]) == (200, [[key]]), table
+
+
+@pytest.mark.parametrize("sql", re.findall(r"```sql\n(.+?)```", THE_MAP_IN_SQL, re.S))
+async def test_queries_of_the_docs_give_the_images_for_every_kind_of_key(filled, sql):
+    path, keys = filled
+    # The table of this test has no paths.
+    sql = sql.replace("images.path", "images.id").replace("image_id = 1", "image_id = :id")
+    status, body = await ask(await started(path), sql, id=str(keys[3]))
+    assert status == 200
+    if "images.id," not in sql:
+        assert body["rows"]
+    else:
+        expected = keys if "placed" in sql else keys[: len(body["rows"])]
+        found = [row[0] for row in body["rows"]]
+        assert len(found) in (20, 30) and set(found) <= set(keys)
+        assert "placed" in sql or found[0] == keys[3]
+        assert sorted(map(str, found)) == sorted(map(str, expected)) or "limit" in sql
 
 
 async def test_keys_that_look_alike_stay_different(tmp_path):
@@ -136,7 +161,11 @@ async def test_keys_that_look_alike_stay_different(tmp_path):
 async def test_an_image_is_looked_up_in_an_index(filled, table):
     path, _ = filled
     owner = "space_id = 1" if table in OF_SPACES else "source_table = 'images'"
-    for condition in (f"image_id = '7' and {owner}", "image_id = '7'", f"image_key = 7 and {owner}"):
+    for condition in (
+        f"image_id = '7' and {owner}",
+        "image_id = '7'",
+        f"image_key = 7 and {owner}",
+    ):
         ((*_, plan),) = rows(path, f"explain query plan select * from {table} where {condition}")
         assert plan.count("=?") == 1 + (" and " in condition), plan
 
@@ -144,7 +173,7 @@ async def test_an_image_is_looked_up_in_an_index(filled, table):
 async def test_other_programs_read_and_copy_them(filled, tmp_path):
     path, keys = filled
     with closing(sqlite3.connect(path)) as conn, closing(sqlite3.connect(":memory:")) as copy:
-        copy.executescript("".join(conn.iterdump()).replace("DELETE FROM \"sqlite_sequence\";", ""))
+        copy.executescript("".join(conn.iterdump()).replace('DELETE FROM "sqlite_sequence";', ""))
         for table in TABLES:
             select = f"select * from {table} order by rowid"
             assert copy.execute(select).fetchall() == conn.execute(select).fetchall()

@@ -35,7 +35,9 @@ def test_a_smaller_sample(photos):
 )
 def test_damaged_vectors_are_named_and_can_be_mended(copy_photos, value):
     database = copy_photos / "photos.db"
-    change(database, f"update imgsim_vectors set vector = cast({value} as blob) where image_key = 7")
+    change(
+        database, f"update imgsim_vectors set vector = cast({value} as blob) where image_key = 7"
+    )
     (problem,) = problems(verify(database, exit_code=1))
     assert "'vgg16-oxford' has 1 image whose vector is damaged (id 7)" in problem
     for statement in re.findall(r'"(delete .+?)"', problem):

@@ -287,6 +287,17 @@ def tables(conn: sqlite3.Connection) -> set[str]:
     return {name for (name,) in rows}
 
 
+def declared_name(conn: sqlite3.Connection, table: str) -> str | None:
+    """The name of a table as it was declared, whatever the case of `table`; None if there is none.
+
+    A virtual table counts, a view does not.
+    """
+    row = conn.execute(
+        "select name from sqlite_master where type = 'table' and name = ? collate nocase", [table]
+    ).fetchone()
+    return row and row[0]
+
+
 def is_ours(conn: sqlite3.Connection) -> bool:
     """Whether the table `images` was made by IMAGES_SQL; columns may have been added."""
     kind = conn.execute("select type from sqlite_master where lower(name) = ?", [SOURCE_TABLE])

@@ -10,10 +10,12 @@ import time
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 from cachetools import LRUCache
 
+from .. import sqlite_errors
 from ..db import schema
 from ..db.spaces import Space, choose_space
 from ..db.tables import SourceTable, quoted
@@ -31,6 +33,9 @@ OPTIONS = ("level_weights", "space")
 SIMILAR_OPTIONS = ("level_weights", "minus", "plus", "space")
 VECTOR_OPTIONS = ("level_weights", "ranked", "space")
 STATUS_OPTIONS = ("level_weights", "minus", "plus", "ranked", "space")
+
+
+Configured: TypeAlias = Callable[[sqlite3.Connection], "str | None"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ class View:
 class Functions:
     """The functions of one connection. While a statement runs, they all use the same vectors."""
 
-    def __init__(self, conn: sqlite3.Connection, spaces: Indexes, configured: str | None = None):
+    def __init__(self, conn: sqlite3.Connection, spaces: Indexes, configured: Configured):
         self.conn, self.spaces, self.configured = conn, spaces, configured
         self.began = self.ended = self.checked = 0.0
         self.views: dict[tuple, View] = {}
@@ -74,7 +79,7 @@ class Functions:
                 value = function(*arguments)
                 self._check_time()
                 return value
-            except sqlite3.OperationalError as ex:
+            except sqlite_errors.OperationalError as ex:
                 if not is_interrupt(ex):
                     raise
                 # The time limit ended our own query: it must end the user's query, too.
@@ -264,6 +269,7 @@ class Functions:
 
     def _new_view(self, options: str, allowed: tuple) -> View:
         parsed = _parse(options, allowed)
+        configured = self.configured(self.conn)
         if "imgsim_spaces" not in schema.tables(self.conn):
             attached = _attached_with_vectors(self.conn)
             if attached:
@@ -275,7 +281,7 @@ class Functions:
                 "This database holds no vectors: run 'datasette imgsim embed DATABASE FOLDER'"
             )
         schema.check_version(self.conn)
-        space = choose_space(self.conn, parsed.get("space"), configured=self.configured)
+        space = choose_space(self.conn, parsed.get("space"), configured=configured)
         table = SourceTable.read(self.conn, space.source_table)
         weights = ranking.weights(space, parsed.get("level_weights"))
         plus, minus = (parsed.get(name) or [] for name in ("plus", "minus"))
@@ -357,8 +363,14 @@ ARITIES = {
 }
 
 
-def register(conn: sqlite3.Connection, spaces: Indexes, configured: str | None = None) -> None:
-    """Adds the functions to a connection. `configured` names the space used by default."""
+def register(
+    conn: sqlite3.Connection, spaces: Indexes, configured: Configured = lambda conn: None
+) -> None:
+    """Adds the functions to a connection.
+
+    `configured` gives the name of the space that is used by default, if the database does not say
+    that itself. It may raise ImgsimError.
+    """
     functions = Functions(conn, spaces, configured)
     for name, arities in ARITIES.items():
         function = functions.called(getattr(functions, name))

@@ -122,12 +122,12 @@ def bounds_params(space: Space, bounds: tuple[float, float, float, float]) -> di
 
 def chosen_space(conn: sqlite3.Connection, source: Source, options: Options) -> Space:
     """The space that a request names, else the default one. Raises ImgsimError."""
-    return choose_space(conn, options.space, source.table.name, source.config.space)
+    return choose_space(conn, options.space, source.table.name, source.config.space_in(conn))
 
 
 def default_space(conn: sqlite3.Connection, source: Source) -> Space:
     """The space that is used if a request names none. Raises ImgsimError."""
-    return choose_space(conn, None, source.table.name, source.config.space)
+    return choose_space(conn, None, source.table.name, source.config.space_in(conn))
 
 
 def chosen_weights(space: Space, options: Options) -> tuple[np.ndarray, dict[str, float]]:

@@ -131,7 +131,7 @@ def similar_sql(conn, source: Source, space: Space, id, k: int, options: dict) -
 def sql_options(conn, source: Source, space: Space) -> dict:
     """The options that make the SQL functions use this space."""
     try:
-        default = choose_space(conn, configured=source.config.space).name
+        default = choose_space(conn, configured=source.config.space_in(conn)).name
     except ImgsimError:
         default = None
     return {} if default == space.name else {"space": space.name}

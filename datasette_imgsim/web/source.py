@@ -74,7 +74,7 @@ async def requested_source(datasette, request) -> Source:
         raise Refused(404, f"There is no database {route!r} here") from None
     await compat.ensure_can_view(datasette, request.actor, db.name, name)
     try:
-        get_state(db).check_file(db)
+        get_state(db).check_file()
     except ImgsimError as ex:
         raise Refused(503, str(ex)) from ex
     table, has_paths = await db.execute_fn(lambda conn: _read(conn, name))

@@ -29,7 +29,8 @@ class State:
     """The state of one database. It has no reference to Datasette's, so that both can be freed."""
 
     def __init__(self, db):
-        self.file = _file_of(db)
+        self.name, self.path = db.name, db.path
+        self.file = _file_of(db.path)
         """Which file the database is, whatever its name is given to later."""
         self.connect = connector(db)
         self.indexes = Indexes(self.connect)
@@ -45,14 +46,20 @@ class State:
         self.remembered: TTLCache = TTLCache(1_000, SECONDS_REMEMBERED)
         """Recent results of `remember`, by name."""
 
-    def check_file(self, db) -> None:
-        """Raises ImgsimError if there is another file under the name of the database.
+    @property
+    def is_replaced(self) -> bool:
+        """Whether there is another file under the path of the database.
 
-        Old connections would go on reading the file that was replaced, and new ones the other.
+        Datasette keeps a connection for each of its threads. Old ones go on reading the file that
+        was replaced, and new ones read the other.
         """
-        if None not in (self.file, _file_of(db)) and self.file != _file_of(db):
+        return None not in (self.file, now := _file_of(self.path)) and self.file != now
+
+    def check_file(self) -> None:
+        """Raises ImgsimError if the file of the database was replaced."""
+        if self.is_replaced:
             raise ImgsimError(
-                f"The file of the database {db.name!r} was replaced by another one: "
+                f"The file of the database {self.name!r} was replaced by another one: "
                 "start Datasette again"
             )
 
@@ -68,10 +75,10 @@ class State:
         return value
 
 
-def _file_of(db) -> tuple[int, int] | None:
-    """The device and number of a database file; None if it has none, or is away."""
+def _file_of(path: str | None) -> tuple[int, int] | None:
+    """The device and number of a database file; None if there is none, or it is away."""
     try:
-        stat = os.stat(db.path)
+        stat = os.stat(path)  # type: ignore[arg-type]
     except (OSError, TypeError):
         return None
     return stat.st_dev, stat.st_ino
@@ -117,7 +124,13 @@ def warm(datasette) -> None:
 def register_functions(conn: sqlite3.Connection, database: str, datasette) -> None:
     """Adds the SQL functions to a connection of Datasette."""
     db = datasette.databases.get(database)
-    if db is not None and database != "_internal":
-        functions.register(
-            conn, get_state(db).indexes, config.read_config(datasette, database).space
-        )
+    if db is None or database == "_internal":
+        return
+    # A connection keeps this function, which must not keep Datasette.
+    state, settings = get_state(db), config.read_config(datasette, database)
+
+    def configured(conn: sqlite3.Connection) -> str | None:
+        state.check_file()
+        return settings.space_in(conn)
+
+    functions.register(conn, state.indexes, configured)

@@ -25,7 +25,7 @@ KEYS = {
     "blob primary key": [f"k{n}" for n in range(1, 31)],
     "real primary key, text": [f"k{n}" for n in range(1, 31)],
 }
-"""Thirty keys of each kind that a source table may have; before a comma, how the key is declared."""
+"""Thirty keys of each kind that a source table may have; how a key is declared, before a comma."""
 FAILED = "user-defined function raised exception"
 
 
@@ -144,6 +144,7 @@ def set_source(path, table):
     """Makes what was made of images that of another table, which has rows with their keys."""
     for name in ("imgsim_spaces", "imgsim_thumbnails"):
         change(path, f"update {name} set source_table = ?", table)
+    change(path, "update imgsim_spaces set source_key = null")
 
 
 def copy_space(path, name, table):

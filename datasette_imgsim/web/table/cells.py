@@ -8,6 +8,7 @@ from contextlib import suppress
 from datasette.utils import await_me_maybe, is_url, tilde_encode, truncate_url
 from markupsafe import Markup
 
+from ... import sqlite_errors
 from ...db.tables import SourceTable, source_table_names
 from ...errors import ImgsimError
 from ...limits import LIMITS
@@ -23,7 +24,10 @@ async def source_tables(datasette, database: str) -> dict[str, SourceTable]:
     db = datasette.databases.get(database)
     if db is None or database == "_internal":
         return {}
-    return await get_state(db).remember_found("source tables", lambda: _labelled_tables(db))
+    state = get_state(db)
+    if state.is_replaced:
+        return {}  # our pages say so
+    return await state.remember_found("source tables", lambda: _labelled_tables(db))
 
 
 async def _labelled_tables(db) -> dict[str, SourceTable]:
@@ -34,9 +38,9 @@ async def _labelled_tables(db) -> dict[str, SourceTable]:
 def _source_tables(conn: sqlite3.Connection) -> dict[str, SourceTable]:
     tables = {}
     # Our own pages report these errors. Here, they must not affect other tables.
-    with suppress(ImgsimError, sqlite3.Error):
+    with suppress(ImgsimError, *sqlite_errors.Error):
         for name in source_table_names(conn):
-            with suppress(ImgsimError, sqlite3.Error):
+            with suppress(ImgsimError, *sqlite_errors.Error):
                 tables[name] = SourceTable.read(conn, name)
     return tables
 
@@ -135,7 +139,7 @@ async def _has_thumbnail(db, table: str, id) -> bool:
         ids = await get_state(db).remember(
             db, f"thumbnails of {table}", lambda conn: _thumbnails(conn, table)
         )
-    except sqlite3.Error:
+    except sqlite_errors.Error:
         return False
     return ids is None or id in ids
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import contextvars
 import json
-import sqlite3
 from dataclasses import dataclass
 
 from datasette.filters import FilterArguments
 from datasette.utils import tilde_encode
 from datasette.views.base import DatasetteError
 
+from ... import sqlite_errors
 from ...db.spaces import Space
 from ...db.tables import quoted
 from ...errors import ImgsimError
@@ -82,7 +82,7 @@ def is_row_page(database: str, table: str, id) -> bool:
 
 async def filters_from_request(datasette, request):
     """The where clauses for the filters in a request, or None. Raises DatasetteError."""
-    filters = [filter for name, filter in FILTERS.items() if request.args.get(name)]
+    filters = [filter for name, filter in FILTERS.items() if any(request.args.getlist(name))]
     if not filters:
         return None
     try:
@@ -97,7 +97,7 @@ async def filters_from_request(datasette, request):
         raise DatasetteError(f"{ex}: load the page again in a moment", status=503) from ex
     except ImgsimError as ex:
         raise DatasetteError(str(ex), status=400) from ex
-    except sqlite3.Error as ex:
+    except sqlite_errors.Error as ex:
         raise DatasetteError(f"The database cannot be read just now ({ex})", status=503) from ex
     return FilterArguments(
         [where for where, _, _ in clauses],
