@@ -44,7 +44,8 @@ def mapped(mapped_once, tmp_path):
 
 
 def points(path, where="1"):
-    return rows(path, f"select * from imgsim_atlas where {where} order by space_id, image_key")
+    columns = "space_id, image_key, x, y, placed"
+    return rows(path, f"select {columns} from imgsim_atlas where {where} order by 1, 2")
 
 
 def generation(path):

@@ -6,7 +6,7 @@ from contextlib import closing
 import pytest
 from datasette.app import Datasette
 from helpers.commands import imgsim
-from helpers.databases import change, copy_space, rows
+from helpers.databases import change, copy_space, make_space, random_vectors, rows
 from helpers.serving import GALLERY, IS_1, cookies, serve
 
 from datasette_imgsim.web import permissions
@@ -193,3 +193,19 @@ async def test_databases_are_not_visited_at_every_check(photos, monkeypatch):
         assert (await ds.client.get(f"{GALLERY}/thumbnail/{id}.jpg")).status_code == 200
         assert (await ds.client.get("/photos/imgsim_spaces")).status_code == 200
     assert len(visits) < 5
+
+
+@pytest.mark.asyncio
+async def test_many_databases_are_not_asked_about_at_every_check(photos, tmp_path, monkeypatch):
+    others = [make_space(tmp_path / f"other{n}.db", random_vectors(3)) for n in range(8)]
+    ds = Datasette([str(path) for path in (photos / "photos.db", *others)])
+    asked, denied_tables = [], permissions._denied_tables
+
+    def counted(datasette, actor, database):
+        asked.append(database)
+        return denied_tables(datasette, actor, database)
+
+    monkeypatch.setattr(permissions, "_denied_tables", counted)
+    for id in range(1, 13):
+        assert (await ds.client.get(f"{GALLERY}/thumbnail/{id}.jpg")).status_code == 200
+    assert len(asked) < 6 * len(others)
