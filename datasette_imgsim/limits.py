@@ -18,8 +18,14 @@ class Limits:
     """The same for an upload: others wait while it is decoded."""
     bytes_to_decode: int = 2_500_000_000
     """A picture is refused if its decoder would allocate more."""
-    bytes_of_large: int = 160_000_000
+    bytes_of_large: int = 250_000_000
     """Of pictures that need more than this, one is decoded at a time."""
+    seconds_to_decode: float = 60
+    """A decoder is ended after this time. 48 megapixels of noise as AVIF take 7 s."""
+    seconds_of_upload: float = 15
+    """The same for an upload: others wait while it is decoded."""
+    bytes_beside_pixels: int = 300_000_000
+    """What a decoder may allocate beside the pixels and its file."""
     png_chunks: int = 10_000
     """The most chunks of a PNG beside its pixels. With more, it is decoded without them."""
     tiff_pages: int = 100

@@ -15,7 +15,7 @@ from .db.schema import SOURCE_TABLE
 from .db.spaces import Space, all_spaces, embedded_ids
 from .db.tables import SourceTable
 from .errors import ImgsimError
-from .ingest import decode, settings, sources
+from .ingest import apart, settings, sources
 from .progress import Progress, silent
 from .search.vectors import Damaged, decoded, sound_centre, stored_blobs
 
@@ -204,11 +204,12 @@ def _pixels(conn: sqlite3.Connection, space: Space, base: Path, id) -> np.ndarra
     if row is None or not isinstance(row[0], str):
         return None
     try:
-        with open(sources.absolute_path(row[0], base), "rb") as file:
+        path = sources.absolute_path(row[0], base)
+        with open(path, "rb") as file:
             if sources.digest(file) != row[1]:
                 return None
-            file.seek(0)
-            return decode.decode(file, space.preprocess["size"], space.preprocess["resize"]).pixels
+        size, resize = space.preprocess["size"], space.preprocess["resize"]
+        return apart.SHARED.decode(path, size, resize).pixels
     except (OSError, ValueError, ImgsimError):
         return None
 

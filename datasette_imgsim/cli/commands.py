@@ -181,6 +181,8 @@ def embed(database, images, table, column, space_name, quiet, **options):
             "table imgsim_failures.",
             err=True,
         )
+    if summary.ended_before:
+        click.echo(printable(report.ended_report(summary)), err=True)
     if summary.kept:
         click.echo(printable(report.kept_report(summary)), err=True)
     if summary.without_key:

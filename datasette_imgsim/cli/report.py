@@ -73,6 +73,13 @@ def kept_report(summary: Summary) -> str:
     )
 
 
+def ended_report(summary: Summary) -> str:
+    return (
+        f"The run before was ended while it decoded {summary.ended_before}, perhaps for want of "
+        "memory: it is left out now. --retry-failed tries it again."
+    )
+
+
 def left_out_report(summary: Summary) -> str:
     shown = dict(summary.left_out.most_common(LEFT_OUT_SHOWN))
     others = summary.left_out.total() - sum(shown.values())

@@ -25,7 +25,7 @@ from PIL import (
 
 from ..limits import LIMITS
 from . import heif, jpeg, mend
-from .cost import BYTES_OF_COPIES, refuse_bytes, refuse_pixels
+from .cost import BYTES_OF_COPIES, refuse_pixels
 from .refusals import NotAPicture, TooLarge
 
 # A tag of TIFF, and its bits for a smaller version of another page and for a mask.
@@ -52,10 +52,12 @@ class _TiffFile(TiffImagePlugin.TiffImageFile):
 
 def _whole(file: BinaryIO) -> bytes:
     """The bytes of a file that is read as a whole. Raises TooLarge."""
-    data = file.read(LIMITS.bytes_of_file + 1)
-    file.seek(0)
-    if len(data) > LIMITS.bytes_of_file:
+    # Python takes the memory for as many bytes as it is told to read, before it reads them.
+    if file.seek(0, io.SEEK_END) > LIMITS.bytes_of_file:
         raise TooLarge(f"the file is larger than {LIMITS.bytes_of_file / 1e9:g} GB")
+    file.seek(0)
+    data = file.read()
+    file.seek(0)
     return data
 
 
@@ -78,9 +80,7 @@ def _open_png(file: BinaryIO) -> Image.Image:
 
 
 def _open_webp(file: BinaryIO) -> Image.Image:
-    # The decoder allocates pixels when it is made, before Pillow knows the size.
-    size = _webp_size(_whole(file)[:30])
-    refuse_bytes(size[0] * size[1] * BYTES_OF_COPIES["WEBP"])
+    _whole(file)
     return WebPImagePlugin.WebPImageFile(file)
 
 
@@ -135,13 +135,20 @@ EITHER = {b"mif1", b"msf1", b"miaf"}
 MOST_BRANDS = 100
 
 
-def open_image(file: BinaryIO, max_pixels: int) -> Image.Image:
+def open_image(file: BinaryIO, max_pixels: int, make_room: Callable[[int], None]) -> Image.Image:
     """Opens a picture file without decoding its pixels.
 
-    Raises NotAPicture or TooLarge, and nearly any error for a damaged file.
+    `make_room` is called with the bytes that opening it allocates, where these are many. Raises
+    NotAPicture or TooLarge, and nearly any error for a damaged file.
     """
     opener = _opener(file)
     file.seek(0)
+    if opener is _open_webp:
+        # The decoder allocates pixels when it is made, before Pillow knows the size.
+        width, height = _webp_size(file.read(30))
+        refuse_pixels((width, height), max_pixels)
+        make_room(width * height * BYTES_OF_COPIES["WEBP"])
+        file.seek(0)
     image = opener(file)
     refuse_pixels(image.size, max_pixels)
     return image

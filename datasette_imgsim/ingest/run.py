@@ -33,11 +33,12 @@ from ..errors import ImgsimError
 from ..models.network import Network
 from ..progress import Advance
 from . import decode, sources
+from .apart import Decoders
+from .mark import Mark
 from .options import RunOptions
 from .outcomes import Decoded, Failed, Outcome, Read, Summary, no_numbers
 from .pictures import Pictures
 from .plan import Plan
-from .quiet import silent_decoders
 from .sources import Item
 
 BATCHES_AHEAD = 2
@@ -58,6 +59,7 @@ class Run:
         network: Callable[[], Network],
         plan: Plan,
         options: RunOptions,
+        mark: Mark,
         forecast: Callable[[Network, np.ndarray, float, float], None] | None = None,
     ):
         """`network` loads the network when the first picture needs it.
@@ -69,7 +71,8 @@ class Run:
         self.first_read_at = 0.0
         self.conn, self.pictures, self.space = conn, pictures, space
         self.network = functools.cache(network)
-        self.plan, self.options = plan, options
+        self.plan, self.options, self.mark = plan, options, mark
+        self.decoders = Decoders()
         self.summary = Summary(unchanged=plan.unchanged, failed_before=plan.failed_before)
         self.gone = collections.defaultdict(list)
         for image in plan.gone:
@@ -96,7 +99,7 @@ class Run:
         if self.plan.recovered:
             with self.conn.transaction():
                 clear_failures(self.conn, self.pictures.table, self.plan.recovered)
-        with _ctrl_c(self.stop), silent_decoders(), closing(self._outcomes()) as outcomes:
+        with _ctrl_c(self.stop), closing(self._outcomes()) as outcomes:
             for batch in self._batches(outcomes):
                 self._store(batch)
                 advance(len(batch))
@@ -138,7 +141,10 @@ class Run:
                 for item in itertools.islice(items, 1):
                     futures.append(pool.submit(self._read, item))
         finally:
-            pool.shutdown(cancel_futures=True)
+            # In this order, so that nothing waits for a picture that takes long.
+            pool.shutdown(wait=False, cancel_futures=True)
+            self.decoders.close()
+            pool.shutdown()
 
     def _read(self, item: Item) -> Outcome:
         if item.error:
@@ -149,15 +155,15 @@ class Run:
                 sha256 = sources.digest(file)
                 if self._is_complete(item, sha256):
                     return Read(item, sha256)
-                file.seek(0)
-                picture = decode.decode(
-                    file,
-                    self.space.preprocess["size"],
-                    self.space.preprocess["resize"],
-                    self._thumbnail_size(item),
-                    self.options.max_pixels,
-                )
-                return Decoded(item, sha256, picture)
+            picture = self.decoders.decode(
+                item.file if item.data is None else item.data,
+                self.space.preprocess["size"],
+                self.space.preprocess["resize"],
+                self._thumbnail_size(item),
+                self.options.max_pixels,
+                large=functools.partial(self.mark.on, self.pictures.table, item),
+            )
+            return Decoded(item, sha256, picture)
         except ImgsimError as ex:
             return Failed(item, str(ex), sha256)
         except OSError as ex:

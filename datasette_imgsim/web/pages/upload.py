@@ -147,7 +147,8 @@ def _embed(space, base, data: bytes):
     from ...ingest import decode, query
 
     try:
-        return query.embed_picture(space, base, data, LIMITS.pixels_of_upload)
+        limits = LIMITS.pixels_of_upload, LIMITS.seconds_of_upload
+        return query.embed_picture(space, base, data, *limits)
     except decode.TooLarge as ex:
         raise Refused(413, f"The image is too large: {ex}") from ex
     except decode.NotAPicture as ex:
