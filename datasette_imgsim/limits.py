@@ -27,7 +27,7 @@ class Limits:
     bytes_beside_pixels: int = 300_000_000
     """What a decoder may allocate beside the pixels and its file."""
     png_chunks: int = 10_000
-    """The most chunks of a PNG beside its pixels. With more, it is decoded without them."""
+    """The most small chunks of a PNG. With more, it is decoded without those beside its pixels."""
     tiff_pages: int = 100
     """Among so many pages of a TIFF the largest is looked for."""
     tiff_parts: int = 100_000
@@ -115,10 +115,12 @@ class Limits:
     """Bytes of drawn map tiles that are kept for one database."""
     seconds_a_body: float = 60
     """The time in which an upload must be complete."""
-    seconds_between_pieces: float = 5
-    """The longest time in which nothing of an upload arrives."""
+    bytes_a_piece: int = 25_000
+    """So much of an upload must arrive in each time of `seconds_a_piece`, but for its end."""
+    seconds_a_piece: float = 5
+    """A line of 40 kbit/s is fast enough, and nobody keeps a request by a byte now and then."""
     bytes_of_bodies: int = 200_000_000
-    """The most bytes of uploads that are arriving at one time, all together."""
+    """The most bytes of uploads that are arriving at one time. With more, the oldest gives way."""
 
 
 LIMITS = Limits()

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import BinaryIO
 
+from PIL import Image
+
 from ..limits import LIMITS
 from . import decode, messages
 from .refusals import NotAPicture, TooLarge
@@ -121,6 +123,7 @@ def main() -> None:
     for number in (0, 1, 2):
         os.dup2(null, number)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Image.MAX_IMAGE_PIXELS = None  # LIMITS are heeded instead
     _volunteer()
     Decoder(requests, answers).run()
 

@@ -25,9 +25,11 @@ from PIL import (
 
 from ..limits import LIMITS
 from . import heif, jpeg, mend
-from .cost import BYTES_OF_COPIES, refuse_pixels
+from .cost import BYTES_OF_COLOURS, BYTES_OF_COPIES, refuse_pixels
 from .refusals import NotAPicture, TooLarge
 
+# Programs write pixels in chunks of some thousand bytes.
+PNG_SMALL = 1_000
 # A tag of TIFF, and its bits for a smaller version of another page and for a mask.
 SUBFILE_TYPE, REDUCED_OR_MASK = 254, 1 | 4
 Opener: TypeAlias = "Callable[[BinaryIO], Image.Image]"
@@ -67,14 +69,15 @@ def _open_jpeg(file: BinaryIO) -> Image.Image:
 
 
 def _open_png(file: BinaryIO) -> Image.Image:
-    """Raises ValueError for very many chunks, which Pillow reads one by one, as `mend` does not."""
+    """Raises ValueError for very many chunks, which Pillow reads one by one."""
     file.seek(len(mend.PNG_START))
     others = 0
     while len(head := file.read(8)) == 8:
-        others += head[4:] != b"IDAT"
+        size = int.from_bytes(head[:4], "big")
+        others += head[4:] != b"IDAT" or size < PNG_SMALL
         if others > LIMITS.png_chunks:
             raise ValueError(f"more than {LIMITS.png_chunks:,} chunks")
-        file.seek(int.from_bytes(head[:4], "big") + 4, io.SEEK_CUR)
+        file.seek(size + 4, io.SEEK_CUR)
     file.seek(0)
     return PngImagePlugin.PngImageFile(file)
 
@@ -147,7 +150,7 @@ def open_image(file: BinaryIO, max_pixels: int, make_room: Callable[[int], None]
         # The decoder allocates pixels when it is made, before Pillow knows the size.
         width, height = _webp_size(file.read(30))
         refuse_pixels((width, height), max_pixels)
-        make_room(width * height * BYTES_OF_COPIES["WEBP"])
+        make_room(width * height * (BYTES_OF_COPIES["WEBP"] + BYTES_OF_COLOURS))
         file.seek(0)
     image = opener(file)
     refuse_pixels(image.size, max_pixels)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
+import time
 from collections.abc import Callable
 
 from datasette import Forbidden
@@ -93,22 +95,28 @@ def color(db) -> str:
 
 
 async def body(
-    request, max_bytes: int, seconds: float | None = None, arrived: Callable[[int], None] = ignore
+    request,
+    max_bytes: int,
+    pieces: tuple[int, float] = (0, math.inf),
+    arrived: Callable[[int], None] = ignore,
 ) -> bytes | None:
     """The raw request body, or None if it is longer than `max_bytes`.
 
-    `arrived` is called with the length of each piece. Raises BrokenUpload, and TimeoutError if
-    nothing arrives for so many seconds. (Datasette 0.65 has no limit itself, and that of 1.0
-    differs.)
+    `arrived` is called with the length of what arrives. `pieces` are a number of bytes and of
+    seconds: raises TimeoutError if the next bytes, or the end, take longer. Raises BrokenUpload.
+    (Datasette 0.65 has no limit itself, and that of 1.0 differs.)
     """
+    bytes_a_piece, seconds = pieces
     try:
         if int(request.headers.get("content-length", "")) > max_bytes:
             return None
     except ValueError:
         pass
     chunks, size, more = [], 0, True
+    due, until = bytes_a_piece, time.monotonic() + seconds
     while more:
-        message = await asyncio.wait_for(request.receive(), seconds)
+        left = until - time.monotonic()
+        message = await asyncio.wait_for(request.receive(), None if left == math.inf else left)
         if message["type"] == "http.disconnect":
             raise BrokenUpload
         chunks.append(message.get("body", b""))
@@ -116,5 +124,7 @@ async def body(
         arrived(len(chunks[-1]))
         if size > max_bytes:
             return None
+        if size >= due:
+            due, until = size + bytes_a_piece, time.monotonic() + seconds
         more = message.get("more_body", False)
     return b"".join(chunks)
