@@ -50,6 +50,11 @@ class Limits:
     bytes_to_mend: int = 250_000_000
     """A larger file with damaged metadata is not mended, for which it is read into memory."""
 
+    side_of_thumbnail: int = 2048
+    """The most pixels of a thumbnail's longer side."""
+    bytes_of_thumbnail: int = 4_000_000
+    """A larger one in a database from elsewhere is not drawn on the map."""
+
     # The form of an index
     bytes_scanned: int = 100_000_000
     """In a space of up to this size, every query is compared with all vectors."""

@@ -51,7 +51,20 @@ def test_a_stack_says_how_many_more_there_are():
     assert len({plain, stack, higher}) == 3
 
 
-@pytest.mark.parametrize("file", [None, b"", b"no picture", jpeg("red")[:200]])
+def other_jpeg(size, **options):
+    file = io.BytesIO()
+    Image.new("RGB", size, "red").save(file, "JPEG", **options)
+    return file.getvalue()
+
+
+OF_OTHERS = [
+    other_jpeg((9, 9), progressive=True),
+    other_jpeg((2049, 9)),
+    jpeg("red") + bytes(4**11),
+]
+
+
+@pytest.mark.parametrize("file", [None, b"", b"no picture", jpeg("red")[:200], *OF_OTHERS])
 def test_a_picture_that_cannot_be_read_leaves_a_grey_square(file):
     drawn = draw([Picture(0, 0, file)], 1, 64)
     assert drawn.getpixel((32, 32)) == ImageColor.getrgb(MISSING)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFont
 
+from ..limits import LIMITS
+
 TILE = 256
 BACKGROUND = "#22272e"
 MISSING = "#3a424d"
@@ -72,11 +74,19 @@ def _thumbnail(jpeg: bytes | None, room: tuple[int, int]) -> Image.Image:
     try:
         if jpeg is not None:
             with Image.open(io.BytesIO(jpeg), formats=("JPEG",)) as image:
+                _refuse_slow(image, len(jpeg))
                 image.draft("RGB", room)
                 return _fitted(image.convert("RGB"), room)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         pass
     return Image.new("RGB", room, MISSING)
+
+
+def _refuse_slow(image: Image.Image, size: int) -> None:
+    """Raises ValueError for what is no thumbnail of ours: a database may come from elsewhere."""
+    is_large = max(image.size) > LIMITS.side_of_thumbnail or size > LIMITS.bytes_of_thumbnail
+    if is_large or "progressive" in image.info:
+        raise ValueError("no thumbnail")
 
 
 def _fitted(image: Image.Image, room: tuple[int, int]) -> Image.Image:

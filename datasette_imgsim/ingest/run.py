@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 
 import numpy as np
@@ -42,6 +42,7 @@ from .plan import Plan
 from .sources import Item
 
 BATCHES_AHEAD = 2
+SECONDS_TO_STOP = 0.2
 # Vectors of the same pixels are nearer than this: rounding to float16 makes 0.0004 at most. Saving
 # a photo as JPEG again, in the best quality, makes 0.004.
 SAME_PICTURE = 0.001
@@ -104,8 +105,8 @@ class Run:
                 self._store(batch)
                 advance(len(batch))
                 if self.stop.is_set():
-                    self.summary.interrupted = True
                     break
+            self.summary.interrupted = self.stop.is_set()
         self.summary.seconds = time.monotonic() - started
         return self.summary
 
@@ -136,7 +137,7 @@ class Run:
             futures = collections.deque(
                 pool.submit(self._read, item) for item in itertools.islice(items, ahead)
             )
-            while futures:
+            while futures and self._is_done(futures[0]):
                 yield futures.popleft().result()
                 for item in itertools.islice(items, 1):
                     futures.append(pool.submit(self._read, item))
@@ -145,6 +146,13 @@ class Run:
             pool.shutdown(wait=False, cancel_futures=True)
             self.decoders.close()
             pool.shutdown()
+
+    def _is_done(self, future: Future) -> bool:
+        """Waits until an item is read; False if Ctrl-C comes first, since that may take long."""
+        while not self.stop.is_set():
+            if wait([future], SECONDS_TO_STOP).done:
+                return True
+        return future.done()
 
     def _read(self, item: Item) -> Outcome:
         if item.error:
