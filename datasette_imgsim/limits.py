@@ -24,6 +24,8 @@ class Limits:
     """A decoder is ended after this time. 48 megapixels of noise as AVIF take 7 s."""
     seconds_of_upload: float = 15
     """The same for an upload: others wait while it is decoded."""
+    bytes_of_ordinary: int = 50_000_000
+    """A larger file is never decoded in the process of `embed` itself, but apart."""
     bytes_beside_pixels: int = 300_000_000
     """What a decoder may allocate beside the pixels and its file."""
     png_chunks: int = 10_000

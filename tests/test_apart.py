@@ -169,8 +169,8 @@ def test_a_decoder_ends_with_its_parent(tmp_path, is_at_work, how):
 
 
 def test_a_decoder_loads_little():
-    program = apart.PROGRAM.format(path=sys.path).removesuffix("main()\n")
-    loaded = python(f"{program}\nprint(*sys.modules)").split()
+    program = apart.program().removesuffix("main()\n")
+    loaded = python(f"{program}print(*sys.modules)").split()
     heavy = {"datasette", "torch", "sqlite3", "sqlite_utils", "click", "asyncio", "timm"}
     assert "PIL" in loaded and not heavy & set(loaded)
 

@@ -104,7 +104,9 @@ def imgsim():
 )
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)
 @click.option(
-    "--workers", type=click.IntRange(1), help="Threads that decode  [default: one a processor]"
+    "--workers",
+    type=click.IntRange(1),
+    help="Decoders at a time  [default: one a processor]",
 )
 @click.option(
     "--thumbnail-size",

@@ -22,7 +22,7 @@ from ..limits import LIMITS
 from .cost import bytes_to_decode, refuse_beyond_memory, refuse_bytes
 from .facts import Facts, read_facts
 from .mend import lacks_pixels, mended
-from .opening import open_image
+from .opening import is_ordinary, open_image
 from .orientation import orientation_of
 from .refusals import NotAPicture, TooLarge
 from .resize import RESIZE, small_jpeg
@@ -80,6 +80,26 @@ def decode(
         refusal = _refusal(ex)
     # Raised only here: an exception keeps what the functions that it passed held, such as pixels.
     raise refusal
+
+
+def decode_ordinary(
+    file: BinaryIO, size: int, resize: str, thumbnail_size: int, max_pixels: int
+) -> Picture | None:
+    """The same of a sound picture that is decoded fast and with little memory; None of others.
+
+    Raises OSError if reading fails.
+    """
+    try:
+        if is_ordinary(file):
+            return _decoded(size, resize, thumbnail_size, max_pixels, _refuse_large, file)
+    except Exception as ex:
+        if isinstance(ex, OSError) and ex.errno is not None:
+            raise
+    return None
+
+
+def _refuse_large() -> AbstractContextManager:
+    raise TooLarge("the picture needs much memory")
 
 
 def _tried_twice(file: BinaryIO, decoded: Callable[..., Picture]) -> Picture:

@@ -55,7 +55,7 @@ class Decoder:
     def _answer(self, request: dict, contents: list[bytes]) -> None:
         vars(LIMITS).update(request.get("limits", {}))
         self.seconds, self.is_large = request["seconds"], False
-        self._watch_time()
+        self._watch_time(self.seconds)
         try:
             with decode.opened(request["path"] or contents[0]) as file:
                 self.size = file.seek(0, io.SEEK_END)
@@ -71,7 +71,7 @@ class Decoder:
             pixels = picture.pixels.data.cast("B")
             messages.send(self.answers, {"facts": asdict(picture.facts)}, pixels, picture.thumbnail)
         finally:
-            faulthandler.cancel_dump_traceback_later()
+            self._watch_time(0)
             self._limit_memory(None)
 
     @contextmanager
@@ -79,19 +79,24 @@ class Decoder:
         """Waits until this process may decode a picture that needs much memory."""
         if not self.is_large:
             self.is_large = True
-            faulthandler.cancel_dump_traceback_later()
+            self._watch_time(0)
             messages.send(self.answers, {"large": True})
             self.received.get()
-            self._watch_time()
+            self._watch_time(self.seconds)
             self._limit_memory(LIMITS.bytes_to_decode)
         yield
 
-    def _watch_time(self) -> None:
-        """Ends the process when its time is over.
+    def _watch_time(self, seconds: float) -> None:
+        """Ends the process after so many seconds, unless it is called again; 0 ends the watch.
 
-        The watch is no thread of Python's, which a decoder could keep from running.
+        No thread of Python's watches, since a decoder could keep it from running.
         """
-        faulthandler.dump_traceback_later(self.seconds, exit=True, file=self.silence)
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, seconds)  # it sends SIGALRM
+        elif seconds:
+            faulthandler.dump_traceback_later(seconds, exit=True, file=self.silence)
+        else:
+            faulthandler.cancel_dump_traceback_later()
 
     def _limit_memory(self, cost: int | None) -> None:
         """Lets the process have little more memory than a picture needs, where the system can."""
@@ -123,6 +128,8 @@ def main() -> None:
     for number in (0, 1, 2):
         os.dup2(null, number)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "SIGALRM"):
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # it ends the process
     Image.MAX_IMAGE_PIXELS = None  # LIMITS are heeded instead
     _volunteer()
     Decoder(requests, answers).run()

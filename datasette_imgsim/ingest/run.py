@@ -39,6 +39,7 @@ from .options import RunOptions
 from .outcomes import Decoded, Failed, Outcome, Read, Summary, no_numbers
 from .pictures import Pictures
 from .plan import Plan
+from .quiet import silent_decoders
 from .sources import Item
 
 BATCHES_AHEAD = 2
@@ -100,7 +101,7 @@ class Run:
         if self.plan.recovered:
             with self.conn.transaction():
                 clear_failures(self.conn, self.pictures.table, self.plan.recovered)
-        with _ctrl_c(self.stop), closing(self._outcomes()) as outcomes:
+        with _ctrl_c(self.stop), silent_decoders(), closing(self._outcomes()) as outcomes:
             for batch in self._batches(outcomes):
                 self._store(batch)
                 advance(len(batch))
@@ -170,6 +171,7 @@ class Run:
                 self._thumbnail_size(item),
                 self.options.max_pixels,
                 large=functools.partial(self.mark.on, self.pictures.table, item),
+                ordinary_here=True,
             )
             return Decoded(item, sha256, picture)
         except ImgsimError as ex:
