@@ -21,7 +21,7 @@ class Limits:
     bytes_of_large: int = 250_000_000
     """Of pictures that need more than this, one is decoded at a time."""
     seconds_to_decode: float = 60
-    """A decoder is ended after this time. 48 megapixels of noise as AVIF take 7 s."""
+    """A decoder is ended after this time. 48 megapixels of noise as AVIF take 7 s on two cores."""
     seconds_of_upload: float = 15
     """The same for an upload: others wait while it is decoded."""
     bytes_of_ordinary: int = 50_000_000

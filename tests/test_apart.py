@@ -228,6 +228,55 @@ def test_a_process_that_cannot_start_beside_another(decoders, monkeypatch):
         decoders.decode(png(), 8)
 
 
+ORDINARY = {
+    "JPEG": (("JPEG", {}), True),
+    "progressive JPEG": (("JPEG", {"progressive": True}), False),
+    "PNG": (("PNG", {}), True),
+    "WebP": (("WEBP", {}), True),
+    "GIF": (("GIF", {}), False),
+    "BMP": (("BMP", {}), False),
+    "TIFF": (("TIFF", {}), False),
+}
+
+
+def saved(kind, options):
+    file = io.BytesIO()
+    quarters().save(file, kind, **options)
+    return file.getvalue()
+
+
+def was_apart(data, decoders):
+    """Whether a run decodes a picture in another process."""
+    before = [*decoders.all]
+    try:
+        decoders.decode(data, 8, ordinary_here=True)
+    except decode.NotAPicture:
+        pass
+    return [*decoders.all] != before
+
+
+@pytest.mark.parametrize("name", ORDINARY)
+def test_a_run_decodes_ordinary_pictures_itself(name, decoders):
+    saving, is_ordinary = ORDINARY[name]
+    assert was_apart(saved(*saving), decoders) is not is_ordinary
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-9], lambda data: data[:20], lambda _: b"x"])
+def test_what_is_damaged_is_decoded_apart(damage, decoders):
+    assert was_apart(damage(saved("JPEG", {})), decoders)
+
+
+@pytest.mark.parametrize("limit", ["bytes_of_ordinary", "bytes_of_large", "pixels"])
+def test_what_is_large_is_decoded_apart(limit, decoders, monkeypatch):
+    assert not was_apart(png(), decoders)
+    if limit != "pixels":
+        monkeypatch.setattr(LIMITS, limit, 100)
+        assert was_apart(png(), decoders)
+    else:
+        with pytest.raises(decode.TooLarge, match="64 x 48 is 3,072 pixels, over the limit"):
+            decoders.decode(png(), 8, max_pixels=3_071, ordinary_here=True)
+
+
 # Runs
 
 FAILURES = "select source, error from imgsim_failures order by source"
