@@ -239,8 +239,7 @@ def test_a_damaged_heic_ends_no_process():
     pytest.importorskip("pi_heif")
     damaged = bytearray(HEIC)
     damaged[HEIC.index(b"Exif")] = 0x8F
-    with pytest.raises(decode.NotAPicture, match="damaged"):
-        decode.decode(io.BytesIO(damaged), 8)
+    assert decode.decode(io.BytesIO(damaged), 8).facts.width == SIZE[0]
 
 
 def test_a_heic_of_overlapping_items_is_refused_at_once():
