@@ -20,11 +20,19 @@ from helpers.needs import needed
 from helpers.networks import random_weights
 from helpers.pictures import draw, draw_groups
 from helpers.waiting import LONG
+from hypothesis import settings
 
 from datasette_imgsim.limits import LIMITS
 from datasette_imgsim.progress import silent
 from datasette_imgsim.search import indexes
 from datasette_imgsim.web import results
+
+# How many examples hypothesis tries; its own limit of time for each would fail on a busy machine
+
+settings.register_profile("quick", max_examples=100, derandomize=True, deadline=None, database=None)
+settings.register_profile("long", max_examples=5_000, deadline=None, database=None)
+settings.load_profile("quick")
+
 
 # Drawn pictures and databases made of them
 

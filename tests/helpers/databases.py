@@ -121,6 +121,12 @@ def rows(database, sql, *parameters):
     return [row[0] if len(row) == 1 else row for row in found]
 
 
+def our_tables(database):
+    """The names of the imgsim_* tables."""
+    tables = rows(database, "select name from sqlite_master where type = 'table'")
+    return [name for name in tables if name.startswith("imgsim_")]
+
+
 def change(path, sql, *parameters):
     """Changes a database by hand, from another connection."""
     with closing(sqlite3.connect(path)) as conn, conn:
