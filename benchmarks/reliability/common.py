@@ -9,9 +9,11 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,24 +59,48 @@ class Ended:
     seconds: float
 
 
-def run(arguments: list[str], **options) -> Ended:
-    """Runs a command to its end."""
+def run(
+    arguments: list[str],
+    beside: Callable[[subprocess.Popen], None] = lambda process: None,
+    **options,
+) -> Ended:
+    """Runs a command to its end, and calls `beside` with the process meanwhile."""
     started = time.monotonic()
-    process = subprocess.Popen(
-        arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, **options
-    )
-    printed = process.stderr.read()
-    process.stderr.close()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    megabytes = usage.ru_maxrss * 1024 / MEGABYTE
-    return Ended(process.returncode, printed, megabytes, time.monotonic() - started)
+    with tempfile.TemporaryFile("w+") as printed:
+        process = subprocess.Popen(
+            arguments,
+            stdout=subprocess.DEVNULL,
+            stderr=printed,
+            start_new_session=True,
+            **options,
+        )
+        while process.returncode is None:
+            beside(process)
+            time.sleep(0.1)
+            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+            if pid:
+                process.returncode = os.waitstatus_to_exitcode(status)
+        seconds = time.monotonic() - started
+        printed.seek(0)
+        text = printed.read()
+    return Ended(process.returncode, text, usage.ru_maxrss * 1024 / MEGABYTE, seconds)
 
 
 def value(database: Path, sql: str):
     """The one value that a query gives."""
     with closing(sqlite3.connect(database, timeout=60)) as conn:
         return conn.execute(sql).fetchone()[0]
+
+
+def count_stored(database: Path) -> int:
+    """How many vectors and failures there are; 0 before the tables are made."""
+    if not database.exists():
+        return 0
+    sql = "select (select count(*) from imgsim_vectors) + (select count(*) from imgsim_failures)"
+    try:
+        return value(database, sql)
+    except sqlite3.OperationalError:
+        return 0
 
 
 def integrity(database: Path) -> str:
@@ -99,6 +125,7 @@ def served(database: Path):
         [sys.executable, "-m", "datasette", str(database), "-p", str(port)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     try:
         base = f"http://127.0.0.1:{port}/{database.stem}"
@@ -134,6 +161,35 @@ def memory(process: subprocess.Popen, name: str = "VmRSS") -> float:
         if line.startswith(name):
             return int(line.split()[1]) * 1024 / MEGABYTE
     raise SystemExit("The server has ended")
+
+
+class Stopwatch:
+    """How long a process of its own session, with those it started, has been at something."""
+
+    def __init__(self, process: subprocess.Popen):
+        self.process = process
+        self.restart()
+
+    def restart(self) -> None:
+        self.started, self.worked = time.monotonic(), _processor_seconds(self.process.pid)
+
+    def seconds(self) -> float:
+        """Seconds, without those in which other programs kept the processor busy."""
+        worked = _processor_seconds(self.process.pid) - self.worked
+        return min(time.monotonic() - self.started, worked)
+
+
+def _processor_seconds(session: int) -> float:
+    ticks = 0
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            # The name of the program, in brackets, may have spaces in it.
+            fields = file.read_text().rpartition(")")[2].split()
+        except OSError:  # it has just ended
+            continue
+        if int(fields[3]) == session:
+            ticks += sum(map(int, fields[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def conclude(wrong: dict[str, int]) -> None:

@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 import tempfile
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import click
@@ -17,15 +17,17 @@ from common import (
     conclude,
     copy_photos,
     count_orphans,
+    count_stored,
     integrity,
     photo_folder,
     photos_of,
     run,
-    value,
 )
 
 SECONDS_AT_WORK = 5
-"""A run is killed while it starts or in the seconds that follow, and so in all of its parts."""
+"""A run is killed within so many seconds after it stored its first batch."""
+KILLED_AT_START = 0.25
+"""The share of runs that are killed before that, at any moment of their start."""
 
 
 @click.command(help=__doc__.partition("\n")[0])
@@ -42,24 +44,27 @@ def kill(folder, kills, images):
         start = _undisturbed(command("embed", whole, *options), whole)
         print(f"The first vectors are stored {start:.1f} s after the start", flush=True)
         embed = command("embed", database, *options)
-        killed = within = damaged = orphans = 0
+        killed = at_work = damaged = orphans = 0
         for number in range(1, kills + 1):
-            before = _stored(database)
+            before = count_stored(database)
             process = subprocess.Popen(embed, stderr=subprocess.DEVNULL)
-            try:
-                process.wait(chance.uniform(start / 4, start + SECONDS_AT_WORK))
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-                killed += 1
-                within += _stored(database) > before
-            if _stored(database):
+            if chance.random() < KILLED_AT_START:
+                _wait(process, chance.uniform(0, start))
+            else:
+                _wait_for_vectors(process, database, before)
+                _wait(process, chance.uniform(0, SECONDS_AT_WORK))
+            killed += process.poll() is None
+            process.kill()
+            process.wait()
+            after = count_stored(database)
+            at_work += after > before
+            if after:
                 damaged += integrity(database) != "ok"
                 orphans += count_orphans(database)
-                _take_away(database, images)
+            if after > 0.9 * images:
+                _take_away(database)
             if number % 20 == 0:
-                print(f"{number} runs, {killed} killed, {within} at work", flush=True)
-        print(f"{kills} runs, {killed} killed, {within} of them after they had stored something")
+                print(f"{number} runs, {killed} killed, {at_work} while they stored", flush=True)
         failed = run(embed).exit_code != 0
         after, undisturbed = _vectors(database), _vectors(whole)
         equal = sum(after.get(path) == vector for path, vector in undisturbed.items())
@@ -77,31 +82,32 @@ def kill(folder, kills, images):
     )
 
 
+def _wait(process: subprocess.Popen, seconds: float) -> None:
+    """Waits, but not longer than the process runs."""
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
+
+
+def _wait_for_vectors(process: subprocess.Popen, database: Path, before: int) -> None:
+    """Waits until there are more vectors than before, or the process ends."""
+    while process.poll() is None and count_stored(database) <= before:
+        time.sleep(0.05)
+
+
 def _undisturbed(embed: list[str], database: Path) -> float:
     """Lets a run go through; gives the seconds from its start to its first vectors."""
     started, process = time.monotonic(), subprocess.Popen(embed)
-    while process.poll() is None and not _stored(database):
-        time.sleep(0.05)
+    _wait_for_vectors(process, database, 0)
     seconds = time.monotonic() - started
     if process.wait():
         raise SystemExit("An undisturbed run failed")
     return seconds
 
 
-def _stored(database: Path) -> int:
-    """How many vectors there are."""
-    try:
-        return value(database, "select count(*) from imgsim_vectors") if database.exists() else 0
-    except sqlite3.OperationalError:  # killed before the tables were made
-        return 0
-
-
-def _take_away(database: Path, images: int) -> None:
-    """Makes work for the next run, where little is left: most vectors or even images go."""
+def _take_away(database: Path) -> None:
+    """Makes work for the next runs: most vectors go."""
     with closing(sqlite3.connect(database, timeout=60)) as conn, conn:
-        (vectors,) = conn.execute("select count(*) from imgsim_vectors").fetchone()
-        if vectors > images * 0.9:
-            conn.execute("delete from imgsim_vectors where image_id % 4")
+        conn.execute("delete from imgsim_vectors where image_id % 4")
 
 
 def _vectors(database: Path) -> dict[str, bytes]:
