@@ -30,7 +30,7 @@ from datasette_imgsim.web import results
 # How many examples hypothesis tries; its own limit of time for each would fail on a busy machine
 
 settings.register_profile("quick", max_examples=100, derandomize=True, deadline=None, database=None)
-settings.register_profile("long", max_examples=5_000, deadline=None, database=None)
+settings.register_profile("long", max_examples=2_000, deadline=None, database=None)
 settings.load_profile("quick")
 
 

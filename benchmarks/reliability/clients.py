@@ -40,9 +40,11 @@ def clients(folder, images, count, seconds):
         embed = command("embed", database, pictures, *MODEL, "--quiet")
         run(embed)
         run(command("map", database))
+        upload = photos[0].read_bytes()
         with served(database) as (base, process):
+            ask(f"{base}/images/-/imgsim/search", upload, timeout=600)  # loads the network
             stop = time.monotonic() + seconds
-            everybody = [Client(base, images, photos[0].read_bytes(), n) for n in range(count)]
+            everybody = [Client(base, images, upload, n) for n in range(count)]
             threads = [threading.Thread(target=one.ask_until, args=(stop,)) for one in everybody]
             start = memory(process)
             for thread in threads:

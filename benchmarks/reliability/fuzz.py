@@ -1,4 +1,4 @@
-"""Senseless parameters and arguments: tests/test_malformed.py with 50 times as many examples."""
+"""Senseless parameters and arguments: tests/test_malformed.py with 20 times as many examples."""
 
 from __future__ import annotations
 
