@@ -58,9 +58,10 @@ def first_row(database, table):
     """The part of an address that names the first row of a table."""
     columns = rows(database, f"select name, pk from pragma_table_info('{table}')")
     keys = [name for name, place in sorted(columns, key=lambda column: column[1]) if place]
+    keys = keys or ["rowid"]
     values = rows(database, f"select {', '.join(keys)} from {table} limit 1")[0]
     values = values if isinstance(values, tuple) else (values,)
-    return path_from_row_pks(dict(zip(keys, values)), keys, False)
+    return path_from_row_pks(dict(zip(keys, values)), keys, keys == ["rowid"])
 
 
 def addresses(ds, table, row):
