@@ -66,7 +66,8 @@ class Limits:
     most_hits_from_database: int = 50_000
     """The most results in a space that is not in memory, where each vector must be read."""
     first_hits: int = 200
-    """A search for all images above a percentile first ranks this many."""
+    """A search for all images that are like enough first ranks this many, and so does a page that
+    says how many are."""
     most_examples: int = 1_000
     """The most images that `plus` or `minus` may name: the vectors of all are read at once."""
     characters_of_options: int = 4_000_000

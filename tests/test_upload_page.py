@@ -38,7 +38,7 @@ async def test_an_image_finds_itself_and_its_like(photos, picture):
     response = await post(serve(photos / "photos.db"), picture, f"{SEARCH}?_size=5")
     assert response.status_code == 200, response.text
     answer = response.json()
-    assert set(answer) == {"ok", "space", "query", "rows", "next", "next_url"}
+    assert set(answer) == {"ok", "space", "query", "cut", "rows", "next", "next_url"}
     assert answer["query"] == {
         "width": 120,
         "height": 90,
@@ -61,10 +61,22 @@ async def test_the_pages_after_the_first(photos, picture):
 @pytest.mark.asyncio
 async def test_a_browser_gets_results_as_html(photos, picture):
     ds = serve(photos / "photos.db")
+    alike = (await post(ds, picture)).json()["cut"]["alike"]
     response = await post(ds, picture, headers={"accept": "text/html"})
     assert response.headers["content-type"].startswith("text/html")
-    assert response.text.count('class="imgsim-tile"') == 24
+    assert response.text.count('class="imgsim-tile"') == alike < 24
+    assert f'data-count="{alike} alike"' in response.text
+    assert f'data-next="{alike}" data-weaker="1"' in response.text
     assert "data:image/jpeg;base64," in response.text and "<html" not in response.text
+
+
+@pytest.mark.asyncio
+async def test_weaker_results_on_request(photos, picture):
+    ds, html = serve(photos / "photos.db"), {"accept": "text/html"}
+    alike = (await post(ds, picture)).json()["cut"]["alike"]
+    weaker = (await post(ds, picture, f"{SEARCH}?_next={alike}&_weaker=1", headers=html)).text
+    assert weaker.count('class="imgsim-tile"') == 24 - alike
+    assert weaker.count('class="imgsim-cut"') == 1 and "data-next" not in weaker
 
 
 @pytest.mark.asyncio

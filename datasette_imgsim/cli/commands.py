@@ -215,7 +215,8 @@ def _check_what(images: tuple, table: str | None, column: str | None, of_files: 
 def similar(database, query, k, space_name, table, level_weights, as_json):
     """Show the images most like QUERY: a picture file, or the id of an image.
 
-    A file that exists is taken as a file, whether or not it is in the database.
+    A file that exists is taken as a file, whether or not it is in the database. A line says from
+    where on the images are only faintly alike.
     """
     from ..collection import Collection
     from ..search.ranking import parse_level_weights

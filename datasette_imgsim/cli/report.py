@@ -136,16 +136,14 @@ def model_report(model: Model, is_default: bool, missing: str | None) -> str:
 
 
 def matches_table(matches: list[Match]) -> str:
-    from ..search.calibration import shortened  # imports numpy, which --version need not
+    from ..search.likeness import FAINT  # imports numpy, which --version need not
 
-    has_percentiles = bool(matches) and matches[0].percentile is not None
     lines = []
-    if has_percentiles:
-        lines.append(f"{'score':>7}  {'closer than':16}  {'id':>6}  path")
-    for match in matches:
-        share = f"{shortened(match.percentile):>5} % of pairs  " if has_percentiles else ""
-        line = f"{match.score:7.3f}  {share}{match.id:>6}  {match.path or ''}"
-        lines.append(line.rstrip())
+    for number, match in enumerate(matches):
+        if match.word == FAINT and (number == 0 or matches[number - 1].word != FAINT):
+            lines.append("-- from here on only faintly alike --")
+        word = f"{match.word:14}  " if match.word else ""
+        lines.append(f"{match.score:7.3f}  {word}{match.id:>6}  {match.path or ''}".rstrip())
     return "\n".join(lines)
 
 

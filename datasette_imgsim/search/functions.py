@@ -106,7 +106,7 @@ class Functions:
             self.checked = now
 
     def similar_to(self, id, k=DEFAULT_K, options="{}"):
-        """A JSON array of the k hits most like an image: id, score and percentile, best first."""
+        """A JSON array of the k hits most like an image, best first, as `Hit` has them."""
         # Rows may be deleted by hand while a statement seems to go on.
         (version,) = self.conn.execute("pragma data_version").fetchone()
         key = (id, k, options, version, self.conn.total_changes)

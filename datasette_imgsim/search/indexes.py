@@ -18,6 +18,7 @@ from ..db.tables import SourceTable
 from ..errors import ImgsimError
 from ..limits import LIMITS
 from ..progress import Progress, silent
+from .calibration import sampled
 from .index import Index, InMemory, ReductionOnly, WithReduction
 from .reduction import Reduction
 from .vectors import VECTOR_SQL, centred, decoded, sample, sound_centre
@@ -187,6 +188,7 @@ class Indexes:
     def _load(self, connect: Connect, space: Space, progress: Progress) -> tuple[int, Index]:
         with closing(connect()) as conn:
             index = load(conn, space, progress)
+            sampled(conn, index)  # now, rather than when the first query needs it
             # This drops the indexes of spaces that were removed.
             self.cache.keep({existing.identity for existing in all_spaces(conn)})
         return index.space.generation, index

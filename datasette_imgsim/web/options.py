@@ -35,10 +35,19 @@ class Options:
     """Images that results should be less like."""
     bbox: str | None = None
     """A rectangle of the map, x0,y0,x1,y1: only images within it are shown."""
+    weaker: bool = False
+    """Whether results go on where they are no longer alike."""
+    scores: bool = False
+    """Whether scores are shown beside the words for them."""
 
     def query(self, **more) -> str:
-        """The query string, with '?', that keeps the space and the level weights."""
-        values = {"space": self.space, "level_weights": self.level_weights, **more}
+        """The query string, with '?', that keeps the space, level weights and shown scores."""
+        values = {
+            "space": self.space,
+            "level_weights": self.level_weights,
+            **more,
+            "_scores": "1" if self.scores else None,
+        }
         kept = {name: value for name, value in values.items() if value not in (None, ())}
         # pool5:1,pool3:.5 stays readable.
         return "?" + urllib.parse.urlencode(kept, safe=":,", doseq=True) if kept else ""
@@ -47,7 +56,8 @@ class Options:
         """The query string that keeps all parameters and leads to another page."""
         size = self.size if self.size != PAGE_SIZE else None
         kept = {"plus": self.plus, "minus": self.minus, "bbox": self.bbox, **more}
-        return self.query(**kept, _size=size, _next=next)
+        weaker = "1" if self.weaker else None
+        return self.query(**kept, _size=size, _next=next, _weaker=weaker)
 
     def moved(self, id, to: str | None) -> str:
         """The query string with an image as an example: `to` is 'plus', 'minus' or None."""
@@ -63,6 +73,14 @@ class Options:
     def weighted(self, level_weights: str | None) -> str:
         """The query string with other level weights, as in a URL."""
         return replace(self, level_weights=level_weights).paged(None)
+
+    def with_weaker(self, weaker: bool) -> str:
+        """The query string of the same page, with weaker results or without."""
+        return replace(self, weaker=weaker).paged(self.next)
+
+    def with_scores(self, scores: bool) -> str:
+        """The query string of the same page, with scores or without."""
+        return replace(self, scores=scores).paged(self.next)
 
     @property
     def start(self) -> int:
@@ -90,6 +108,8 @@ def parse_options(request, largest: int = MAX_PAGE_SIZE) -> Options:
         tuple(filter(None, request.args.getlist("plus"))),
         tuple(filter(None, request.args.getlist("minus"))),
         request.args.get("bbox") or None,
+        request.args.get("_weaker") == "1",
+        request.args.get("_scores") == "1",
     )
 
 

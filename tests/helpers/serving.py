@@ -10,7 +10,7 @@ from .waiting import eventually
 
 IS_1 = hasattr(Datasette, "allowed")
 GALLERY = "/photos/images/-/imgsim"
-ROW_KEYS = {"id", "key", "score", "percentile", "href", "thumbnail"}
+ROW_KEYS = {"id", "key", "score", "percentile", "word", "href", "thumbnail"}
 
 
 def serve(database, plugin=None, immutable=False, settings=None, **config):

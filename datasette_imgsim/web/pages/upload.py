@@ -66,14 +66,15 @@ async def search(datasette, request, source):
         lambda conn: _prepared(conn, source, options)
     )
     picture = await _embedded(request, source, space)
+    is_html = "text/html" in request.headers.get("accept", "")
 
     def results(conn):
         index = get_index(conn, source, space)
         query = ranking.query_of_vector(index, picture.vector, weights)
-        return ranked(conn, source, options, index, query)
+        return ranked(conn, source, options, index, query, options.weaker or not is_html)
 
     page = await source.db.execute_fn(results)
-    if "text/html" in request.headers.get("accept", ""):
+    if is_html:
         context = {
             "options": options,
             "results": page,
@@ -91,6 +92,7 @@ async def search(datasette, request, source):
                 "format": picture.facts.format,
                 "level_weights": level_weights,
             },
+            "cut": page.json_cut(),
             "rows": [tile.json() for tile in page.tiles],
             **next_link(source, request, source.urls.search, options, page.next),
         },

@@ -11,8 +11,8 @@ from markupsafe import Markup
 from ...db.tables import SourceTable, source_table_names
 from ...errors import ImgsimError
 from ...limits import LIMITS
-from ...search.calibration import in_words, shortened
 from .. import labels
+from ..results import figures
 from ..state import get_state
 from ..urls import TableUrls
 from . import filters
@@ -141,11 +141,11 @@ async def _has_thumbnail(db, table: str, id) -> bool:
 
 
 def _score(database: str, table: str, id) -> Markup:
-    """The score of an image, if the page is filtered by likeness."""
+    """How like an image is, in a word, if the page is filtered by likeness."""
     likeness = filters.current.get()
     hit = likeness and likeness.hit(database, table, id)
     if not hit:
         return Markup("")
-    return Markup('<span class="imgsim-cell-score" title="{}">{:.3f} · {} %</span>').format(
-        in_words(hit.percentile), hit.score, shortened(hit.percentile)
+    return Markup('<span class="imgsim-cell-score" title="{}">{}</span>').format(
+        figures(hit.score, hit.percentile), hit.word
     )

@@ -17,10 +17,11 @@ from datasette.views.base import DatasetteError
 
 from ...db.spaces import Space
 from ...db.tables import quoted
-from ...errors import ImgsimError
+from ...errors import ImgsimError, listed
 from ...search import ranking
 from ...search.calibration import get_calibration
 from ...search.indexes import Loading
+from ...search.likeness import ALIKE, FAINT, WORDS
 from ...search.results import Hit, reaching
 from ..options import bounds_params, default_space, parse_bounds, within_bounds
 from ..pages.atlas import check_map
@@ -28,7 +29,6 @@ from ..refused import Refused
 from ..results import get_index, similar_sql, sql_options
 from ..source import Source, requested_source
 
-DEFAULT_MINIMUM = 99
 SECONDS_FOR_LOADING = 2
 
 
@@ -124,7 +124,7 @@ def _mapped_space(conn, source: Source) -> Space:
 
 async def _similar_to(source: Source, request) -> tuple[str, dict, str]:
     """(where clause, its parameters, the filter in words)"""
-    minimum = _minimum(request.args.get("_similar_min"))
+    minimum = parse_minimum(request.args.get("_similar_min"))
     text = request.args["_similar_to"]
     # A CSV stream asks for each of its pages. Which rows pass is looked up in SQL every time.
     likeness = await source.state.remember_found(
@@ -136,14 +136,13 @@ async def _similar_to(source: Source, request) -> tuple[str, dict, str]:
     where = (
         f"{quoted(source.table.key)} in (select json_extract(value, '$.id') from "
         "json_each(similar_to(:imgsim_similar_to, :imgsim_k, :imgsim_options)) "
-        # "View and edit SQL" passes all parameters as text, and any text is more than a number.
-        "where json_extract(value, '$.percentile') >= cast(:imgsim_min as real))"
+        f"where {minimum.sql})"
     )
     params = {
         "imgsim_similar_to": likeness.id,
         "imgsim_k": len(likeness.hits),
         "imgsim_options": json.dumps(likeness.options),
-        "imgsim_min": minimum,
+        **minimum.params,
     }
     return where, params, likeness.text
 
@@ -151,17 +150,59 @@ async def _similar_to(source: Source, request) -> tuple[str, dict, str]:
 FILTERS = {"_similar_to": _similar_to, "_in_atlas": _in_atlas}
 
 
-def _minimum(text: str | None) -> float:
+@dataclass(frozen=True)
+class Minimum:
+    """How like an image must be to pass: a percentile, or a word."""
+
+    percentile: float | None
+    words: tuple[str, ...]
+    """The words that pass, best first, if it is no percentile."""
+
+    def passes(self, hit: Hit) -> bool:
+        if self.percentile is None:
+            return hit.word in self.words
+        return (hit.percentile or 0) >= self.percentile
+
+    @property
+    def sql(self) -> str:
+        """The same as a condition on a `value` of similar_to."""
+        if self.percentile is None:
+            words = ", ".join(f"'{word}'" for word in self.words)
+            return f"json_extract(value, '$.word') in ({words})"
+        # "View and edit SQL" passes all parameters as text, and any text is more than a number.
+        return "json_extract(value, '$.percentile') >= cast(:imgsim_min as real)"
+
+    @property
+    def params(self) -> dict:
+        """The parameters of `sql`."""
+        return {} if self.percentile is None else {"imgsim_min": self.percentile}
+
+    def text(self, name: str) -> str:
+        """The filter in words; `name` is that of the query."""
+        if self.percentile is None:
+            return f"{self.words[-1]} to {name}"
+        return f"similar to {name}, closer than {self.percentile:g} % of random pairs"
+
+
+def parse_minimum(text: str | None) -> Minimum:
+    """The minimum that `_similar_min` names; without it, images that are alike pass."""
+    words = tuple(word for word in WORDS if word != FAINT)
+    chosen = text or ALIKE
+    if chosen in words:
+        return Minimum(None, words[: words.index(chosen) + 1])
     try:
-        minimum = float(text or DEFAULT_MINIMUM)
+        percentile = float(chosen)
     except ValueError:
-        minimum = -1
-    if not 0 <= minimum <= 100:
-        raise Refused(400, f"_similar_min is a percentile from 0 to 100, not {text!r:.60}")
-    return minimum
+        percentile = -1
+    if not 0 <= percentile <= 100:
+        raise Refused(
+            400,
+            f"_similar_min is a percentile from 0 to 100, or {listed(words)}, not {text!r:.60}",
+        )
+    return Minimum(percentile, ())
 
 
-def _like(conn, source: Source, text: str, minimum: float) -> Likeness:
+def _like(conn, source: Source, text: str, minimum: Minimum) -> Likeness:
     space = default_space(conn, source)
     id = source.find(conn, text)
     index = get_index(conn, source, space, SECONDS_FOR_LOADING)
@@ -172,7 +213,7 @@ def _like(conn, source: Source, text: str, minimum: float) -> Likeness:
     if get_calibration(conn, index, weights) is None:
         raise Refused(400, "There are too few images to say which are alike: embed three or more")
     query = ranking.query_of_image(conn, index, row, weights)
-    hits = reaching(conn, index, query, minimum)
+    hits = reaching(conn, index, query, minimum.passes)
     if hits is None:
         raise Refused(400, "So many images are alike to that degree: raise _similar_min")
     return Likeness(
@@ -181,6 +222,6 @@ def _like(conn, source: Source, text: str, minimum: float) -> Likeness:
         id,
         {hit.id: hit for hit in hits},
         sql_options(conn, source, space),
-        f"similar to {source.name_of(conn, id)}, closer than {minimum:g} % of random pairs",
+        minimum.text(source.name_of(conn, id)),
         similar_sql(conn, source, space, id, len(hits), {}),
     )
