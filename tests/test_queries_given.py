@@ -76,7 +76,8 @@ async def test_the_same_in_sql_gives_the_images_of_the_page(served):
     path, keys = served
     ds = await ready(await started(path))
     page = f"{TABLE}/-/imgsim/similar/{tilde_encode(str(keys[2]))}"
-    for query in ("", f"?plus={quote(str(keys[4]))}&minus={quote(str(keys[6]))}"):
+    examples = f"plus={quote(str(keys[4]))}&minus={quote(str(keys[6]))}"
+    for query in ("?_weaker=1", f"?{examples}&_weaker=1"):
         shown = await get_json(ds, f"{page}.json{query}")
         (link,) = LINKS.findall((await ds.client.get(page + query)).text)
         found = await rows_of(ds, link)
