@@ -120,10 +120,14 @@ class Collection:
             calibration.renew(conn, reread(conn, space.name))
         return summary
 
-    def draw_map(self, path: str | Path, size: int = 4000) -> int:
-        """Writes the map as a PNG file of size x size pixels; returns how many images it shows."""
+    def draw_map(self, path: str | Path, size: int = 4000, wall: bool = False) -> int:
+        """Writes the map as a PNG file of size x size pixels; returns how many images it shows.
+
+        With `wall` it is the wall, `size` pixels wide, on which every cell of a grid has an image.
+        """
         with self._reader() as conn:
-            return poster.save(conn, choose_space(conn, self.space, self.table), Path(path), size)
+            space = choose_space(conn, self.space, self.table)
+            return poster.save(conn, space, Path(path), size, wall)
 
     @contextmanager
     def evaluation(self, label: str | None = None) -> Iterator[Evaluation]:

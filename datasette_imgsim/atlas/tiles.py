@@ -1,4 +1,4 @@
-"""Draws a part of the map: a square grid of cells with one thumbnail each."""
+"""Draws a part of the map or of the wall: a grid of cells with one thumbnail each."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 TILE = 256
 BACKGROUND = "#22272e"
@@ -33,13 +33,18 @@ class Picture:
     """How many other images are in the same cell; 0 draws nothing."""
 
 
-def draw(pictures: Iterable[Picture], cells: int, side: int) -> Image.Image:
-    """An RGB image of side x side pixels, a grid of cells x cells cells."""
-    image = Image.new("RGB", (side, side), BACKGROUND)
-    edges = [round(place * side / cells) for place in range(cells + 1)]
+def draw(
+    pictures: Iterable[Picture], columns: int, lines: int, width: int, is_wall: bool
+) -> Image.Image:
+    """An RGB image of a grid of columns x lines square cells, `width` pixels wide.
+
+    On the map, thumbnails are whole, with a gap around them. On a wall they fill their cells.
+    """
+    edges = [round(place * width / columns) for place in range(max(columns, lines) + 1)]
+    image = Image.new("RGB", (width, edges[lines]), BACKGROUND)
     for picture in pictures:
         x, y = picture.column, picture.line
-        _draw_cell(image, picture, (edges[x], edges[y], edges[x + 1], edges[y + 1]))
+        _draw_cell(image, picture, (edges[x], edges[y], edges[x + 1], edges[y + 1]), is_wall)
     return image
 
 
@@ -50,11 +55,13 @@ def encoded(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def _draw_cell(image: Image.Image, picture: Picture, box: tuple[int, int, int, int]) -> None:
+def _draw_cell(
+    image: Image.Image, picture: Picture, box: tuple[int, int, int, int], is_wall: bool
+) -> None:
     left, top, right, bottom = box
-    gap = max(1, round((right - left) * GAP))
+    gap = 0 if is_wall else max(1, round((right - left) * GAP))
     room = (right - left - 2 * gap, bottom - top - 2 * gap)
-    thumbnail = _thumbnail(picture.jpeg, room)
+    thumbnail = _thumbnail(picture.jpeg, room, is_wall)
     width, height = thumbnail.size
     corner = (left + (right - left - width) // 2, top + (bottom - top - height) // 2)
     image.paste(thumbnail, corner)
@@ -67,13 +74,16 @@ def _draw_cell(image: Image.Image, picture: Picture, box: tuple[int, int, int, i
         _draw_badge(pen, f"+{picture.more:,}", (right - gap, bottom - gap), right - left)
 
 
-def _thumbnail(jpeg: bytes | None, room: tuple[int, int]) -> Image.Image:
-    """The thumbnail, as large as fits into the room; a plain square if it is missing or damaged."""
+def _thumbnail(jpeg: bytes | None, room: tuple[int, int], is_filling: bool) -> Image.Image:
+    """The thumbnail, as large as fits into the room, or its middle, filling the room.
+
+    A plain square if it is missing or damaged.
+    """
     try:
         if jpeg is not None:
             with Image.open(io.BytesIO(jpeg), formats=("JPEG",)) as image:
                 image.draft("RGB", room)
-                return _fitted(image.convert("RGB"), room)
+                return (_filling if is_filling else _fitted)(image.convert("RGB"), room)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         pass
     return Image.new("RGB", room, MISSING)
@@ -83,6 +93,10 @@ def _fitted(image: Image.Image, room: tuple[int, int]) -> Image.Image:
     share = min(room[0] / image.width, room[1] / image.height)
     size = (max(1, round(image.width * share)), max(1, round(image.height * share)))
     return image.resize(size, Image.Resampling.BICUBIC, reducing_gap=2)
+
+
+def _filling(image: Image.Image, room: tuple[int, int]) -> Image.Image:
+    return ImageOps.fit(image, room, Image.Resampling.BICUBIC)
 
 
 def _draw_badge(pen: ImageDraw.ImageDraw, text: str, corner: tuple[int, int], cell: int) -> None:

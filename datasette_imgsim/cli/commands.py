@@ -276,6 +276,7 @@ def evaluate_space(database, label, label_from_folder, space_name, table, sweep,
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
     help="Also draw the whole map into this file",
 )
+@click.option("--wall", is_flag=True, help="Draw the wall there: pictures side by side, no gaps")
 @click.option(
     "--size",
     type=click.IntRange(64, 10_000),
@@ -284,7 +285,7 @@ def evaluate_space(database, label, label_from_folder, space_name, table, sweep,
     help="Side of that picture in pixels",
 )
 @reports_errors
-def map_space(database, space_name, table, refit, png, size):
+def map_space(database, space_name, table, refit, png, wall, size):
     """Lay the images of a space out as a map, like ones side by side.
 
     Run it again after images were added: it places them among those they are like and moves
@@ -295,6 +296,8 @@ def map_space(database, space_name, table, refit, png, size):
     """
     from ..collection import Collection
 
+    if wall and not png:
+        raise click.UsageError("--wall is about the picture of the map: name it with --png FILE")
     collection = Collection(database, space_name, table, Terminal(database, quiet=False))
     try:
         summary = collection.map(refit)
@@ -305,7 +308,7 @@ def map_space(database, space_name, table, refit, png, size):
     if summary.damaged:
         click.echo(f"{count_of_images(summary.damaged)} left out: the vector is damaged.", err=True)
     if png:
-        shown = collection.draw_map(png, size)
+        shown = collection.draw_map(png, size, wall)
         click.echo(printable(f"{png} shows {shown:,} of {count_of_images(summary.total)}."))
 
 

@@ -1,23 +1,24 @@
 // What is shown, as the page's address has it, and the addresses to ask the server.
 
 import { map } from "./map-leaflet.js";
-import { mapUrl } from "./map-page.js";
+import { mapUrl, wall } from "./map-page.js";
 
 /** The parameters that the page was opened with. */
 export const asked = new URL(location.href).searchParams;
 
-/** The space, the column that frames are coloured by, and the area or the image that is open. */
+/** The space, whether it is the wall, the column that frames are coloured by, and the area or the image that is open. */
 export const state = {
   space: asked.get("space"),
+  view: wall,
   color: asked.get("color"),
   bbox: asked.get("bbox"),
   id: asked.get("id"),
 };
 
-/** An address in the same space; values that are empty are left out, lists are repeated. */
+/** An address in the same space and view; values that are empty are left out, lists are repeated. */
 export function address(base, values = {}) {
   const query = new URLSearchParams();
-  for (const [name, value] of Object.entries({ space: state.space, ...values })) {
+  for (const [name, value] of Object.entries({ space: state.space, view: state.view, ...values })) {
     for (const each of [value].flat()) {
       if (each !== null && each !== undefined && each !== "") query.append(name, each);
     }

@@ -1,7 +1,7 @@
 // Where things are. The server's x goes to the right and its y down; Leaflet calls x a longitude,
 // and its latitude goes up. Images are drawn in square cells, CELLS_A_TILE on each side of a tile.
 
-import { L, map, SIDE } from "./map-leaflet.js";
+import { finest, L, map, SIDE } from "./map-leaflet.js";
 
 const CELLS_A_TILE = 4;
 
@@ -9,7 +9,8 @@ const CELLS_A_TILE = 4;
 export const latLng = ({ x, y }) => L.latLng(-y, x);
 
 /** How wide a cell is at a zoom. */
-export const cellSide = (zoom = map.getZoom()) => SIDE / (CELLS_A_TILE * 2 ** zoom);
+export const cellSide = (zoom = map.getZoom()) =>
+  SIDE / (CELLS_A_TILE * 2 ** Math.min(zoom, finest));
 
 /** The [column, line] of the cell that a place is in. */
 export const cellOf = ({ x, y }, side = cellSide()) => [Math.floor(x / side), Math.floor(y / side)];

@@ -5,11 +5,12 @@ import { asked, state } from "./map-address.js";
 import { openArea } from "./map-area.js";
 import "./map-find.js";
 import { openImage } from "./map-image.js";
-import { deepest, map, SIDE, world } from "./map-leaflet.js";
+import { deepest, map, world } from "./map-leaflet.js";
 import { showLegend } from "./map-legend.js";
 import { latLng } from "./map-places.js";
 import "./map-pointing.js";
 import { drawTiles } from "./map-tiles.js";
+import "./map-wall.js";
 
 find("whole").addEventListener("click", () => map.fitBounds(world));
 
@@ -29,6 +30,7 @@ else if (state.id) openImage(state.id, { fly });
 
 function showWhole() {
   const { x, y } = map.getSize();
-  const fitting = Math.round(Math.log2(Math.sqrt(x * y) / SIDE));
+  const side = Math.sqrt(world.getEast() * -world.getSouth());
+  const fitting = Math.round(Math.log2(Math.sqrt(x * y) / side));
   map.setView(world.getCenter(), Math.min(deepest, Math.max(0, fitting)));
 }

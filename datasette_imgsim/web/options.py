@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sqlite3
 import urllib.parse
@@ -10,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..atlas.cells import SIDE
+from ..atlas.load import MAP, WALL
 from ..db.spaces import Space, choose_space
 from ..search import ranking
 from .refused import Refused
@@ -34,7 +36,14 @@ class Options:
     minus: tuple[str, ...] = ()
     """Images that results should be less like."""
     bbox: str | None = None
-    """A rectangle of the map, x0,y0,x1,y1: only images within it are shown."""
+    """A rectangle of the map or the wall, x0,y0,x1,y1: only images within it are shown."""
+    view: str = MAP
+    """Whether places are those of the MAP or of its WALL."""
+
+    @property
+    def wall(self) -> str | None:
+        """The view as a parameter, which the map needs none of."""
+        return self.view if self.view == WALL else None
 
     def query(self, **more) -> str:
         """The query string, with '?', that keeps the space and the level weights."""
@@ -43,10 +52,15 @@ class Options:
         # pool5:1,pool3:.5 stays readable.
         return "?" + urllib.parse.urlencode(kept, safe=":,", doseq=True) if kept else ""
 
+    @property
+    def area(self) -> dict:
+        """The parameters of a rectangle and of the view that it is on."""
+        return {"bbox": self.bbox, "view": self.wall}
+
     def paged(self, next: str | None, **more) -> str:
         """The query string that keeps all parameters and leads to another page."""
         size = self.size if self.size != PAGE_SIZE else None
-        kept = {"plus": self.plus, "minus": self.minus, "bbox": self.bbox, **more}
+        kept = {"plus": self.plus, "minus": self.minus, **self.area, **more}
         return self.query(**kept, _size=size, _next=next)
 
     def moved(self, id, to: str | None) -> str:
@@ -82,6 +96,9 @@ def parse_options(request, largest: int = MAX_PAGE_SIZE) -> Options:
     # int() itself refuses numbers of thousands of digits.
     if not size.isdecimal() or len(size) > 9 or not 1 <= int(size) <= largest:
         raise Refused(400, f"_size is a whole number from 1 to {largest}, not {size!r:.60}")
+    view = request.args.get("view") or MAP
+    if view not in (MAP, WALL):
+        raise Refused(400, f"view is {MAP} or {WALL}, not {view!r:.60}")
     return Options(
         request.args.get("space") or None,
         request.args.get("level_weights") or None,
@@ -90,6 +107,7 @@ def parse_options(request, largest: int = MAX_PAGE_SIZE) -> Options:
         tuple(filter(None, request.args.getlist("plus"))),
         tuple(filter(None, request.args.getlist("minus"))),
         request.args.get("bbox") or None,
+        view,
     )
 
 
@@ -118,6 +136,16 @@ def bounds_params(space: Space, bounds: tuple[float, float, float, float]) -> di
     """The parameters of `within_bounds`."""
     names = ("imgsim_x0", "imgsim_y0", "imgsim_x1", "imgsim_y1")
     return {"imgsim_space": space.id, **dict(zip(names, bounds))}
+
+
+def among(key: str) -> str:
+    """The SQL condition that `key` is one of some ids, given by `among_params`."""
+    return f"{key} in (select value from json_each(:imgsim_ids))"
+
+
+def among_params(ids: list) -> dict:
+    """The parameters of `among`."""
+    return {"imgsim_ids": json.dumps(ids)}
 
 
 def chosen_space(conn: sqlite3.Connection, source: Source, options: Options) -> Space:

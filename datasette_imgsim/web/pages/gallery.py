@@ -22,6 +22,8 @@ from ..answers import (
 )
 from ..options import (
     Options,
+    among,
+    among_params,
     bounds_params,
     chosen_space,
     chosen_weights,
@@ -32,7 +34,7 @@ from ..options import (
 from ..refused import Refused
 from ..results import Tile, get_index, tiles
 from ..source import Source
-from .atlas import check_map
+from .atlas import check_map, get_atlas
 
 FAILURES_SHOWN = 100
 
@@ -65,7 +67,8 @@ class Contents:
 @page
 async def gallery(datasette, request, source):
     options = parse_options(request)
-    contents = await source.db.execute_fn(lambda conn: _contents(conn, source, options))
+    area = await _area(source, options) if options.bbox else None
+    contents = await source.db.execute_fn(lambda conn: _contents(conn, source, options, area))
     headers = NOT_KEPT if contents.loading else None
     if is_json(request):
         body = _json(source, request, options, contents)
@@ -82,9 +85,26 @@ async def gallery(datasette, request, source):
     return await html_answer(datasette, request, "imgsim_gallery.html", context, headers=headers)
 
 
-def _contents(conn, source: Source, options: Options) -> Contents:
+async def _area(source: Source, options: Options) -> tuple[str, dict]:
+    """(the SQL condition that an image is in the rectangle of a request, its parameters)"""
+    key, bounds = source.table.key_sql, parse_bounds(options.bbox)
+    if options.wall:
+        atlas = await get_atlas(source, options)
+        return among(key), among_params([atlas.id(row) for row in atlas.wall.inside(*bounds)])
+    space = await source.db.execute_fn(lambda conn: _mapped_space(conn, source, options))
+    return within_bounds(key), bounds_params(space, bounds)
+
+
+def _mapped_space(conn, source: Source, options: Options) -> Space:
+    """The space of a request. Raises NoMap if it has no map."""
+    space = chosen_space(conn, source, options)
+    check_map(conn, source, space)
+    return space
+
+
+def _contents(conn, source: Source, options: Options, area: tuple[str, dict] | None) -> Contents:
     spaces = all_spaces(conn, source.table.name)
-    is_needed = spaces or options.space or options.bbox
+    is_needed = spaces or options.space
     space = chosen_space(conn, source, options) if is_needed else None
     if space:
         chosen_weights(space, options)  # refuses a wrong parameter here, not at each link
@@ -93,7 +113,7 @@ def _contents(conn, source: Source, options: Options) -> Contents:
     failures = conn.execute(
         f"select source, error {failed} order by source limit {FAILURES_SHOWN}", [source.table.name]
     )
-    shown, following = _rows(conn, source, options, space)
+    shown, following = _rows(conn, source, options, area)
     note, loading = _note(conn, source, space)
     return Contents(
         images=conn.execute(f"select count(*) from {source.table.rows_sql}").fetchone()[0],
@@ -111,16 +131,14 @@ def _contents(conn, source: Source, options: Options) -> Contents:
 
 
 def _rows(
-    conn, source: Source, options: Options, space: Space | None
+    conn, source: Source, options: Options, area: tuple[str, dict] | None
 ) -> tuple[list[Tile], str | None]:
     """One page of images in the order of their key, and the `_next` of the page that follows."""
     key = source.table.key_sql
     where, params = ["1"], {"limit": options.size + 1}
-    if options.bbox and space:
-        bounds = parse_bounds(options.bbox)
-        check_map(conn, source, space)
-        where.append(within_bounds(key))
-        params |= bounds_params(space, bounds)
+    if area:
+        where.append(area[0])
+        params |= area[1]
     if options.next is not None:
         where.append(f"{key} > :after")
         params["after"] = _after(conn, source, options.next)

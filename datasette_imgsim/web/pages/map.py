@@ -1,4 +1,4 @@
-"""The map page, and its data as JSON."""
+"""The map page, which also shows the wall, and its data as JSON."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from datasette.database import QueryInterrupted
 
-from ...atlas.load import Atlas
+from ...atlas.load import MAP, WALL, Atlas, View
 from ...db.spaces import all_spaces
 from ...db.tables import quoted, without_blobs
 from ..answers import common_context, html_answer, is_json, json_answer, next_link, page
@@ -51,10 +51,15 @@ async def _page(datasette, request, source):
         "is_default": is_default,
         "columns": columns,
         "atlas": atlas,
+        "view": atlas and atlas.view(options.view),
+        "views": [
+            (MAP, source.urls.map + options.query()),
+            (WALL, source.urls.map + options.query(view=WALL)),
+        ],
         "interpolated": 0 if missing else int(np.count_nonzero(~atlas.fitted)),
         "missing": missing,
         "can_stream": datasette.setting("allow_csv_stream"),
-        "alternate_url_json": f"{source.urls.map}.json{options.query()}",
+        "alternate_url_json": f"{source.urls.map}.json{options.query(view=options.wall)}",
     }
     return await html_answer(datasette, request, "imgsim_map.html", context)
 
@@ -123,7 +128,7 @@ def _rows(
     """(the JSON of one page of images, how many there are in all, the `_next` of the next page)."""
     if named is not None:
         return _described(conn, source, options, atlas, named, None, True), len(named), None
-    rows, counts = _rows_within(atlas, query)
+    rows, counts = _rows_within(atlas.view(options.view), query)
     part = slice(options.start, options.start + options.size)
     following = str(part.stop) if len(rows) > part.stop else None
     shown = counts if counts is None else counts[part]
@@ -131,14 +136,14 @@ def _rows(
     return described, len(rows), following
 
 
-def _rows_within(atlas: Atlas, query: MapQuery) -> tuple[np.ndarray, np.ndarray | None]:
+def _rows_within(view: View, query: MapQuery) -> tuple[np.ndarray, np.ndarray | None]:
     """Rows of the atlas, and how many images each stands for if the query has a zoom."""
     if query.zoom is None:
         bounds = query.bounds
-        return (np.arange(len(atlas)) if bounds is None else atlas.inside(*bounds)), None
-    if query.zoom > atlas.cells.deepest:
-        raise Refused(404, f"The map has zooms 0 to {atlas.cells.deepest}, not {query.zoom}")
-    cells = atlas.cells
+        return (np.arange(len(view.positions)) if bounds is None else view.inside(*bounds)), None
+    cells = view.cells
+    if query.zoom > cells.deepest:
+        raise Refused(404, f"The {view.name} has zooms 0 to {cells.deepest}, not {query.zoom}")
     shown = cells.within(query.zoom, query.bounds) if query.bounds else cells.of_zoom(query.zoom)
     return shown.rows, shown.counts
 
@@ -184,11 +189,11 @@ def _described(
 ) -> list[dict]:
     """The JSON of images on the map, without those whose row was deleted by hand."""
     ids = [atlas.id(row) for row in rows]
-    described = []
+    described, view = [], atlas.view(options.view)
     for number, (tile, row) in enumerate(zip(tiles(conn, source, options, ids), rows)):
         if tile is None:
             continue
-        x, y = atlas.positions[row].tolist()
+        x, y = view.positions[row].tolist()
         image = {
             **tile.json(),
             "name": tile.name,
@@ -201,7 +206,7 @@ def _described(
             image["count"] = int(counts[number])
         if more:
             image |= {
-                "zoom": atlas.cells.first_zoom(row, atlas.positions[row]),
+                "zoom": view.first_zoom(row),
                 "large": source.large(tile.id),
                 "columns": _columns(conn, source, tile.id),
             }
