@@ -133,7 +133,7 @@ def make_map(path: Path, count: int) -> None:
         with conn.transaction():
             space = create_space(
                 conn, name="drawn", source_table="images", model="vgg16-oxford", weights_sha256="",
-                levels={"pool5": 1}, pooling="gem", preprocess={}, dtype="float16",
+                levels={"pool5": 1}, pooling="gem", preprocess=search.PREPROCESS, dtype="float16",
                 precision="float32", dimensions=1, level_weights={"pool5": 1}, versions={},
             )  # fmt: skip
         for start in range(0, count, AT_ONCE):
@@ -147,8 +147,8 @@ def make_map(path: Path, count: int) -> None:
         some = [(id, np.ones(1), np.ones(1)) for id in (1, 2, 3)]
         with conn.transaction():
             save_vectors(conn, space, some)  # without any, a space is never ready
-        rows = [(id, x, y, "fitted") for id, (x, y) in enumerate(places.tolist(), start=1)]
-        save_atlas(conn, space, rows, replace=True)
+        is_fitted = np.ones(count, bool)
+        save_atlas(conn, space, range(1, count + 1), places, is_fitted, replace=True)
 
 
 def measure_tiles(path: Path) -> None:

@@ -50,6 +50,7 @@ K = 20
 # Those of the default model.
 LEVELS = {"pool2": 128, "pool5": 512}
 LEVEL_WEIGHTS = {"pool2": 0.08, "pool5": 1}
+PREPROCESS = {"normalise": "oxford", "resize": "squash", "size": 208}
 DIMENSIONS = sum(LEVELS.values())
 GROUPS = 300
 ROUNDS = 10
@@ -140,7 +141,7 @@ def make_database(path: Path, count: int, drawn: Iterator[np.ndarray]) -> None:
                 weights_sha256="",
                 levels=LEVELS,
                 pooling="gem",
-                preprocess={},
+                preprocess=PREPROCESS,
                 dtype="float16",
                 precision="float32",
                 dimensions=DIMENSIONS,

@@ -94,6 +94,16 @@ class Limits:
     calibration_pairs: int = 200_000
     """The most random pairs that are scored."""
 
+    # The map
+    most_laid_out: int = 200_000
+    """Of more different images, only a sample is laid out by t-SNE."""
+    laid_out_of_many: int = 100_000
+    """How many images such a sample has; the others are placed among them."""
+    compared_with_all: int = 20_000
+    """Placed among more images, an image is only compared with groups of them near to it."""
+    rows_of_atlas: int = 20_000
+    """The most rows of a map that one transaction writes."""
+
     # Evaluation
     vectors_at_once: int = 1_000
     """How many vectors are read from an index at once."""

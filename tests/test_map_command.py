@@ -222,9 +222,9 @@ def test_what_is_missing_is_named(path, monkeypatch):
 def test_a_reader_sees_one_map_or_the_other(mapped):
     _, before, _ = atlas(mapped)
     with closing(open_writer(mapped)) as conn:
-        space = space_of(conn)
+        space, fitted = space_of(conn), np.ones(2, bool)
         with pytest.raises(sqlite3.IntegrityError):  # the last one lies outside
-            save_atlas(conn, space, [(1, 0, 0, "fitted"), (2, 0, 256, "fitted")], True)
+            save_atlas(conn, space, [1, 2], np.array([[0, 0], [0, 256]]), fitted, replace=True)
     assert (atlas(mapped)[1] == before).all()
 
 

@@ -105,14 +105,19 @@ def metrics_table(title: str, results: list, means: str) -> str:
 
 
 def map_report(summary: MapSummary, database: Path, space_name: str | None) -> str:
-    if summary.laid_out:
+    if summary.laid_out == summary.total:
         return f"{images(summary.laid_out)} laid out."
+    if summary.laid_out:
+        return (
+            f"{images(summary.total)} laid out: {summary.laid_out:,} by t-SNE, the others placed "
+            "among them."
+        )
     if summary.placed:
         text = f"{images(summary.placed)} placed, "
     else:
         text = "No new images: the map is as it was, "
     text += f"{summary.interpolated:,} of {summary.total:,} interpolated"
-    if not summary.interpolated:
+    if not summary.could_be_truer:
         return f"{text}."
     option = ["--space", space_name] if space_name else []
     command = shlex.join(["datasette", "imgsim", "map", str(database), *option, "--refit"])
