@@ -53,7 +53,7 @@ function aboutImage(row) {
     if (value === null || value === "") continue;
     body.append(make("tr", {}, make("th", { scope: "row" }, name), make("td", {}, String(value))));
   }
-  const placed = "Placed between its neighbours since the map was laid out.";
+  const placed = "Placed between its neighbours; the others were laid out without it.";
   const before = [
     make("h2", {}, make("a", { href: row.row }, row.name)),
     make("a", { href: row.href }, shot),
