@@ -322,6 +322,8 @@ def _compared(vectors: np.ndarray, fitted: np.ndarray) -> Iterator[tuple[np.ndar
     random = np.random.default_rng(0)
     heads = fitted[random.permutation(len(fitted))[: len(fitted) // VECTORS_A_GROUP]]
     members = _by_group(fitted, heads)
+    heads = heads[[len(rows) > 0 for rows in members]]  # all but copies of others
+    members = [rows for rows in members if len(rows)]
     near = np.argsort(-(heads @ heads.T), axis=1)[:, :GROUPS_COMPARED]
     for group, rows in enumerate(_by_group(vectors, heads)):
         if len(rows):
