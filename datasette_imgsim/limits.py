@@ -101,7 +101,7 @@ class Limits:
     """How many images such a sample has; the others are placed among them."""
     compared_with_all: int = 20_000
     """Placed among more images, an image is only compared with groups of them near to it."""
-    rows_of_atlas: int = 20_000
+    rows_of_atlas: int = 5_000
     """The most rows of a map that one transaction writes."""
 
     # Evaluation

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import islice
 
 import numpy as np
@@ -16,6 +17,9 @@ from .spaces import Space, raise_generation
 from .tables import SourceTable
 
 ATLAS, NEW = "imgsim_atlas", "imgsim_atlas_new"
+READERS_SHARE, LONGEST_PAUSE = 4, 0.25
+"""How many times as long as a transaction the pause after it is, and the most seconds: SQLite asks
+again at least every 0.1 s."""
 PLACED = {True: "fitted", False: "interpolated"}
 
 
@@ -59,7 +63,7 @@ def save_atlas(
     with progress(len(ids), " images", "Storing") as advance:
         if not replace:
             while batch := list(islice(points, LIMITS.rows_of_atlas)):
-                with conn.transaction():
+                with _one_of_many(conn):
                     _insert(conn, ATLAS, batch)
                     raise_generation(conn, space)
                 advance(len(batch))
@@ -71,6 +75,19 @@ def save_atlas(
             advance(len(ids))
         else:
             _replace(conn, space, points, advance)
+
+
+@contextmanager
+def _one_of_many(conn: Writer) -> Iterator[None]:
+    """A transaction that leaves readers time before the next one.
+
+    A reader that finds the database locked asks again every now and then: it would never find it
+    free if one transaction followed the other.
+    """
+    with conn.transaction():
+        started = time.monotonic()
+        yield
+    time.sleep(min(LONGEST_PAUSE, READERS_SHARE * (time.monotonic() - started)))
 
 
 def _insert(conn: Writer, table: str, points: Iterable[tuple]) -> None:
@@ -91,7 +108,7 @@ def _replace(conn: Writer, space: Space, points: Iterator[tuple], advance: Advan
             conn.execute(f"drop table if exists {NEW}")
             conn.execute(_definition(conn).replace(ATLAS, NEW, 1))
         while batch := list(islice(points, LIMITS.rows_of_atlas)):
-            with conn.transaction():
+            with _one_of_many(conn):
                 _insert(conn, NEW, batch)
             advance(len(batch))
         copied: dict[int, int] = {}
@@ -121,7 +138,7 @@ def _copy(conn: Writer, id: int, generation: int) -> dict[int, int]:
     after = ""
     last = None
     while True:
-        with conn.transaction():
+        with _one_of_many(conn):
             rows = conn.execute(
                 f"select space_id, image_id, x, y, placed from {ATLAS} where space_id = ? {after} "
                 "order by image_id limit ?",
