@@ -78,17 +78,25 @@ def extra_css_urls(database, table, view_name, datasette):
 
 
 @hookimpl
-def extra_js_urls(database, table, datasette):
-    from .web.table import menus
+def top_table(datasette, request, database, table):
+    # Datasette 1.0
+    from .web.table import top
 
-    return menus.js_urls(datasette, database, table)
+    return top.html(datasette, request, database, table)
 
 
 @hookimpl
-def table_actions(datasette, actor, database, table):
+def extra_template_vars(datasette, request, database, table, view_name):
+    from .web.table import top
+
+    return top.variables(datasette, request, database, table, view_name)
+
+
+@hookimpl
+def table_actions(datasette, database, table, request):
     from .web.table import menus
 
-    return menus.table_actions(datasette, actor, database, table)
+    return menus.table_actions(datasette, database, table, request)
 
 
 @hookimpl

@@ -105,6 +105,11 @@ class Limits:
     """Longer names of images are shortened: a page repeats each name several times."""
     most_thumbnails_known: int = 20_000
     """With more thumbnails, the cells of a table page do not check which rows have one."""
+    seconds_of_selection: int = 5
+    """The longest time for reading which rows a filter selects, of which there may be millions."""
+    seconds_of_selections: float = 60
+    bytes_of_selections: int = 16_000_000
+    """Which images of a map a filter selects is kept so long, a byte an image."""
     bytes_of_tiles: int = 64_000_000
     """Bytes of drawn map tiles that are kept for one database."""
     seconds_a_body: float = 60

@@ -7,6 +7,7 @@ the cells inside a cell of an earlier zoom have consecutive numbers.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -124,14 +125,26 @@ class Cells:
         start = np.searchsorted(self.codes, bounds[0], "left")
         stop = np.searchsorted(self.codes, bounds[1], "right")
         part = slice(*np.searchsorted(self.firsts[zoom], [start, stop]))
-        chosen = self.chosen[zoom][part]
+        chosen, counts = self._represented(zoom, part, int(start), int(stop))
         numbers = self.codes[chosen] >> np.uint64(2 * (self.deepest - zoom))
         return ShownImages(
-            self.order[chosen],
-            np.diff(np.append(self.firsts[zoom][part], stop)),
-            separated(numbers),
-            separated(numbers >> np.uint64(1)),
+            self.order[chosen], counts, separated(numbers), separated(numbers >> np.uint64(1))
         )
+
+    def _represented(self, zoom: int, part: slice, start: int, stop: int):
+        """(the place of the image that each cell shows, how many images it stands for).
+
+        The cells are a `part` of those of a zoom, and their images the places `start` to `stop`.
+        """
+        return self.chosen[zoom][part], np.diff(np.append(self.firsts[zoom][part], stop))
+
+    @functools.cached_property
+    def first_zooms(self) -> np.ndarray:
+        """(n,) The first zoom that shows the image at each place; beyond `deepest` if none does."""
+        zooms = np.full(len(self.order), self.deepest + 1, np.uint8)
+        for zoom in range(self.deepest, -1, -1):
+            zooms[self.chosen[zoom]] = zoom
+        return zooms
 
 
 def deepest_zoom(count: int) -> int:

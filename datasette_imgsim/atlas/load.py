@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -54,6 +54,18 @@ class Atlas:
             return self._rows.get(id)
         row = int(np.searchsorted(self.ids, id)) if isinstance(id, int) else len(self)
         return row if row < len(self) and self.ids[row] == id else None
+
+    def selected(self, ids: Iterable) -> np.ndarray:
+        """(n,) bool: which images have one of these keys, as stored."""
+        selected = np.zeros(len(self), bool)
+        if self.ids.dtype == object:
+            rows = [row for row in map(self._rows.get, ids) if row is not None]
+        else:
+            whole = np.fromiter((id for id in ids if type(id) is int), np.int64)
+            places = np.searchsorted(self.ids, whole).clip(max=len(self) - 1)
+            rows = places[self.ids[places] == whole]
+        selected[rows] = True
+        return selected
 
     @functools.cached_property
     def _rows(self) -> dict:

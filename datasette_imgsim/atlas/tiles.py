@@ -11,6 +11,8 @@ from PIL import Image, ImageDraw, ImageFont
 TILE = 256
 BACKGROUND = "#22272e"
 MISSING = "#3a424d"
+FAINT = 0.15
+"""How much of a faint picture is left."""
 GAP = 1 / 24
 """The space between a cell's edge and its thumbnail, as a share of the cell."""
 FRAME = 1 / 20
@@ -31,6 +33,8 @@ class Picture:
     """The frame's colour, such as '#1f77b4'."""
     more: int = 0
     """How many other images are in the same cell; 0 draws nothing."""
+    is_faint: bool = False
+    """Whether it is not among the images that were selected."""
 
 
 def draw(pictures: Iterable[Picture], cells: int, side: int) -> Image.Image:
@@ -57,9 +61,12 @@ def _draw_cell(image: Image.Image, picture: Picture, box: tuple[int, int, int, i
     thumbnail = _thumbnail(picture.jpeg, room)
     width, height = thumbnail.size
     corner = (left + (right - left - width) // 2, top + (bottom - top - height) // 2)
+    if picture.is_faint:
+        ground = Image.new("RGB", thumbnail.size, BACKGROUND)
+        thumbnail = Image.blend(ground, thumbnail.convert("L").convert("RGB"), FAINT)
     image.paste(thumbnail, corner)
     pen = ImageDraw.Draw(image)
-    if picture.frame:
+    if picture.frame and not picture.is_faint:
         thickness = max(2, round((right - left) * FRAME))
         inner = (*corner, corner[0] + width - 1, corner[1] + height - 1)
         pen.rectangle(inner, outline=picture.frame, width=thickness)

@@ -1,11 +1,11 @@
 // Selecting an area, and what is said about it in the panel.
 
 import { find, make } from "./elements.js";
-import { address, imagesUrl, remember, state } from "./map-address.js";
+import { address, imagesUrl, remember, rowsAddress, state } from "./map-address.js";
 import { thumbnails } from "./map-image.js";
 import { L, map } from "./map-leaflet.js";
 import { area, mark } from "./map-marks.js";
-import { galleryUrl, root, rowsUrl, say } from "./map-page.js";
+import { galleryUrl, root, say } from "./map-page.js";
 import { newPanelSignal, showPanel } from "./map-panel.js";
 import { boxBounds, boxOf } from "./map-places.js";
 import { attempt, fetchJson } from "./map-requests.js";
@@ -76,17 +76,15 @@ export async function openArea(box, { fly = false } = {}) {
 
 function aboutArea(bbox, rows, count) {
   const words = count === 1 ? "1 image" : `${count.toLocaleString("en")} images`;
-  const all = address(galleryUrl, { bbox });
+  const inArea = { _in_atlas: bbox };
+  const all = address(galleryUrl, inArea);
+  const whole = "stream" in root.dataset ? { _stream: "on" } : { _size: "max" };
   const addresses = [
     ["Gallery", all],
     ["JSON", imagesUrl({ bbox })],
+    ["Rows", rowsAddress(inArea)],
+    ["CSV", rowsAddress({ ...inArea, ...whole }, ".csv")],
   ];
-  if (rowsUrl) {
-    const inAtlas = `_in_atlas=${bbox}`;
-    addresses.push(["Rows", `${rowsUrl}?${inAtlas}`]);
-    const stream = "stream" in root.dataset ? "_stream=on" : "_size=max";
-    addresses.push(["CSV", `${rowsUrl}.csv?${inAtlas}&${stream}`]);
-  }
   const links = make("p", { className: "imgsim-links" });
   for (const [text, href] of addresses) {
     links.append(make("a", { href }, text), " ");

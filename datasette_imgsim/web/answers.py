@@ -73,13 +73,9 @@ def matches(request, etag: str) -> bool:
     return header == "*" or etag in [part.strip().strip('W/"') for part in header.split(",")]
 
 
-def next_link(
-    source: Source, request, path: str, options: Options, next: str | None, **more
-) -> dict:
-    """The keys 'next' and 'next_url' of a JSON answer; `more` are this page's own parameters."""
-    query = options.paged(next, **more)
-    url = source.datasette.absolute_url(request, path + query) if next else None
-    return {"next": next, "next_url": url}
+def next_link(source: Source, request, next: str | None, url: str) -> dict:
+    """The keys 'next' and 'next_url' of a JSON answer; `url` leads there if there is a `next`."""
+    return {"next": next, "next_url": source.datasette.absolute_url(request, url) if next else None}
 
 
 def page(view):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+import urllib.parse
+from collections.abc import Callable, Mapping
 
 from datasette import Forbidden
 from datasette.utils import add_cors_headers
@@ -16,7 +17,16 @@ try:
 except ImportError:  # Datasette 0.65
     TableResource = None
 
+try:
+    from datasette.hookspecs import top_table  # noqa: F401
+except ImportError:
+    HAS_SLOTS = False
+else:
+    HAS_SLOTS = True
+"""Whether plugins may put something at the top of Datasette's pages, as in 1.0."""
+
 PLUGIN = "datasette-imgsim"
+EXTRAS = "query,count,count_truncated,human_description_en,facet_results,suggested_facets"
 
 
 class BrokenUpload(Exception):
@@ -49,6 +59,37 @@ async def can_execute_sql(datasette, actor, database: str) -> bool:
     return await _visible(
         datasette, actor, [("view-database", database), "view-instance"]
     ) and await datasette.permission_allowed(actor, "execute-sql", database, default=True)
+
+
+async def table_json(
+    datasette, actor, database: str, table: str, parameters: Mapping[str, object], query: str
+) -> tuple[int, dict]:
+    """(status, Datasette's JSON of a table for this actor, in the words of Datasette 1.0).
+
+    `query` is a query string that `parameters` are added to. Rows are lists of values. The count
+    is None where Datasette did not count to the end.
+    """
+    added = urllib.parse.urlencode({**parameters, "_shape": "arrays", "_extra": EXTRAS})
+    path = datasette.urls.table(database, table) + f".json?{added}&{query}"
+    # As this actor, in whatever way it has logged in.
+    cookies = {"ds_actor": datasette.sign({"a": actor}, "actor")} if actor else None
+    response = await datasette.client.get(path, cookies=cookies, follow_redirects=True)
+    answer = response.json()
+    if response.status_code == 200:
+        if "filtered_table_rows_count" in answer:  # Datasette 0.65
+            answer["count"] = answer["filtered_table_rows_count"]
+        else:
+            answer["facet_results"] = answer["facet_results"]["results"]
+            if answer["count_truncated"]:
+                answer["count"] = None
+    return response.status_code, answer
+
+
+async def table_settings(datasette, database: str, table: str) -> dict:
+    """What is configured for a table, such as its facets and its order."""
+    if HAS_SLOTS:
+        return await datasette.table_config(database, table)
+    return datasette.table_metadata(database, table)
 
 
 async def _visible(datasette, actor, permissions) -> bool:

@@ -33,8 +33,6 @@ class Options:
     """Images that results should be more like, as keys in a URL."""
     minus: tuple[str, ...] = ()
     """Images that results should be less like."""
-    bbox: str | None = None
-    """A rectangle of the map, x0,y0,x1,y1: only images within it are shown."""
 
     def query(self, **more) -> str:
         """The query string, with '?', that keeps the space and the level weights."""
@@ -46,7 +44,7 @@ class Options:
     def paged(self, next: str | None, **more) -> str:
         """The query string that keeps all parameters and leads to another page."""
         size = self.size if self.size != PAGE_SIZE else None
-        kept = {"plus": self.plus, "minus": self.minus, "bbox": self.bbox, **more}
+        kept = {"plus": self.plus, "minus": self.minus, **more}
         return self.query(**kept, _size=size, _next=next)
 
     def moved(self, id, to: str | None) -> str:
@@ -89,7 +87,6 @@ def parse_options(request, largest: int = MAX_PAGE_SIZE) -> Options:
         request.args.get("_next") or None,
         tuple(filter(None, request.args.getlist("plus"))),
         tuple(filter(None, request.args.getlist("minus"))),
-        request.args.get("bbox") or None,
     )
 
 
@@ -120,14 +117,19 @@ def bounds_params(space: Space, bounds: tuple[float, float, float, float]) -> di
     return {"imgsim_space": space.id, **dict(zip(names, bounds))}
 
 
+def named_space(conn: sqlite3.Connection, source: Source, name: str | None) -> Space:
+    """The space of a name, else the default one. Raises ImgsimError."""
+    return choose_space(conn, name, source.table.name, source.config.space)
+
+
 def chosen_space(conn: sqlite3.Connection, source: Source, options: Options) -> Space:
     """The space that a request names, else the default one. Raises ImgsimError."""
-    return choose_space(conn, options.space, source.table.name, source.config.space)
+    return named_space(conn, source, options.space)
 
 
 def default_space(conn: sqlite3.Connection, source: Source) -> Space:
     """The space that is used if a request names none. Raises ImgsimError."""
-    return choose_space(conn, None, source.table.name, source.config.space)
+    return named_space(conn, source, None)
 
 
 def chosen_weights(space: Space, options: Options) -> tuple[np.ndarray, dict[str, float]]:

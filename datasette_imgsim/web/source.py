@@ -58,11 +58,6 @@ class Source:
             raise Refused(404, f"There is no image {text!r} in the table {self.table.name!r}")
         return id
 
-    def name_of(self, conn: sqlite3.Connection, id) -> str:
-        """The display name of an image."""
-        ((name, _has_thumbnail),) = self.table.described(conn, [id]).values()
-        return name
-
 
 async def requested_source(datasette, request) -> Source:
     """The source table named in a URL. Raises Forbidden if the actor may not view it; Refused."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import os
 import threading
@@ -41,7 +42,11 @@ class State:
         )
         """(ETag, JPEG) of the map tiles that were requested last."""
         self.under_way: dict = {}
-        """The tasks of the tiles that are being drawn, by the same keys."""
+        """The tasks of what `once` finds, by name."""
+        self.selections: TTLCache = TTLCache(
+            LIMITS.bytes_of_selections, LIMITS.seconds_of_selections, getsizeof=len
+        )
+        """Which images of a map a filter selects, (n,) bool, by its SQL."""
         self.remembered: TTLCache = TTLCache(1_000, SECONDS_REMEMBERED)
         """Recent results of `remember`, by name."""
 
@@ -67,6 +72,15 @@ class State:
             value = self.remembered[name] = await find()
         return value
 
+    async def once(self, name: Hashable, find: Callable[[], Awaitable]):
+        """What `find()` finds; who asks for the same meanwhile waits for it."""
+        task = self.under_way.get(name)
+        if task is None:
+            task = self.under_way[name] = asyncio.ensure_future(find())
+            task.add_done_callback(lambda _: self.under_way.pop(name))
+        # A client that disconnects must not cancel it for the others.
+        return await asyncio.shield(task)
+
 
 def _file_of(db) -> tuple[int, int] | None:
     """The device and number of a database file; None if it has none, or is away."""
@@ -75,6 +89,18 @@ def _file_of(db) -> tuple[int, int] | None:
     except (OSError, TypeError):
         return None
     return stat.st_dev, stat.st_ino
+
+
+def file_stamps(db) -> tuple:
+    """A value that changes when a database file or its write-ahead log is written to."""
+    stamps: list[tuple | None] = []
+    for path in (db.path, f"{db.path}-wal") if db.path else ():
+        try:
+            stat = os.stat(path)
+            stamps.append((stat.st_mtime_ns, stat.st_size))
+        except OSError:
+            stamps.append(None)
+    return tuple(stamps)
 
 
 _lock = threading.Lock()

@@ -11,14 +11,25 @@ from datasette.database import QueryInterrupted
 from ...atlas.load import Atlas
 from ...db.spaces import all_spaces
 from ...db.tables import quoted, without_blobs
-from ..answers import common_context, html_answer, is_json, json_answer, next_link, page
-from ..options import Options, default_space, parse_bounds, parse_options
+from ...search.indexes import Loading
+from ..answers import (
+    NOT_KEPT,
+    common_context,
+    html_answer,
+    is_json,
+    json_answer,
+    next_link,
+    page,
+)
+from ..options import PAGE_SIZE, Options, parse_bounds, parse_options
 from ..refused import Refused
 from ..results import tiles
 from ..source import Source
+from ..views import Views
 from . import colours
 from .atlas import NoMap, get_atlas
 from .legends import get_legend
+from .selected import Selected, get_selected, map_query
 
 MAX_ROWS = 1000
 NAMES_FOUND = 100
@@ -31,16 +42,19 @@ async def map(datasette, request, source):
 
 async def _page(datasette, request, source):
     options = parse_options(request)
-    atlas = missing = None
+    atlas = missing = selected = loading = None
     try:
         atlas = await get_atlas(source, options)
         space = atlas.space
+        selected = await get_selected(source, request, atlas)
     except NoMap as ex:
         missing, space = ex, ex.space
-    spaces, is_default, columns = await source.db.execute_fn(
+    except Loading as ex:
+        loading = ex
+    query = map_query(request)
+    spaces, columns = await source.db.execute_fn(
         lambda conn: (
             [listed.name for listed in all_spaces(conn, source.table.name)],
-            default_space(conn, source).id == space.id,
             colours.columns(conn, source.table),
         )
     )
@@ -48,15 +62,19 @@ async def _page(datasette, request, source):
         **common_context(source, options),
         "space": space,
         "spaces": spaces,
-        "is_default": is_default,
+        "query": query,
+        "views": Views("Map", query, source.urls, selected and selected.selection.likeness),
         "columns": columns,
         "atlas": atlas,
+        "selected": selected,
+        "loading": loading,
         "interpolated": 0 if missing else int(np.count_nonzero(~atlas.fitted)),
         "missing": missing,
         "can_stream": datasette.setting("allow_csv_stream"),
-        "alternate_url_json": f"{source.urls.map}.json{options.query()}",
+        "alternate_url_json": query.page_url(f"{source.urls.map}.json"),
     }
-    return await html_answer(datasette, request, "imgsim_map.html", context)
+    headers = NOT_KEPT if loading else None
+    return await html_answer(datasette, request, "imgsim_map.html", context, headers=headers)
 
 
 async def _data(datasette, request, source):
@@ -64,9 +82,17 @@ async def _data(datasette, request, source):
     query = MapQuery.parse(request)
     atlas = await get_atlas(source, options)
     legend = await get_legend(source, query.column) if query.column else None
-    named = await _by_name(source, atlas, query) if query.ids or query.text else None
+    named = selected = None
+    if query.ids or query.text:
+        named = await _by_name(source, atlas, query)
+    else:
+        selected = await get_selected(source, request, atlas)
     rows, count, following = await source.db.execute_fn(
-        lambda conn: _rows(conn, source, options, atlas, query, named)
+        lambda conn: _rows(conn, source, options, atlas, query, named, selected)
+    )
+    size = options.size if options.size != PAGE_SIZE else None
+    url = map_query(request).page_url(
+        f"{source.urls.map}.json", {**query.kept, "_size": size, "_next": following}
     )
     return json_answer(
         datasette,
@@ -76,9 +102,7 @@ async def _data(datasette, request, source):
             "rows": rows,
             "count": count,
             "legend": legend and legend.legend(),
-            **next_link(
-                source, request, f"{source.urls.map}.json", options, following, **query.kept
-            ),
+            **next_link(source, request, following, url),
         },
     )
 
@@ -87,8 +111,8 @@ async def _data(datasette, request, source):
 class MapQuery:
     """Which images of the map a request asks for."""
 
-    bounds: tuple[float, float, float, float] | None
-    """Only images in this rectangle, x0, y0, x1, y1."""
+    box: str | None
+    """Only images in this rectangle, x0,y0,x1,y1."""
     zoom: int | None
     """Only images that are shown at this zoom, with how many each stands for."""
     text: str | None
@@ -100,11 +124,13 @@ class MapQuery:
 
     @classmethod
     def parse(cls, request) -> MapQuery:
-        zoom, bbox = request.args.get("z") or None, request.args.get("bbox")
+        zoom, box = request.args.get("z") or None, request.args.get("bbox") or None
         if zoom is not None and not (zoom.isdecimal() and len(zoom) < 3):
             raise Refused(400, f"z is a zoom, a whole number from 0, not {zoom!r:.60}")
+        if box:
+            parse_bounds(box)
         return cls(
-            parse_bounds(bbox) if bbox else None,
+            box,
             None if zoom is None else int(zoom),
             request.args.get("find") or None,
             tuple(request.args.getlist("id")),
@@ -114,16 +140,27 @@ class MapQuery:
     @property
     def kept(self) -> dict:
         """The parameters that the next page needs, too."""
-        return {"z": self.zoom, "color": self.column}
+        return {"z": self.zoom, "bbox": self.box, "color": self.column}
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float] | None:
+        """The rectangle's x0, y0, x1, y1."""
+        return parse_bounds(self.box) if self.box else None
 
 
 def _rows(
-    conn, source: Source, options: Options, atlas: Atlas, query: MapQuery, named: list[int] | None
+    conn,
+    source: Source,
+    options: Options,
+    atlas: Atlas,
+    query: MapQuery,
+    named: list[int] | None,
+    selected: Selected | None,
 ) -> tuple[list[dict], int, str | None]:
     """(the JSON of one page of images, how many there are in all, the `_next` of the next page)."""
     if named is not None:
         return _described(conn, source, options, atlas, named, None, True), len(named), None
-    rows, counts = _rows_within(atlas, query)
+    rows, counts = _rows_within(atlas, query, selected)
     part = slice(options.start, options.start + options.size)
     following = str(part.stop) if len(rows) > part.stop else None
     shown = counts if counts is None else counts[part]
@@ -131,14 +168,20 @@ def _rows(
     return described, len(rows), following
 
 
-def _rows_within(atlas: Atlas, query: MapQuery) -> tuple[np.ndarray, np.ndarray | None]:
-    """Rows of the atlas, and how many images each stands for if the query has a zoom."""
+def _rows_within(
+    atlas: Atlas, query: MapQuery, selected: Selected | None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Rows of the atlas, and how many images each stands for if the query has a zoom.
+
+    Without a zoom, they are only those that are selected.
+    """
     if query.zoom is None:
         bounds = query.bounds
-        return (np.arange(len(atlas)) if bounds is None else atlas.inside(*bounds)), None
+        rows = np.arange(len(atlas)) if bounds is None else atlas.inside(*bounds)
+        return (rows if selected is None else rows[selected.rows[rows]]), None
     if query.zoom > atlas.cells.deepest:
         raise Refused(404, f"The map has zooms 0 to {atlas.cells.deepest}, not {query.zoom}")
-    cells = atlas.cells
+    cells = selected.cells if selected else atlas.cells
     shown = cells.within(query.zoom, query.bounds) if query.bounds else cells.of_zoom(query.zoom)
     return shown.rows, shown.counts
 

@@ -77,7 +77,7 @@ async def similar(datasette, request, source):
                     "minus": [tile.id for tile in content.minus],
                 },
                 "rows": [tile.json() for tile in content.results.tiles],
-                **next_link(source, request, f"{path}.json", options, following),
+                **next_link(source, request, following, f"{path}.json{options.paged(following)}"),
             },
         )
     start = options.start

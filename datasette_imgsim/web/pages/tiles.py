@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from ...atlas import tiles as drawing
-from ...atlas.cells import CELLS_A_TILE
+from ...atlas.cells import CELLS_A_TILE, Cells
 from ...atlas.load import Atlas
 from ...db.images import read_thumbnail
 from ..answers import json_only, picture_answer
@@ -19,6 +18,7 @@ from ..threads import in_thread
 from .atlas import get_atlas
 from .colours import Legend
 from .legends import get_legend
+from .selected import get_selected
 
 # Decoding and encoding would block the event loop, and must not use the threads that run SQL.
 _painters = ThreadPoolExecutor(max_workers=2, thread_name_prefix="imgsim-tiles")
@@ -33,26 +33,21 @@ async def tile(datasette, request, source):
     if z > atlas.cells.deepest or max(x, y) >= 1 << z:
         raise Refused(404, f"The map has zooms 0 to {atlas.cells.deepest}, and no tile {z}/{x}/{y}")
     legend = await get_legend(source, column) if column else None
-    shown = await source.db.execute_fn(lambda conn: _shown(conn, source, atlas, (z, x, y), legend))
-    # The key also changes if a row was deleted by hand or has another colour now.
+    selected = await get_selected(source, request, atlas)
+    cells = selected.cells if selected else atlas.cells
+    shown = await source.db.execute_fn(
+        lambda conn: _shown(conn, source, atlas, cells, (z, x, y), legend)
+    )
+    # The key also changes if a row was deleted by hand, has another colour or is selected now.
     content = hashlib.sha256(repr(shown).encode()).hexdigest()
     space = atlas.space
     key = (space.identity, space.generation, z, x, y, scale, column, content)
-    etag, jpeg = source.state.tiles.get(key) or await _draw_once(source, key, shown, scale)
+    etag, jpeg = source.state.tiles.get(key) or await source.state.once(
+        key, lambda: _draw(source, key, shown, scale)
+    )
     # The page names the version it shows: the browser must not keep tiles of another one for it.
     is_outdated = version is not None and version != str(space.generation)
     return picture_answer(datasette, request, etag, jpeg, **({"max_age": 0} if is_outdated else {}))
-
-
-async def _draw_once(source: Source, key: tuple, shown: list, scale: int) -> tuple[str, bytes]:
-    """(ETag, JPEG) of a tile; a request for a tile that is being drawn waits for it."""
-    under_way = source.state.under_way
-    task = under_way.get(key)
-    if task is None:
-        task = under_way[key] = asyncio.ensure_future(_draw(source, key, shown, scale))
-        task.add_done_callback(lambda _: under_way.pop(key))
-    # A client that disconnects must not cancel the tile for the others.
-    return await asyncio.shield(task)
 
 
 async def _draw(source: Source, key: tuple, shown: list, scale: int) -> tuple[str, bytes]:
@@ -63,10 +58,15 @@ async def _draw(source: Source, key: tuple, shown: list, scale: int) -> tuple[st
 
 
 def _shown(
-    conn, source: Source, atlas: Atlas, place: tuple[int, int, int], legend: Legend | None
+    conn,
+    source: Source,
+    atlas: Atlas,
+    cells: Cells,
+    place: tuple[int, int, int],
+    legend: Legend | None,
 ) -> list[tuple[int | str, drawing.Picture]]:
     """(id, picture without its thumbnail) of each cell of a tile."""
-    shown = atlas.cells.of_tile(*place)
+    shown = cells.of_tile(*place)
     ids = [atlas.id(row) for row in shown.rows]
     table, value = source.table, legend.sql if legend else "null"
     rows = conn.execute(
@@ -84,7 +84,8 @@ def _shown(
                 int(line) % CELLS_A_TILE,
                 None,
                 legend.color(values[id]) if legend else None,
-                int(count) - 1 if is_deepest else 0,
+                int(count) - 1 if is_deepest and count else 0,
+                is_faint=not count,
             ),
         )
         for id, count, column, line in zip(ids, shown.counts, shown.columns, shown.lines)

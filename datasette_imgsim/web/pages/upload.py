@@ -92,7 +92,7 @@ async def search(datasette, request, source):
                 "level_weights": level_weights,
             },
             "rows": [tile.json() for tile in page.tiles],
-            **next_link(source, request, source.urls.search, options, page.next),
+            **next_link(source, request, page.next, source.urls.search + options.paged(page.next)),
         },
     )
 

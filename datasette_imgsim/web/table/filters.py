@@ -1,7 +1,7 @@
 """Filters of Datasette's own page of a source table, by likeness and by place on the map.
 
 `?_similar_to=42` shows the rows whose image is like that of row 42, `?_in_atlas=x0,y0,x1,y1` those
-whose image is in a rectangle of the map.
+whose image is in a rectangle of the map. `_space=NAME` says in which space.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from ...search import ranking
 from ...search.calibration import get_calibration
 from ...search.indexes import Loading
 from ...search.results import Hit, reaching
-from ..options import bounds_params, default_space, parse_bounds, within_bounds
+from ..options import bounds_params, named_space, parse_bounds, within_bounds
 from ..pages.atlas import check_map
 from ..refused import Refused
-from ..results import get_index, similar_sql, sql_options
+from ..results import get_index, sql_options
 from ..source import Source, requested_source
 
 DEFAULT_MINIMUM = 99
@@ -42,12 +42,15 @@ class Likeness:
     """The image that the others are like."""
     hits: dict[int | str, Hit]
     """The images it shows, by id, best first."""
+    minimum: float
+    """The least percentile, 0..100."""
     options: dict
     """Those of the SQL functions."""
     text: str
     """The filter in words."""
-    sql: str
-    """The query for the same rows in order of likeness."""
+    name: str
+    """The display name of the image."""
+    has_thumbnail: bool
 
     def hit(self, database: str, table: str, id) -> Hit | None:
         return self.hits.get(id) if (database, table) == (self.database, self.table) else None
@@ -87,10 +90,10 @@ async def filters_from_request(datasette, request):
         return None
     try:
         source = await requested_source(datasette, request)
-        for name in (*FILTERS, "_similar_min"):
+        for name in (*FILTERS, "_similar_min", "_space"):
             if len(request.args.getlist(name)) > 1:
                 raise Refused(400, f"{name} is there more than once: give it once")
-        clauses = [await filter(source, request) for filter in filters]
+        clauses = [await filter(source, request.args) for filter in filters]
     except Refused as ex:
         raise DatasetteError(ex.message, status=ex.status) from ex
     except Loading as ex:
@@ -106,31 +109,39 @@ async def filters_from_request(datasette, request):
     )
 
 
-async def _in_atlas(source: Source, request) -> tuple[str, dict, str]:
+async def _in_atlas(source: Source, args) -> tuple[str, dict, str]:
     """(where clause, its parameters, the filter in words)"""
-    bounds = parse_bounds(request.args["_in_atlas"], "_in_atlas")
-    space = await source.db.execute_fn(lambda conn: _mapped_space(conn, source))
+    bounds = parse_bounds(args.get("_in_atlas"), "_in_atlas")
+    name = args.get("_space") or None
+    space = await source.db.execute_fn(lambda conn: _mapped_space(conn, source, name))
     x0, y0, x1, y1 = bounds
     text = f"on the map between x {x0:g} and {x1:g}, y {y0:g} and {y1:g}"
     return within_bounds(quoted(source.table.key)), bounds_params(space, bounds), text
 
 
-def _mapped_space(conn, source: Source) -> Space:
-    """The default space. Raises NoMap if it has no map."""
-    space = default_space(conn, source)
+def _mapped_space(conn, source: Source, name: str | None) -> Space:
+    """The space of this name, else the default one. Raises NoMap if it has no map."""
+    space = named_space(conn, source, name)
     check_map(conn, source, space)
     return space
 
 
-async def _similar_to(source: Source, request) -> tuple[str, dict, str]:
-    """(where clause, its parameters, the filter in words)"""
-    minimum = _minimum(request.args.get("_similar_min"))
-    text = request.args["_similar_to"]
+async def find_likeness(source: Source, args) -> Likeness | None:
+    """The filter by likeness that parameters ask for, or None. Raises Refused and Loading."""
+    text, space = args.get("_similar_to"), args.get("_space") or None
+    if not text:
+        return None
+    minimum = _minimum(args.get("_similar_min"))
     # A CSV stream asks for each of its pages. Which rows pass is looked up in SQL every time.
-    likeness = await source.state.remember_found(
-        ("likeness", source.table, text, minimum),
-        lambda: source.db.execute_fn(lambda conn: _like(conn, source, text, minimum)),
+    return await source.state.remember_found(
+        ("likeness", source.table, text, minimum, space),
+        lambda: source.db.execute_fn(lambda conn: _like(conn, source, text, minimum, space)),
     )
+
+
+async def _similar_to(source: Source, args) -> tuple[str, dict, str]:
+    """(where clause, its parameters, the filter in words)"""
+    likeness = await find_likeness(source, args)
     current.set(likeness)
     # The minimum is checked again: similar_to replaces rows that were deleted by hand by others.
     where = (
@@ -143,7 +154,7 @@ async def _similar_to(source: Source, request) -> tuple[str, dict, str]:
         "imgsim_similar_to": likeness.id,
         "imgsim_k": len(likeness.hits),
         "imgsim_options": json.dumps(likeness.options),
-        "imgsim_min": minimum,
+        "imgsim_min": likeness.minimum,
     }
     return where, params, likeness.text
 
@@ -161,8 +172,8 @@ def _minimum(text: str | None) -> float:
     return minimum
 
 
-def _like(conn, source: Source, text: str, minimum: float) -> Likeness:
-    space = default_space(conn, source)
+def _like(conn, source: Source, text: str, minimum: float, space_name: str | None) -> Likeness:
+    space = named_space(conn, source, space_name)
     id = source.find(conn, text)
     index = get_index(conn, source, space, SECONDS_FOR_LOADING)
     row = index.row(id)
@@ -172,6 +183,7 @@ def _like(conn, source: Source, text: str, minimum: float) -> Likeness:
     if get_calibration(conn, index, weights) is None:
         raise Refused(400, "There are too few images to say which are alike: embed three or more")
     query = ranking.query_of_image(conn, index, row, weights)
+    ((name, has_thumbnail),) = source.table.described(conn, [id]).values()
     hits = reaching(conn, index, query, minimum)
     if hits is None:
         raise Refused(400, "So many images are alike to that degree: raise _similar_min")
@@ -180,7 +192,9 @@ def _like(conn, source: Source, text: str, minimum: float) -> Likeness:
         source.table.name,
         id,
         {hit.id: hit for hit in hits},
+        minimum,
         sql_options(conn, source, space),
-        f"similar to {source.name_of(conn, id)}, closer than {minimum:g} % of random pairs",
-        similar_sql(conn, source, space, id, len(hits), {}),
+        f"similar to {name}, closer than {minimum:g} % of random pairs",
+        name,
+        has_thumbnail,
     )

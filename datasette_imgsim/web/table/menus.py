@@ -1,48 +1,32 @@
-"""Entries in Datasette's menus, and the styles and scripts of its own pages."""
+"""Entries in Datasette's menus, and the styles of its own pages."""
 
 from __future__ import annotations
 
 from .. import compat
-from ..urls import TableUrls, sql_url
-from . import filters
+from ..query import Query
+from ..urls import TableUrls
 from .cells import source_tables
 
 
 async def css_urls(datasette, database, table, view_name) -> list[str]:
     if view_name not in ("table", "row") or table not in await source_tables(datasette, database):
         return []
-    return [compat.static(datasette, "table-cells.css")]
+    names = ["table-cells.css"] + (["views.css"] if view_name == "table" else [])
+    return [compat.static(datasette, name) for name in names]
 
 
-def js_urls(datasette, database, table) -> list[dict]:
-    """The script that orders rows by likeness, if the page is filtered by it."""
-    likeness = filters.current.get()
-    if likeness is None or (likeness.database, likeness.table) != (database, table):
-        return []
-    return [{"url": compat.static(datasette, "table-order.js"), "module": True}]
-
-
-async def table_actions(datasette, actor, database, table) -> list[dict]:
+async def table_actions(datasette, database, table, request) -> list[dict]:
     if table not in await source_tables(datasette, database):
         return []
-    likeness, ordered = filters.current.get(), []
-    url = likeness and await sql_url(datasette, actor, database, likeness.sql)
-    if url:
-        ordered = [
-            {
-                "href": url,
-                "label": "Order by likeness",
-                "description": "The most similar images first, as a query in SQL.",
-            }
-        ]
-    return ordered + [
+    query, urls = Query.of_table(request.query_string), TableUrls(datasette, database, table)
+    return [
         {
-            "href": TableUrls(datasette, database, table).gallery,
+            "href": query.page_url(urls.gallery),
             "label": "Image gallery",
             "description": "See all pictures, and find those like one of yours.",
         },
         {
-            "href": TableUrls(datasette, database, table).map,
+            "href": query.page_url(urls.map),
             "label": "Map of images",
             "description": "All pictures laid out by likeness, to walk through.",
         },
