@@ -105,7 +105,9 @@ class Limits:
     """Longer names of images are shortened: a page repeats each name several times."""
     most_thumbnails_known: int = 20_000
     """With more thumbnails, the cells of a table page do not check which rows have one."""
-    seconds_of_selection: int = 5
+    rows_for_facets: int = 10_000
+    """Of more rows, facets are not counted before somebody asks: Datasette reads all values."""
+    seconds_of_selection: float = 5
     """The longest time for reading which rows a filter selects, of which there may be millions."""
     seconds_of_selections: float = 60
     bytes_of_selections: int = 16_000_000

@@ -7,7 +7,7 @@ from contextlib import closing
 from html import unescape
 
 import pytest
-from helpers.databases import change, renamed, rows, set_source
+from helpers.databases import change, copy_space, renamed, rows, set_source
 from helpers.serving import cookies, get_json, serve
 from helpers.waiting import LONG
 
@@ -113,14 +113,37 @@ async def test_cells_show_the_score_of_a_filtered_page_only(photos):
 
 
 @pytest.mark.asyncio
-async def test_the_order_by_likeness_is_a_query_away(photos):
+async def test_the_order_by_likeness_is_a_click_away(photos):
     ds = serve(photos / "photos.db")
     html = unescape((await ds.client.get("/photos/images?_similar_to=3&_similar_min=90")).text)
     url = re.search(r'<a href="([^"]+)"[^>]*>\s*Order by likeness', html)[1]
     base, _, query = url.partition("?")
-    answer = await ds.client.get(f"{base}.json?{query}&_shape=array", follow_redirects=True)
-    assert [row["id"] for row in answer.json()] == reaching(photos / "photos.db", 3, 90)
+    answer = await get_json(ds, f"{base}.json?{query}")
+    assert [row["id"] for row in answer["rows"]] == reaching(photos / "photos.db", 3, 90)
     assert "Order by likeness" not in (await ds.client.get("/photos/images")).text
+
+
+@pytest.mark.asyncio
+async def test_filters_look_in_another_space(mapped):
+    database = mapped / "photos.db"
+    copy_space(database, "other", "images")
+    change(
+        database,
+        "update imgsim_spaces set is_default = 0, level_weights = '{\"pool2\": 1}', "
+        "calibration = null where name = 'other'",
+    )
+    change(
+        database,
+        "insert into imgsim_vectors select 2, image_id, vector, norms from imgsim_vectors",
+    )
+    ds = serve(database)
+    usual = await ids(ds, "_similar_to=3&_similar_min=40")
+    others = await ids(ds, "_similar_to=3&_similar_min=40&_space=other")
+    assert usual and others and usual != others
+    answer = await get_json(ds, "/photos/images.json?_in_atlas=0,0,9,9&_space=other", 404)
+    assert "There is no map of the space 'other'" in answer["error"]
+    answer = await get_json(ds, "/photos/images.json?_similar_to=3&_space=nope", 400)
+    assert "No space 'nope'" in answer["error"]
 
 
 @pytest.mark.asyncio

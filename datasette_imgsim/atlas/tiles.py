@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 TILE = 256
 BACKGROUND = "#22272e"
 MISSING = "#3a424d"
-FAINT = 0.15
+FAINT = 0.2
 """How much of a faint picture is left."""
 GAP = 1 / 24
 """The space between a cell's edge and its thumbnail, as a share of the cell."""

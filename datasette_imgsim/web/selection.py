@@ -24,6 +24,8 @@ from .source import Source
 from .table.filters import Likeness, find_likeness
 
 Result = TypeVar("Result")
+TOO_LONG = "took too long"
+"""In the error of Datasette if a query reaches its time limit."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,10 @@ async def select(
         source.datasette, actor, source.db.name, source.table.name, asked, query.for_rows
     )
     if status != 200:
+        if TOO_LONG in answer["error"]:
+            if with_facets:  # Datasette may have been guessing which facets to suggest
+                return await select(source, actor, query, size, next)
+            raise _too_slow(source.datasette.setting("sql_time_limit_ms") / 1000)
         # What Datasette 0.65 cannot sort by is a server error there.
         raise Refused(400 if status == 500 else status, answer["error"].rstrip("."))
     sql, parameters = answer["query"]["sql"], answer["query"]["params"]
@@ -148,9 +154,13 @@ async def read_keys(
     except sqlite3.OperationalError as ex:
         if ex.args != ("interrupted",):
             raise
-        raise Refused(
-            400, f"The filter takes longer than {LIMITS.seconds_of_selection} s: choose another one"
-        ) from ex
+        raise _too_slow(LIMITS.seconds_of_selection) from ex
+
+
+def _too_slow(seconds: float) -> Refused:
+    return Refused(
+        400, f"This filter or order takes longer than {seconds:g} s: an index on its column helps"
+    )
 
 
 def _facet(facet: dict) -> Facet:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import urllib.parse
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from ...db.spaces import Space, all_spaces, count_vectors
 from ...db.tables import WHOLE_NUMBER
 from ...ingest import settings
+from ...limits import LIMITS
 from ...search.indexes import Loading
 from ...search.results import Hit
 from .. import compat
@@ -104,10 +106,15 @@ async def gallery(datasette, request, source):
         link = next_link(source, request, contents.next, url(json_address, contents.next))
         return json_answer(datasette, _json(contents, asked) | link, headers=headers)
     likeness = asked.selection and asked.selection.likeness
+    faceted = asked.selection
+    if asked.is_all and options.next is None and contents.images <= LIMITS.rows_for_facets:
+        with suppress(Refused):  # the gallery of all images needs Datasette for nothing else
+            faceted = await select(source, request.actor, query, with_facets=True)
     context = {
         **common_context(source, options),
         "contents": contents,
         "asked": asked,
+        "faceted": faceted,
         "views": Views("Gallery", query, source.urls, likeness),
         "file": source.file,
         "upload": _upload(source, request, options, contents),
