@@ -253,10 +253,8 @@ async def test_text_keys_and_a_prefix_of_all_urls(mapped):
     assert {row["id"] for row in found} < set(keys.values())
     selected = await all_pages(ds, f"{base}/map.json?{query}&_size=4", "/pre/")
     assert {row["id"] for row in selected} == {row["id"] for row in found}
-    html = (await ds.client.get(f"{base}?{query}")).text
-    assert f'href="/pre/photos/our+pictures?{query}"'.replace("+", "~20") in html.replace(
-        "+", "~20"
-    )
+    html = unescape((await ds.client.get(f"{base}?{query}")).text)
+    assert f'href="/pre/photos/our+pictures?{query}"' in html
 
 
 # The map
