@@ -67,7 +67,8 @@ async def table_json(
     """(status, Datasette's JSON of a table for this actor, in the words of Datasette 1.0).
 
     `query` is a query string that `parameters` are added to. Rows are lists of values. The count
-    is None where Datasette did not count to the end.
+    is None where Datasette did not count to the end. An error is `too_long` if a query reached
+    the time limit.
     """
     added = urllib.parse.urlencode({**parameters, "_shape": "arrays", "_extra": EXTRAS})
     path = datasette.urls.table(database, table) + f".json?{added}&{query}"
@@ -82,6 +83,9 @@ async def table_json(
             answer["facet_results"] = answer["facet_results"]["results"]
             if answer["count_truncated"]:
                 answer["count"] = None
+    else:
+        # Datasette 0.65, and 1.0
+        answer["too_long"] = any(w in answer["error"] for w in ("took too long", "interrupted"))
     return response.status_code, answer
 
 

@@ -24,8 +24,6 @@ from .source import Source
 from .table.filters import Likeness, find_likeness
 
 Result = TypeVar("Result")
-TOO_LONG = "took too long"
-"""In the error of Datasette if a query reaches its time limit."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +99,7 @@ async def select(
         source.datasette, actor, source.db.name, source.table.name, asked, query.for_rows
     )
     if status != 200:
-        if TOO_LONG in answer["error"]:
+        if answer["too_long"]:
             if with_facets:  # Datasette may have been guessing which facets to suggest
                 return await select(source, actor, query, size, next)
             raise _too_slow(source.datasette.setting("sql_time_limit_ms") / 1000)
