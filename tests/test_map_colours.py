@@ -99,6 +99,6 @@ async def test_few_numbers_are_categories(mapped):
     assert [entry["count"] for entry in legend["entries"]] == [8, 8, 8]
     await ds.client.get(f"{GALLERY}/tiles/0/0/0.jpg?color=part")
     categories = get_state(ds.databases["photos"]).legends.newest("part")
-    assert {categories.color(entry["label"]) for entry in legend["entries"]} == {
+    assert {categories.frame(entry["label"]).color for entry in legend["entries"]} == {
         entry["color"] for entry in legend["entries"]
     }

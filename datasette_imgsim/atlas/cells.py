@@ -32,6 +32,8 @@ class ShownImages:
     """The column of its cell, counted from the left of the whole map."""
     lines: np.ndarray
     """The line of its cell, counted from the top of the whole map."""
+    wanted: np.ndarray
+    """How many of them are wanted; all, if nobody asks for some of them."""
 
 
 class Cells:
@@ -76,15 +78,22 @@ class Cells:
         numbers = self.codes >> np.uint64(2 * (self.deepest - zoom))
         return np.flatnonzero(np.concatenate([[True], numbers[1:] != numbers[:-1]])[: len(numbers)])
 
-    def of_tile(self, zoom: int, x: int, y: int) -> ShownImages:
+    # `wanted` (n,) bool marks the rows of the atlas to which a cell that has some gives its place.
+
+    def of_tile(self, zoom: int, x: int, y: int, wanted: np.ndarray | None = None) -> ShownImages:
         """The images on the tile in column x and line y."""
-        return self._of_square(zoom, zoom, x, y)
+        return self._of_square(zoom, zoom, x, y, wanted)
 
-    def of_zoom(self, zoom: int) -> ShownImages:
+    def of_zoom(self, zoom: int, wanted: np.ndarray | None = None) -> ShownImages:
         """The images on the whole map, tile by tile."""
-        return self._of_square(zoom, 0, 0, 0)
+        return self._of_square(zoom, 0, 0, 0, wanted)
 
-    def within(self, zoom: int, bounds: tuple[float, float, float, float]) -> ShownImages:
+    def within(
+        self,
+        zoom: int,
+        bounds: tuple[float, float, float, float],
+        wanted: np.ndarray | None = None,
+    ) -> ShownImages:
         """The images in the cells that a rectangle x0, y0, x1, y1 (in map units) touches."""
         x0, y0, x1, y1 = np.clip(bounds, 0, SIDE).tolist()
         # These squares are no smaller than the rectangle, so it touches at most four of them.
@@ -94,7 +103,7 @@ class Cells:
             range(min(last, int(start / square)), min(last, int(stop / square)) + 1)
             for start, stop in ((x0, x1), (y0, y1))
         )
-        parts = [vars(self._of_square(zoom, coarse, x, y)) for y in lines for x in columns]
+        parts = [vars(self._of_square(zoom, coarse, x, y, wanted)) for y in lines for x in columns]
         shown = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         cell = SIDE / (CELLS_A_TILE << zoom)
         x, y = shown["columns"] * cell, shown["lines"] * cell
@@ -116,7 +125,9 @@ class Cells:
                 return zoom
         return self.deepest
 
-    def _of_square(self, zoom: int, coarse: int, x: int, y: int) -> ShownImages:
+    def _of_square(
+        self, zoom: int, coarse: int, x: int, y: int, wanted: np.ndarray | None
+    ) -> ShownImages:
         """The images that a zoom shows inside the tile x, y of a `coarse` zoom."""
         shift = 2 * (self.deepest - coarse + CELL_BITS)
         number = int(interleaved(np.array([x], np.uint64), np.array([y], np.uint64))[0])
@@ -126,12 +137,18 @@ class Cells:
         part = slice(*np.searchsorted(self.firsts[zoom], [start, stop]))
         chosen = self.chosen[zoom][part]
         numbers = self.codes[chosen] >> np.uint64(2 * (self.deepest - zoom))
-        return ShownImages(
-            self.order[chosen],
-            np.diff(np.append(self.firsts[zoom][part], stop)),
-            separated(numbers),
-            separated(numbers >> np.uint64(1)),
-        )
+        rows = self.order[chosen]
+        counts = np.diff(np.append(self.firsts[zoom][part], stop))
+        columns, lines = separated(numbers), separated(numbers >> np.uint64(1))
+        if wanted is None:
+            return ShownImages(rows, counts, columns, lines, counts)
+        # The first of a cell is also the first of a later zoom's cell: it stays visible.
+        places = start + np.flatnonzero(wanted[self.order[start:stop]])
+        before = np.searchsorted(places, np.append(self.firsts[zoom][part], stop))
+        found = np.diff(before)
+        instead = (found > 0) & ~wanted[rows]
+        rows[instead] = self.order[places[before[:-1][instead]]]
+        return ShownImages(rows, counts, columns, lines, found)
 
 
 def deepest_zoom(count: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -16,6 +17,16 @@ GAP = 1 / 24
 FRAME = 1 / 20
 """The thickness of a frame, as a share of the cell."""
 QUALITY = 82
+DIMMED = 0.75
+"""How much of the background shows through what is dimmed."""
+
+
+class Frame(NamedTuple):
+    """How the frame around a thumbnail looks."""
+
+    color: str
+    """Such as '#1f77b4'."""
+    dashed: bool = False
 
 
 @dataclass(frozen=True)
@@ -27,10 +38,11 @@ class Picture:
     """Counted from the left and from the top of the part that is drawn."""
     jpeg: bytes | None
     """The thumbnail; a plain square is drawn for None."""
-    frame: str | None = None
-    """The frame's colour, such as '#1f77b4'."""
+    frame: Frame | None = None
     more: int = 0
     """How many other images are in the same cell; 0 draws nothing."""
+    dimmed: bool = False
+    """Whether it steps back behind others."""
 
 
 def draw(pictures: Iterable[Picture], cells: int, side: int) -> Image.Image:
@@ -57,14 +69,40 @@ def _draw_cell(image: Image.Image, picture: Picture, box: tuple[int, int, int, i
     thumbnail = _thumbnail(picture.jpeg, room)
     width, height = thumbnail.size
     corner = (left + (right - left - width) // 2, top + (bottom - top - height) // 2)
+    if picture.dimmed:
+        thumbnail = Image.blend(thumbnail, Image.new("RGB", thumbnail.size, BACKGROUND), DIMMED)
     image.paste(thumbnail, corner)
     pen = ImageDraw.Draw(image)
-    if picture.frame:
+    if picture.frame and not picture.dimmed:
         thickness = max(2, round((right - left) * FRAME))
         inner = (*corner, corner[0] + width - 1, corner[1] + height - 1)
-        pen.rectangle(inner, outline=picture.frame, width=thickness)
-    if picture.more:
-        _draw_badge(pen, f"+{picture.more:,}", (right - gap, bottom - gap), right - left)
+        pen.rectangle(inner, outline=picture.frame.color, width=thickness)
+        if picture.frame.dashed:
+            _cut_dashes(pen, inner, thickness)
+    if picture.more and not picture.dimmed:
+        _draw_badge(pen, f"+{in_short(picture.more)}", (right - gap, bottom - gap), right - left)
+
+
+def _cut_dashes(pen: ImageDraw.ImageDraw, box: tuple[int, int, int, int], thickness: int) -> None:
+    """Makes dashes of the frame along the inside of a box."""
+    left, top, right, bottom = box
+    dash = 2 * thickness
+    for x in range(left + dash, right, 2 * dash):
+        for y in (top, bottom - thickness + 1):
+            pen.rectangle((x, y, min(x + dash, right) - 1, y + thickness - 1), fill=BACKGROUND)
+    for y in range(top + dash, bottom, 2 * dash):
+        for x in (left, right - thickness + 1):
+            pen.rectangle((x, y, x + thickness - 1, min(y + dash, bottom) - 1), fill=BACKGROUND)
+
+
+def in_short(count: int) -> str:
+    """A count in at most four characters up to a million: 999, 1.2k, 12k, 1.2M."""
+    for size, letter in ((1_000_000, "M"), (1_000, "k")):
+        if count >= size:
+            tenths = count * 10 // size
+            whole = tenths >= 100 or tenths % 10 == 0
+            return f"{tenths // 10}{letter}" if whole else f"{tenths / 10:.1f}{letter}"
+    return str(count)
 
 
 def _thumbnail(jpeg: bytes | None, room: tuple[int, int]) -> Image.Image:
@@ -87,7 +125,7 @@ def _fitted(image: Image.Image, room: tuple[int, int]) -> Image.Image:
 
 def _draw_badge(pen: ImageDraw.ImageDraw, text: str, corner: tuple[int, int], cell: int) -> None:
     """Draws a label into the lower right corner of a cell."""
-    font = ImageFont.load_default(max(9, cell // 5))
+    font = ImageFont.load_default(max(9, cell // 6))
     width, height = font.getbbox(text)[2:]
     pad = max(2, cell // 24)
     right, bottom = corner

@@ -5,17 +5,40 @@ import { root } from "./map-page.js";
 export const SIDE = 256;
 export const deepest = Number(root.dataset.deepest);
 
+/** Whether the reader asks for less motion: then the map jumps instead of gliding. */
+export const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+
 // The plugin datasette-leaflet says in the page where Leaflet is.
 export const L = await import(root.dataset.leaflet);
+
+const StillMap = L.Map.extend({
+  panBy(offset, options) {
+    return L.Map.prototype.panBy.call(this, offset, { ...options, animate: false });
+  },
+  flyTo(center, zoom) {
+    return this.setView(center, zoom, { animate: false });
+  },
+});
 
 export const world = L.latLngBounds([
   [-SIDE, 0],
   [0, SIDE],
 ]);
-export const map = L.map(root, {
+export const map = new (still ? StillMap : L.Map)(root, {
   crs: L.CRS.Simple,
   minZoom: 0,
   maxZoom: deepest,
   maxBounds: world.pad(0.5),
   attributionControl: false,
+  scrollWheelZoom: false, // map-wheel.js does it
+  zoomAnimation: !still,
+  fadeAnimation: !still,
+  inertia: !still,
 });
+
+/** Shows the whole map, as large as fits about into the window. */
+export function showWhole() {
+  const { x, y } = map.getSize();
+  const fitting = Math.round(Math.log2(Math.sqrt(x * y) / SIDE));
+  map.setView(world.getCenter(), Math.min(deepest, Math.max(0, fitting)));
+}

@@ -15,8 +15,8 @@ export const cellSide = (zoom = map.getZoom()) => SIDE / (CELLS_A_TILE * 2 ** zo
 export const cellOf = ({ x, y }, side = cellSide()) => [Math.floor(x / side), Math.floor(y / side)];
 
 /** The box [x0, y0, x1, y1] of that cell. */
-export function cellBox(place) {
-  const side = cellSide();
+export function cellBox(place, zoom) {
+  const side = cellSide(zoom);
   const [column, line] = cellOf(place, side);
   return [column * side, line * side, (column + 1) * side, (line + 1) * side];
 }
@@ -27,6 +27,9 @@ export const boxBounds = ([x0, y0, x1, y1]) =>
     [-y1, x0],
     [-y0, x1],
   ]);
+
+/** Leaflet's point in the middle of the cell that an image is drawn in. */
+export const drawnAt = (place, zoom) => boxBounds(cellBox(place, zoom)).getCenter();
 
 /** The box of Leaflet's bounds, as far as it is on the map, in numbers for an address. */
 export function boxOf(bounds) {

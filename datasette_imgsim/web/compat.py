@@ -70,6 +70,13 @@ def denied(tables: list[tuple[str, str]]):
     )
 
 
+async def table_config(datasette, database: str, table: str) -> dict:
+    """What the configuration says about a table; Datasette 0.65 calls it metadata."""
+    if hasattr(datasette, "table_config"):
+        return await datasette.table_config(database, table)
+    return datasette.table_metadata(database, table)
+
+
 def static(datasette, filename: str) -> str:
     if hasattr(datasette, "static"):
         return datasette.static(filename, plugin=PLUGIN)

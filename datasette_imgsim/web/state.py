@@ -23,6 +23,7 @@ from . import config
 SECONDS_REMEMBERED = 2
 """A table page asks the same for each of its cells."""
 TILE_OVERHEAD_BYTES = 500
+MASKS = 8
 
 
 class State:
@@ -36,6 +37,8 @@ class State:
         self.atlases = Atlases(self.connect)
         self.legends: Cache = Cache(least_pause=0)
         """The legends of the map, by column."""
+        self.masks: LRUCache = LRUCache(MASKS)
+        """Which images of a map have a value, the last ones that were asked for."""
         self.tiles: LRUCache = LRUCache(
             LIMITS.bytes_of_tiles, lambda tile: len(tile[1]) + TILE_OVERHEAD_BYTES
         )

@@ -7,6 +7,8 @@ import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import numpy as np
+
 from ...atlas import tiles as drawing
 from ...atlas.cells import CELLS_A_TILE
 from ...atlas.load import Atlas
@@ -18,6 +20,7 @@ from ..source import Source
 from ..threads import in_thread
 from .atlas import get_atlas
 from .colours import Legend
+from .highlights import get_wanted
 from .legends import get_legend
 
 # Decoding and encoding would block the event loop, and must not use the threads that run SQL.
@@ -29,11 +32,15 @@ async def tile(datasette, request, source):
     z, x, y = (int(request.url_vars[name]) for name in "zxy")
     scale = 2 if request.url_vars["retina"] else 1
     column, version = request.args.get("color") or None, request.args.get("v")
+    value = request.args.get("value")
     atlas = await get_atlas(source, parse_options(request))
     if z > atlas.cells.deepest or max(x, y) >= 1 << z:
         raise Refused(404, f"The map has zooms 0 to {atlas.cells.deepest}, and no tile {z}/{x}/{y}")
     legend = await get_legend(source, column) if column else None
-    shown = await source.db.execute_fn(lambda conn: _shown(conn, source, atlas, (z, x, y), legend))
+    wanted = await get_wanted(source, atlas, column, legend, value)
+    shown = await source.db.execute_fn(
+        lambda conn: _shown(conn, source, atlas, (z, x, y), legend, wanted)
+    )
     # The key also changes if a row was deleted by hand or has another colour now.
     content = hashlib.sha256(repr(shown).encode()).hexdigest()
     space = atlas.space
@@ -63,10 +70,15 @@ async def _draw(source: Source, key: tuple, shown: list, scale: int) -> tuple[st
 
 
 def _shown(
-    conn, source: Source, atlas: Atlas, place: tuple[int, int, int], legend: Legend | None
+    conn,
+    source: Source,
+    atlas: Atlas,
+    place: tuple[int, int, int],
+    legend: Legend | None,
+    wanted: np.ndarray | None,
 ) -> list[tuple[int | str, drawing.Picture]]:
     """(id, picture without its thumbnail) of each cell of a tile."""
-    shown = atlas.cells.of_tile(*place)
+    shown = atlas.cells.of_tile(*place, wanted)
     ids = [atlas.id(row) for row in shown.rows]
     table, value = source.table, legend.sql if legend else "null"
     rows = conn.execute(
@@ -75,7 +87,6 @@ def _shown(
         ids,
     )
     values = dict(rows.fetchall())
-    is_deepest = place[0] == atlas.cells.deepest
     return [
         (
             id,
@@ -83,11 +94,12 @@ def _shown(
                 int(column) % CELLS_A_TILE,
                 int(line) % CELLS_A_TILE,
                 None,
-                legend.color(values[id]) if legend else None,
-                int(count) - 1 if is_deepest else 0,
+                legend.frame(values[id]) if legend else None,
+                max(0, int(count) - 1),
+                not count,
             ),
         )
-        for id, count, column, line in zip(ids, shown.counts, shown.columns, shown.lines)
+        for id, count, column, line in zip(ids, shown.wanted, shown.columns, shown.lines)
         if id in values  # otherwise its row was deleted by hand
     ]
 
