@@ -146,7 +146,7 @@ class Cells:
         places = start + np.flatnonzero(wanted[self.order[start:stop]])
         before = np.searchsorted(places, np.append(self.firsts[zoom][part], stop))
         found = np.diff(before)
-        instead = (found > 0) & ~wanted[rows]
+        instead = found > 0
         rows[instead] = self.order[places[before[:-1][instead]]]
         return ShownImages(rows, counts, columns, lines, found)
 

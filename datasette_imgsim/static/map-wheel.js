@@ -2,6 +2,7 @@
 
 import { map } from "./map-leaflet.js";
 import { root } from "./map-page.js";
+import { isGliding } from "./map-zoom.js";
 
 const NOTCH = 50; // a wheel gives at least so many pixels at once
 const STEP = 100; // small movements of so many pixels are one zoom
@@ -36,15 +37,10 @@ root.addEventListener(
   { passive: false },
 );
 
-let isZooming = false;
-map.on("zoomstart", () => (isZooming = true));
-map.on("zoomend", () => {
-  isZooming = false;
-  go();
-});
+map.on("zoomend", go);
 
 function go() {
-  if (isZooming || target === null) return;
+  if (isGliding() || target === null) return;
   const zoom = Math.min(target, map.getMaxZoom());
   target = zoom === map.getZoom() ? null : zoom;
   if (target !== null) map.setZoomAround(point, target);

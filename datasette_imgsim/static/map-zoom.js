@@ -26,6 +26,13 @@ map.setZoomAround = (place, zoom, options) => {
   return map.setView(map.unproject(middle, target), target, { zoom: options });
 };
 
+let gliding = false;
+map.on("zoomanim", () => (gliding = true));
+map.on("zoomend", () => (gliding = false));
+
+/** Whether the map is on its way to another zoom: until it is there, it goes nowhere else. */
+export const isGliding = () => gliding;
+
 /** Lets the map zoom as deep as it is anywhere, to go to another place. */
 export const unlimit = () => map.setMaxZoom(deepest);
 

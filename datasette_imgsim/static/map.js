@@ -15,28 +15,29 @@ import "./map-pointing.js";
 import { drawTiles } from "./map-tiles.js";
 import { loadView } from "./map-view.js";
 import "./map-wheel.js";
-import { unlimit } from "./map-zoom.js";
+import { isGliding, unlimit } from "./map-zoom.js";
 
 find("whole").addEventListener("click", () => map.fitBounds(world));
 
-const isPlaced = Boolean(askedPlace());
-showPlace();
+const place = askedPlace();
+show(place);
 drawTiles();
 showLegend();
-showOpened(isPlaced);
+showOpened(place !== null);
 
 onReturn(() => {
-  map.stop();
-  showPlace();
+  const place = askedPlace(); // before the map moves, which changes the address
+  if (state.bbox === null && state.id === null) hidePanel(); // before, since it takes room
+  show(place);
   drawTiles();
   loadView();
   showLegend();
   showOpened(true);
 });
 
-// Shows the place that the address names, or the whole map.
-function showPlace() {
-  const place = askedPlace();
+// Shows a place {x, y, zoom}, or the whole map.
+function show(place) {
+  if (isGliding()) return map.once("zoomend", () => show(place));
   unlimit();
   if (!place) return showWhole();
   const zoom = Math.min(deepest, Math.max(0, Math.round(place.zoom)));
@@ -47,5 +48,4 @@ function showPlace() {
 function showOpened(stay) {
   if (state.bbox !== null) openArea(state.bbox.split(","), { fly: !stay });
   else if (state.id !== null) openImage(state.id, { fly: !stay, stay });
-  else hidePanel();
 }

@@ -53,7 +53,7 @@ def settle(page):
 
 def view(page):
     """(zoom, x, y) of the middle of the map, as the address has it."""
-    return tuple(map(float, re.search(r"at=([\d./-]+)", page.url)[1].split("/")))
+    return tuple(map(float, re.search(r"at=([\d./-]+)", page.evaluate("location.search"))[1].split("/")))
 
 
 def spot(page, x, y):
