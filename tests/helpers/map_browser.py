@@ -53,7 +53,8 @@ def settle(page):
 
 def view(page):
     """(zoom, x, y) of the middle of the map, as the address has it."""
-    return tuple(map(float, re.search(r"at=([\d./-]+)", page.evaluate("location.search"))[1].split("/")))
+    place = re.search(r"at=([\d./-]+)", page.evaluate("location.search"))[1]
+    return tuple(map(float, place.split("/")))
 
 
 def spot(page, x, y):

@@ -23,7 +23,7 @@ PALETTE = (
 STYLES = tuple(Frame(color, dashed) for dashed in (False, True) for color in PALETTE)
 OTHER = "#8b949e"
 # The upper part of Viridis (van der Walt & Smith 2015): darker colours do not stand out.
-SCALE = ("#2a788e", "#21918c", "#22a884", "#44bf70", "#7ad151", "#bddf26", "#fde725")
+SCALE = ("#277f8e", "#21918c", "#22a884", "#44bf70", "#7ad151", "#bddf26", "#fde725")
 LARGEST = 1e300
 """The number that replaces infinity, which JSON lacks."""
 DATE = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*"

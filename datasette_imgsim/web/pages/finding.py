@@ -11,11 +11,16 @@ from datasette.utils.sqlite import sqlite3
 
 from ...db.tables import SourceTable, quoted, without_blobs
 from .. import compat
+from ..refused import Refused
 from ..source import Source
 
 MOST_FOUND = 50
 EXCERPT = 70
 """The most characters that are shown of a value in which the text was found."""
+TOO_LONG = (
+    "To look for text in all rows takes too long here: search by id, or make a full-text index "
+    "with 'sqlite-utils enable-fts {} {} COLUMN'"
+)
 CHECKSUM = re.compile("[0-9a-fA-F]{8,}")
 
 
@@ -23,16 +28,21 @@ async def find(source: Source, text: str, limit: int = MOST_FOUND) -> dict:
     """{key: where the text was found, such as "artist: Rembrandt", or None for id and name}.
 
     First the image with this id, then what the full-text index of the table finds, if it has one,
-    then images with the text in a column of text, those with it in their name first.
+    then images with the text in a column of text, those with it in their name first. Raises
+    Refused if nothing was found in Datasette's time limit.
     """
     found: dict = {}
     id = await source.db.execute_fn(lambda conn: source.table.find(conn, text))
     if id is not None:
         found[id] = None
-    for search in (_in_index, _in_columns):
-        if len(found) < limit:
-            for key, detail in (await search(source, text, limit)).items():
-                found.setdefault(key, detail)
+    try:
+        for search in (_in_index, _in_columns):
+            if len(found) < limit:
+                for key, detail in (await search(source, text, limit)).items():
+                    found.setdefault(key, detail)
+    except QueryInterrupted:
+        if not found:
+            raise Refused(400, TOO_LONG.format(source.file, source.table.name)) from None
     return dict(list(found.items())[:limit])
 
 
@@ -132,7 +142,7 @@ async def _search(
     try:
         # This reads all rows, so Datasette's time limit must apply.
         rows = await source.db.execute(sql, {"text": text, **more})
-    except (QueryInterrupted, sqlite3.OperationalError):  # or a full-text index that is broken
+    except sqlite3.OperationalError:  # a full-text index that cannot be asked
         return {}
     return {
         key: None
