@@ -54,9 +54,9 @@ def test_frames_take_the_colour_of_a_column(page, map_url):
 def test_a_value_that_is_chosen_stands_out_until_it_is_chosen_again(page, map_url, how):
     open_map(page, centred_on(map_url, 128, 128, 0) + "&color=path")
     page.wait_for_selector(".imgsim-legend summary")
-    unfold(page)
 
     def choose():
+        unfold(page)
         entry = page.locator(ENTRY).nth(1)
         if how == "click":
             return entry.click()
@@ -66,18 +66,21 @@ def test_a_value_that_is_chosen_stands_out_until_it_is_chosen_again(page, map_ur
     choose()
     page.wait_for_function("() => [...document.images].some((i) => i.src.includes('value='))")
     assert page.locator(ENTRY).nth(1).get_attribute("aria-pressed") == "true"
-    assert "value=" in page.url and "dots" in page.inner_text(".imgsim-status")
+    said = page.inner_text(".imgsim-chosen-value")
+    assert "value=" in page.url and said == "path: dots stands out, the others are dimmed"
+    assert page.inner_text(".imgsim-legend summary") == "path: dots"
     settle(page)
     page.reload()
     page.wait_for_selector(f"{ENTRY}[aria-pressed=true]", state="attached")
-    unfold(page)
     choose()
     page.wait_for_function("() => !location.search.includes('value=')")
     assert page.locator(f"{ENTRY}[aria-pressed=true]").count() == 0
     choose()
+    unfold(page)
     page.click("text=Show all")
     page.wait_for_function("() => !location.search.includes('value=')")
-    assert page.is_hidden(".imgsim-legend p button") and page.inner_text(".imgsim-status") == ""
+    assert page.is_hidden(".imgsim-legend p button")
+    assert page.inner_text(".imgsim-chosen-value") == ""
 
 
 def test_a_finger_chooses_a_value(finger, map_url):
@@ -85,9 +88,11 @@ def test_a_finger_chooses_a_value(finger, map_url):
     finger.wait_for_selector(".imgsim-legend summary")
     if not finger.evaluate("document.querySelector('.imgsim-legend').open"):
         finger.locator(".imgsim-legend summary").tap()
-    finger.locator(ENTRY).first.tap()
-    finger.wait_for_selector(f"{ENTRY}[aria-pressed=true]")
     assert finger.locator(ENTRY).first.bounding_box()["height"] >= 24
+    finger.locator(ENTRY).first.tap()
+    finger.wait_for_selector(f"{ENTRY}[aria-pressed=true]", state="attached")
+    is_phone = finger.viewport_size["width"] < 640
+    assert finger.evaluate("document.querySelector('.imgsim-legend').open") != is_phone
 
 
 def test_a_picture_that_stands_for_others_says_for_how_many(page, map_url):
@@ -101,3 +106,15 @@ def test_a_picture_that_stands_for_others_says_for_how_many(page, map_url):
     page.click("text=See all 3")
     page.wait_for_selector(".imgsim-links a")
     assert page.inner_text(".imgsim-panel h2") == "3 images in this area"
+
+
+def test_the_map_moves_to_where_a_chosen_value_is_frequent(page, map_url):
+    open_map(page, centred_on(map_url, 250, 250, 3) + "&color=path")
+    page.wait_for_selector(".imgsim-legend summary")
+    unfold(page)
+    page.locator(ENTRY).first.click()  # circles, in the first line of the grid
+    page.wait_for_function(
+        "() => Number(new URL(location.href).searchParams.get('at').split('/')[2]) < 120"
+    )
+    settle(page)
+    assert page.is_hidden(".imgsim-nothing p")
