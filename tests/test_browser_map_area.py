@@ -61,7 +61,7 @@ def test_everything_in_view_is_selected_with_the_keyboard(page, map_url):
 
 def test_images_on_one_spot_open_as_a_list(page, map_url):
     open_map(page, centred_on(map_url, *STACK, deepest(page, map_url)))
-    page.mouse.click(*spot(page, *STACK))
+    page.mouse.click(*spot(page, *(each + 1 for each in STACK)))  # within its cell
     page.wait_for_selector(".imgsim-panel .imgsim-thumbs li")
     assert page.inner_text(".imgsim-panel h2") == "3 images in this area"
     page.locator(".imgsim-panel .imgsim-thumbs a").last.click()

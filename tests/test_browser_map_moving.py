@@ -133,13 +133,14 @@ def test_back_closes_what_was_opened_and_stays_on_the_page(page, map_url):
 def test_after_closing_back_leaves_at_once(page, map_url):
     page.goto(map_url.removesuffix("/map"))
     open_map(page, centred_on(map_url, 70, 70, 2))
-    for x in (70, 100):
-        page.mouse.click(*spot(page, x, 70))
-        page.wait_for_function(
-            "(x) => document.querySelector('.imgsim-panel .imgsim-table')?.innerText.includes(x)",
-            arg=f"{x}.000",
-        )
-        settle(page)
+    page.mouse.click(*spot(page, 70, 70))
+    page.wait_for_selector(".imgsim-panel .imgsim-thumbs li")
+    first = page.inner_text(".imgsim-panel .imgsim-table")
+    page.locator(".imgsim-panel .imgsim-thumbs a").first.click()
+    page.wait_for_function(
+        "(b) => document.querySelector('.imgsim-panel .imgsim-table').innerText !== b", arg=first
+    )
+    settle(page)
     page.click(".imgsim-close")
     wait_until(lambda: "id=" not in page.url)
     settle(page)
