@@ -116,5 +116,4 @@ def test_the_map_moves_to_where_a_chosen_value_is_frequent(page, map_url):
     page.wait_for_function(
         "() => Number(new URL(location.href).searchParams.get('at').split('/')[2]) < 120"
     )
-    settle(page)
-    assert page.is_hidden(".imgsim-nothing p")
+    page.wait_for_selector(".imgsim-nothing p", state="hidden")

@@ -13,8 +13,9 @@ map.on("imgsim-view", () => {
   if (!isEmpty()) lastView = [map.getCenter(), map.getZoom()];
 });
 
+map.on("movestart", () => (note.hidden = true));
+
 note.querySelector("button").addEventListener("click", () => {
-  note.hidden = true;
   if (lastView) map.setView(...lastView);
   else showWhole();
   root.focus({ preventScroll: true });
