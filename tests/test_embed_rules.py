@@ -8,6 +8,7 @@ from helpers.commands import embed_toy
 from helpers.databases import change, rows
 from helpers.pictures import draw
 
+from datasette_imgsim.db.schema import IMAGES_COLUMNS, IMAGES_SQL
 
 @pytest.fixture
 def folder(tmp_path, toy):
@@ -21,13 +22,12 @@ def folder(tmp_path, toy):
 
 def remade_with(constraint):
     """Statements that make `images` anew with one more constraint."""
+    columns = ", ".join(IMAGES_COLUMNS)
     return [
         "create table copy as select * from images",
         "drop table images",
-        "create table images (id integer primary key autoincrement, path text not null unique, "
-        "sha256 text, bytes integer, mtime_ns integer, width integer, height integer, format text, "
-        f"taken_at text, camera text, latitude real, longitude real, {constraint})",
-        "insert into images select * from copy",
+        f"{IMAGES_SQL[:-1]}, {constraint})",
+        f"insert into images ({columns}) select {columns} from copy",
     ]
 
 

@@ -9,7 +9,7 @@ from contextlib import closing
 
 import pytest
 from helpers.commands import imgsim
-from helpers.databases import answer, random_vectors, rows
+from helpers.databases import answer, change, random_vectors, rows
 from helpers.pictures import draw_groups
 from helpers.serving import get_json, serve
 
@@ -117,6 +117,25 @@ def test_embed_goes_on_in_it(old, toy):
     printed = imgsim("embed", old, old.parent / "images", "--model", "toy")
     assert "4 embedded" in printed
     assert rows(old, "select count(*) from images") == [14]
+
+
+def test_it_gets_the_folder_of_each_picture(old):
+    imgsim("spaces", old)
+    assert rows(old, "select distinct folder from images") == ["images"]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "alter table images add column Folder text default 'mine'",
+        "alter table images rename column path to file",
+    ],
+)
+def test_a_column_or_a_table_of_the_users_own_stays_as_it_is(old, sql):
+    change(old, sql)
+    before = rows(old, "select * from images")
+    imgsim("spaces", old)
+    assert rows(old, "select * from images") == before
 
 
 @pytest.mark.datasette

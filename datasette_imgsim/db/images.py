@@ -15,7 +15,8 @@ from .rules import left_out, own_rules
 from .spaces import ROWS_A_TRANSACTION, Space, all_spaces
 from .tables import SourceTable
 
-FACTS = schema.IMAGES_COLUMNS[5:]
+OF_THE_FILE = ("id", "path", "bytes", "mtime_ns", "sha256")
+FACTS = tuple(column for column in schema.IMAGES_COLUMNS if column not in OF_THE_FILE)
 """The columns of `images` that are read from the picture itself: size, format and EXIF."""
 
 

@@ -121,23 +121,38 @@ def m004_paths_of_pictures(db):
     db.conn.execute("alter table imgsim_failures add column path text")
 
 
-IMAGES_SQL = """
+@migrations()
+def m006_folder(db):
+    """The folder of a picture, in a table `images` that is ours and has no such column."""
+    columns = db.conn.execute("select lower(name) from pragma_table_xinfo(?)", [SOURCE_TABLE])
+    if is_ours(db.conn) and ("folder",) not in columns.fetchall():
+        db.conn.execute(f"alter table images add column folder {FOLDER_SQL}")
+
+
+# SQLite computes it whenever it is read, so it is right however a path is changed. All characters
+# of the path but "/" are taken off its end, then that "/".
+FOLDER_SQL = """text generated always as (
+        coalesce(nullif(rtrim(rtrim(path, replace(path, '/', '')), '/'), ''), '.')
+    ) virtual"""
+# What people look at stands first: Datasette shows columns in this order.
+IMAGES_SQL = f"""
 create table images (
     id integer primary key autoincrement,
     path text not null unique,
-    sha256 text,
-    bytes integer,
-    mtime_ns integer,
+    folder {FOLDER_SQL},
+    taken_at text,
+    camera text,
     width integer,
     height integer,
     format text,
-    taken_at text,
-    camera text,
     latitude real,
-    longitude real
+    longitude real,
+    bytes integer,
+    mtime_ns integer,
+    sha256 text
 )"""
-IMAGES_TYPES = dict(re.findall(r"^    (\w+) (\w+)", IMAGES_SQL, re.MULTILINE))
-"""The declared type of each column of `images`."""
+IMAGES_TYPES = dict(re.findall(r"^    (\w+) (\w+)(?! generated)\b", IMAGES_SQL, re.MULTILINE))
+"""The declared type of each column of `images` that is written."""
 IMAGES_COLUMNS = tuple(IMAGES_TYPES)
 
 

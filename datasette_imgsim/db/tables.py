@@ -16,6 +16,8 @@ from . import schema
 from .connect import batches
 
 IDS_A_QUERY = 500
+ROWS_THAT_TELL = 5
+"""So many rows are compared with what was embedded, since some may have been changed."""
 WHOLE_NUMBER = re.compile("0|-?[1-9][0-9]{0,18}")
 
 
@@ -107,11 +109,41 @@ class SourceTable:
         )
         return {id for (id,) in rows}
 
+    def spread(self, conn: sqlite3.Connection, count: int) -> list:
+        """The keys of up to `count` rows from all parts of the table, which is not read whole."""
+        first = conn.execute(
+            f"select {self.key_sql} from {self.rows_sql} order by {self.key_sql} limit ?", [count]
+        )
+        # Where rows are few or all in one place, the first ones fill up.
+        keys = dict.fromkeys([*self._across(conn, count), *(key for (key,) in first)])
+        return [key for key in keys if key is not None][:count]
+
+    def _across(self, conn: sqlite3.Connection, count: int) -> list:
+        """The keys of the rows at `count` places; none if SQLite does not number the rows."""
+        if "_rowid_" in column_names(conn, self.name):
+            return []
+        try:
+            first, last = conn.execute(
+                f"select (select min(t._rowid_) from {self.rows_sql}), max(t._rowid_) "
+                f"from {self.rows_sql}"
+            ).fetchone()
+        except sqlite3.OperationalError:  # a table without rowid
+            return []
+        if first is None:
+            return []
+        sql = f"select {self.key_sql} from {self.rows_sql} where t._rowid_ >= ? order by t._rowid_"
+        places = (first + (last - first) * n // count for n in range(count))
+        return [key for place in places for (key,) in conn.execute(f"{sql} limit 1", [place])]
+
     def described(
         self, conn: sqlite3.Connection, ids: Iterable
     ) -> dict[int | str, tuple[str, bool]]:
-        """{id: (display name, whether it has a thumbnail)} of the ids that have a row."""
-        described: dict[int | str, tuple[str, bool]] = {}
+        """{id: (display name, whether it has a thumbnail)} of the ids that have a row.
+
+        Of names that are paths, as much is given as tells these images apart.
+        """
+        labels: dict[int | str, object] = {}
+        with_thumbnail = set()
         for batch in batches(list(ids), IDS_A_QUERY):
             # Without "+", the key's affinity would keep SQLite from using the index.
             rows = conn.execute(
@@ -124,18 +156,19 @@ class SourceTable:
                 """,
                 [self.name, *batch],
             )
-            described.update(
-                (id, (self.display_name(id, label), bool(has_thumbnail)))
-                for id, label, has_thumbnail in rows
-            )
-        return described
+            for id, label, has_thumbnail in rows:
+                labels[id] = label
+                if has_thumbnail:
+                    with_thumbnail.add(id)
+        if self.label == "path":
+            labels |= told_apart({id: path for id, path in labels.items() if type(path) is str})
+        return {id: (_name(id, label), id in with_thumbnail) for id, label in labels.items()}
 
     def display_name(self, id, label) -> str:
         """The name of an image for people: its file name, else its label, else its id."""
-        text = "" if label is None or isinstance(label, bytes) else str(label)
-        name = (posixpath.basename(text) if self.label == "path" else text) or str(id)
-        most = LIMITS.characters_of_name
-        return name if len(name) <= most else f"{name[:most]}…"
+        if self.label == "path" and isinstance(label, str):
+            label = posixpath.basename(label)
+        return _name(id, label)
 
     def values(
         self, conn: sqlite3.Connection, column: str, ids: list | None = None
@@ -153,6 +186,55 @@ class SourceTable:
             {"ids": json.dumps(ids)},
         ):
             yield id, content.decode(errors="replace") if kind == "text" else content
+
+
+def _name(id, label) -> str:
+    """A label as text, not too long; else the id."""
+    name = ("" if label is None or isinstance(label, bytes) else str(label)) or str(id)
+    most = LIMITS.characters_of_name
+    return name if len(name) <= most else f"{name[:most]}…"
+
+
+def told_apart(paths: dict) -> dict:
+    """{id: the file name}, with as many of the folders before it as the other paths demand."""
+    parts = {id: path.rstrip("/").split("/") for id, path in paths.items()}
+    lengths = dict.fromkeys(paths, 1)
+    while True:
+        ends = {id: "/".join(parts[id][-lengths[id] :]) for id in paths}
+        alike: dict[str, set] = {}
+        for id, end in ends.items():
+            alike.setdefault(end, set()).add(paths[id])
+        longer = [
+            id for id, end in ends.items() if len(alike[end]) > 1 and lengths[id] < len(parts[id])
+        ]
+        if not longer:
+            return ends
+        for id in longer:
+            lengths[id] += 1
+
+
+def picture_column(conn: sqlite3.Connection, table: SourceTable) -> str | None:
+    """The column that holds a table's pictures, or their paths; None if that is unknown.
+
+    In a table of the user's own, it is told by rows that were embedded.
+    """
+    if table.name == schema.SOURCE_TABLE and schema.is_ours(conn):
+        return "path"
+    read = conn.execute(
+        f"select image_id, bytes, path from imgsim_contents where source_table = ? "
+        f"limit {ROWS_THAT_TELL}",
+        [table.name],
+    ).fetchall()
+    for column in column_names(conn, table.name):
+        value = f"t.{quoted(column)}"
+        sql = (
+            f"select 1 from {table.rows_sql} where {table.key_sql} = :id and iif(:path is null, "
+            f"typeof({value}) = 'blob' and length({value}) = :bytes, {value} = :path)"
+        )
+        for id, size, path in read:
+            if conn.execute(sql, {"id": id, "bytes": size, "path": path}).fetchone():
+                return column
+    return None
 
 
 def source_table_names(conn: sqlite3.Connection) -> list[str]:

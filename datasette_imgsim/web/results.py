@@ -57,10 +57,15 @@ class Tile:
         }
 
 
-def tiles(conn, source: Source, options: Options, ids: Iterable) -> list[Tile | None]:
-    """A tile for each image; None if its row is no longer in the source table."""
+def tiles(
+    conn, source: Source, options: Options, ids: Iterable, beside: Iterable = ()
+) -> list[Tile | None]:
+    """A tile for each image; None if its row is no longer in the source table.
+
+    Their names tell them apart, also from the images that are shown `beside` them.
+    """
     ids = list(ids)
-    described = source.table.described(conn, ids)
+    described = source.table.described(conn, dict.fromkeys([*ids, *beside]))
     return [_tile(source, options, id, *described[id]) if id in described else None for id in ids]
 
 
@@ -93,8 +98,13 @@ def get_index(conn, source: Source, space: Space, wait: float = 0.5) -> Index:
         raise Refused(503, str(ex)) from ex
 
 
-def ranked(conn, source: Source, options: Options, vectors: Index, query: Query) -> Results:
-    """A page of the images most like a query. `next` is a place in the ranking."""
+def ranked(
+    conn, source: Source, options: Options, vectors: Index, query: Query, beside: Iterable = ()
+) -> Results:
+    """A page of the images most like a query. `next` is a place in the ranking.
+
+    The images `beside` are shown on the same page.
+    """
     start, end = options.start, options.start + options.size
     if vectors.most_hits is not None and end > vectors.most_hits:
         raise Refused(400, f"Of so many images only the best {vectors.most_hits:,} are ranked")
@@ -104,9 +114,10 @@ def ranked(conn, source: Source, options: Options, vectors: Index, query: Query)
     if chance is not None and hits[:start] and hits[:start][-1].score <= chance:
         chance = None  # an earlier page has marked it
     shown = hits[start:end]
+    ids = [hit.id for hit in shown]
     page = [
         replace(tile, score=hit.score, percentile=hit.percentile)
-        for tile, hit in zip(tiles(conn, source, options, [hit.id for hit in shown]), shown)
+        for tile, hit in zip(tiles(conn, source, options, ids, beside), shown)
         if tile
     ]
     return Results(page, str(end) if len(hits) > end else None, chance)

@@ -110,6 +110,7 @@ def _read_page(conn, source: Source, options: Options, text: str) -> SimilarPage
         for keys in (options.plus, options.minus)
     )
     options = replace(options, plus=tuple(map(str, plus)), minus=tuple(map(str, minus)))
+    asked = [id, *plus, *minus]
     results = loading = missing = None
     try:
         index = get_index(conn, source, space)
@@ -125,19 +126,20 @@ def _read_page(conn, source: Source, options: Options, text: str) -> SimilarPage
                 for name, ids in (("plus", plus), ("minus", minus))
             )
             query = ranking.query_of_examples(conn, index, row, *examples, weights)
-            results = ranked(conn, source, options, index, query)
+            results = ranked(conn, source, options, index, query, asked)
     except Loading as ex:
         loading = ex
     place = read_point(conn, space, id)
+    beside = [*asked, *(tile.id for tile in results.tiles)] if results else asked
     return SimilarPage(
-        image=tiles(conn, source, options, [id])[0],
+        image=tiles(conn, source, options, [id], beside)[0],
         options=options,
         space=space,
         spaces=[listed.name for listed in all_spaces(conn, source.table.name)],
         is_default=space == default_space(conn, source),
         level_weights=level_weights,
-        plus=tiles(conn, source, options, plus),
-        minus=tiles(conn, source, options, minus),
+        plus=tiles(conn, source, options, plus, beside),
+        minus=tiles(conn, source, options, minus, beside),
         place=place and place[:2],
         sql=similar_sql(conn, source, space, id, options.size, _ranking(options, plus, minus)),
         results=results,
