@@ -1,6 +1,7 @@
 """`embed --table T --column C`: pictures that are in somebody's own table, or whose paths are."""
 
 import json
+import re
 import sqlite3
 from contextlib import closing
 
@@ -388,3 +389,16 @@ def test_a_database_that_does_not_exist(tmp_path):
         "embed", tmp_path / "no.db", "--table", "t", "--column", "c", exit_code=1
     )
     assert not (tmp_path / "no.db").exists()
+
+
+@pytest.mark.datasette
+@pytest.mark.asyncio
+async def test_the_thumbnail_stands_in_the_column_of_the_pictures(shop):
+    # The first of the rows that were embedded may be changed since.
+    change(shop, "update items set \"the picture\" = 'gone' where sku = 0")
+    html = (await serve(shop).client.get("/shop/items")).text
+    cells = re.findall(r'<td class="col-([^"]*)"[^>]*>(?:(?!</td>).)*imgsim-cell"', html, re.DOTALL)
+    assert len(cells) == 6 and all("picture" in name for name in cells)
+    assert "Similar to item 3" in html
+    hidden = (await serve(shop).client.get("/shop/items?_nocol=the+picture")).text
+    assert 'class="imgsim-cell"' not in hidden

@@ -170,6 +170,14 @@ class SourceTable:
             label = posixpath.basename(label)
         return _name(id, label)
 
+    def path(self, conn: sqlite3.Connection, id) -> str | None:
+        """What the column `path` has in a row; None if it has no text, or there is no column."""
+        if "path" not in column_names(conn, self.name):
+            return None
+        sql = f"select t.path from {self.rows_sql} where {self.key_sql} = ? and typeof(t.path)"
+        row = conn.execute(f"{sql} = 'text'", [id]).fetchone()
+        return row and row[0]
+
     def values(
         self, conn: sqlite3.Connection, column: str, ids: list | None = None
     ) -> Iterator[tuple]:

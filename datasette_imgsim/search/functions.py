@@ -30,7 +30,11 @@ DEFAULT_K = 20
 OPTIONS = ("level_weights", "space")
 SIMILAR_OPTIONS = ("level_weights", "minus", "plus", "space")
 VECTOR_OPTIONS = ("level_weights", "ranked", "space")
+PICTURE_OPTIONS = ("space",)
 STATUS_OPTIONS = ("level_weights", "minus", "plus", "ranked", "space")
+
+Address = Callable[[str, object], str]
+"""Gives the address of the thumbnail of an image of a table."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,14 @@ class View:
 class Functions:
     """The functions of one connection. While a statement runs, they all use the same vectors."""
 
-    def __init__(self, conn: sqlite3.Connection, spaces: Indexes, configured: str | None = None):
-        self.conn, self.spaces, self.configured = conn, spaces, configured
+    def __init__(
+        self,
+        conn: sqlite3.Connection,
+        spaces: Indexes,
+        configured: str | None = None,
+        address: Address | None = None,
+    ):
+        self.conn, self.spaces, self.configured, self.address = conn, spaces, configured, address
         self.began = self.ended = self.checked = 0.0
         self.views: dict[tuple, View] = {}
         self.answers: LRUCache = LRUCache(LIMITS.bytes_of_answers, len)
@@ -213,6 +223,20 @@ class Functions:
         scale = np.sqrt(ranking.per_number(view.space, view.weights))
         return (index.vector(self.conn, row) * scale).astype("<f4").tobytes()
 
+    def imgsim_picture(self, id, options="{}"):
+        """The address of an image's thumbnail; None if it has none.
+
+        Where there are no addresses: the path in its row, or None.
+        """
+        table = self._view(options, PICTURE_OPTIONS).table
+        key = table.find(self.conn, id)
+        if key is None:
+            return None
+        if self.address is None:
+            return table.path(self.conn, key)
+        ((_name, has_thumbnail),) = table.described(self.conn, [key]).values()
+        return self.address(table.name, key) if has_thumbnail else None
+
     def imgsim_status(self, options="{}"):
         """A sentence: what is loaded or loading, or what is wrong with the options."""
         try:
@@ -353,13 +377,19 @@ ARITIES = {
     "imgsim_distance": (2, 3),
     "imgsim_percentile": (1, 2),
     "imgsim_vector": (1, 2),
+    "imgsim_picture": (1, 2),
     "imgsim_status": (0, 1),
 }
 
 
-def register(conn: sqlite3.Connection, spaces: Indexes, configured: str | None = None) -> None:
+def register(
+    conn: sqlite3.Connection,
+    spaces: Indexes,
+    configured: str | None = None,
+    address: Address | None = None,
+) -> None:
     """Adds the functions to a connection. `configured` names the space used by default."""
-    functions = Functions(conn, spaces, configured)
+    functions = Functions(conn, spaces, configured, address)
     for name, arities in ARITIES.items():
         function = functions.called(getattr(functions, name))
         for arity in arities:

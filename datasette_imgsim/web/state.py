@@ -19,6 +19,7 @@ from ..limits import LIMITS
 from ..search import functions
 from ..search.indexes import Indexes
 from . import config
+from .urls import TableUrls
 
 SECONDS_REMEMBERED = 2
 """A table page asks the same for each of its cells."""
@@ -44,6 +45,8 @@ class State:
         """The tasks of the tiles that are being drawn, by the same keys."""
         self.remembered: TTLCache = TTLCache(1_000, SECONDS_REMEMBERED)
         """Recent results of `remember`, by name."""
+        self.hidden: list[str] = []
+        """The tables that Datasette's lists of tables leave out."""
 
     def check_file(self, db) -> None:
         """Raises ImgsimError if there is another file under the name of the database.
@@ -117,7 +120,13 @@ def warm(datasette) -> None:
 def register_functions(conn: sqlite3.Connection, database: str, datasette) -> None:
     """Adds the SQL functions to a connection of Datasette."""
     db = datasette.databases.get(database)
-    if db is not None and database != "_internal":
-        functions.register(
-            conn, get_state(db).indexes, config.read_config(datasette, database).space
-        )
+    if db is None or database == "_internal":
+        return
+    # The connection must not keep Datasette alive, which keeps the connection.
+    here = weakref.ref(datasette)
+    functions.register(
+        conn,
+        get_state(db).indexes,
+        config.read_config(datasette, database).space,
+        lambda table, id: TableUrls(here(), database, table).thumbnail(id),
+    )

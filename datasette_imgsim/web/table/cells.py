@@ -8,7 +8,7 @@ from contextlib import suppress
 from datasette.utils import await_me_maybe, is_url, tilde_encode, truncate_url
 from markupsafe import Markup
 
-from ...db.tables import SourceTable, source_table_names
+from ...db.tables import SourceTable, picture_column, source_table_names
 from ...errors import ImgsimError
 from ...limits import LIMITS
 from ...search.calibration import in_words, shortened
@@ -52,13 +52,15 @@ def _thumbnails(conn: sqlite3.Connection, table: str) -> set | None:
 
 
 async def render_cell(datasette, database, table, row, column, value, others):
-    """In the label's column: a thumbnail before what would be shown without it.
+    """In the picture's column: a thumbnail before what would be shown without it.
 
     `others` are the answers of other plugins. None leaves the cell to Datasette.
     """
     shown = await _first(others)
+    if shown is None and isinstance(value, str) and "/-/imgsim/thumbnail/" in value:
+        shown = await _picture(datasette, database, value)
     source = (await source_tables(datasette, database)).get(table) if table else None
-    if source is None or column != source.label:
+    if source is None or column != await _column(datasette.databases[database], source):
         return shown
     try:
         id = row[source.key]
@@ -69,16 +71,45 @@ async def render_cell(datasette, database, table, row, column, value, others):
     if not await _has_thumbnail(datasette.databases[database], table, id):
         return shown
     urls = TableUrls(datasette, database, table)
-    label = value["label"] if isinstance(value, dict) else value
     return Markup(
         '<a class="imgsim-cell" href="{}"><img src="{}" alt="Similar to {}" loading="lazy"></a>{}{}'
     ).format(
         urls.similar(id),
         urls.thumbnail(id),
-        source.display_name(id, label),
+        source.display_name(id, _label(source, row)),
         _score(database, table, id),
-        shown or await _own(datasette, database, source, id, value),
+        shown or await _own(datasette, database, source, id, column, value),
     )
+
+
+def _label(source: SourceTable, row):
+    """The label of a row; None if the page does not show it."""
+    try:
+        label = row[source.label]
+    except (IndexError, KeyError):
+        return None
+    return label["label"] if isinstance(label, dict) else label
+
+
+async def _column(db, table: SourceTable) -> str | None:
+    """The column that has the thumbnails: that of the pictures, else the label's."""
+    found = await get_state(db).remember(
+        db, f"picture column of {table.name}", lambda conn: picture_column(conn, table)
+    )
+    return found or table.label
+
+
+async def _picture(datasette, database: str, address: str) -> Markup | None:
+    """The picture whose thumbnail has this address, as imgsim_picture() gives it."""
+    for table in await source_tables(datasette, database):
+        urls = TableUrls(datasette, database, table)
+        key = urls.key_of_thumbnail(address)
+        if key is not None:
+            return Markup(
+                '<a class="imgsim-cell" href="{}"><img src="{}" alt="Similar to {}" loading="lazy">'
+                "</a>"
+            ).format(urls.similar(key), address, key)
+    return None
 
 
 async def _first(others: list):
@@ -90,16 +121,16 @@ async def _first(others: list):
     return None
 
 
-async def _own(datasette, database: str, table: SourceTable, id, value) -> str:
+async def _own(datasette, database: str, table: SourceTable, id, column: str, value) -> str:
     """What Datasette shows in a cell if no plugin does (after its `display_columns_and_rows`)."""
     if isinstance(value, bytes):
         pk = tilde_encode(str(id))
-        link = datasette.urls.row_blob(database, table.name, pk, table.label)
+        link = datasette.urls.row_blob(database, table.name, pk, column)
         text = "<Binary:\xa0{:,}\xa0byte{}>".format(len(value), "" if len(value) == 1 else "s")
         return Markup('<a class="blob-download" href="{}">{}</a>').format(link, text)
     if isinstance(value, dict):
         tables = await _linked_tables(datasette.databases[database], table.name)
-        key, other = value["value"], tables[table.label]
+        key, other = value["value"], tables[column]
         link = datasette.urls.row(database, other, tilde_encode(str(key)))
         if value["label"] == key:
             return Markup('<a href="{}">{}</a>').format(link, key)

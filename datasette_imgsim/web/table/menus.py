@@ -3,23 +3,51 @@
 from __future__ import annotations
 
 from .. import compat
+from ..state import get_state
 from ..urls import TableUrls, sql_url
 from . import filters
 from .cells import source_tables
 
 
-async def css_urls(datasette, database, table, view_name) -> list[str]:
-    if view_name not in ("table", "row") or table not in await source_tables(datasette, database):
-        return []
-    return [compat.static(datasette, "table-cells.css")]
+async def css_urls(datasette, template, database, table, view_name) -> list[str]:
+    """The styles of the cells and strips that a page may have."""
+    sources = await source_tables(datasette, database) if database else {}
+    if view_name == "index":
+        names = ["front.css"] if await _has_sources(datasette) else []
+    elif not sources:
+        names = []
+    elif template.startswith("query") or table in await _views(datasette, database):
+        names = ["table-cells.css"]  # for imgsim_picture()
+    elif view_name == "database":
+        names = ["front.css"]
+    elif view_name in ("table", "row") and table in sources:
+        names = ["table-cells.css", *(["front.css"] if view_name == "row" else [])]
+    else:
+        names = []
+    return [compat.static(datasette, name) for name in names]
 
 
-def js_urls(datasette, database, table) -> list[dict]:
-    """The script that orders rows by likeness, if the page is filtered by it."""
-    likeness = filters.current.get()
-    if likeness is None or (likeness.database, likeness.table) != (database, table):
-        return []
-    return [{"url": compat.static(datasette, "table-order.js"), "module": True}]
+async def _has_sources(datasette) -> bool:
+    """Whether any database has a source table."""
+    for name in list(datasette.databases):
+        if await source_tables(datasette, name):
+            return True
+    return False
+
+
+async def _views(datasette, database: str) -> list[str]:
+    db = datasette.get_database(database)
+    return await get_state(db).remember_found("views", db.view_names)
+
+
+async def js_urls(datasette, database, table, view_name) -> list[dict]:
+    """The script that orders rows by likeness, or that of the page of a row."""
+    likeness, name = filters.current.get(), None
+    if likeness and (likeness.database, likeness.table) == (database, table):
+        name = "table-order.js"
+    elif view_name == "row" and table in await source_tables(datasette, database):
+        name = "row.js"
+    return [{"url": compat.static(datasette, name), "module": True}] if name else []
 
 
 async def table_actions(datasette, actor, database, table) -> list[dict]:
