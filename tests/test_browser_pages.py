@@ -135,7 +135,7 @@ def test_the_keyboard_reaches_everything(server, page, photos):
 
 def test_images_and_controls_have_names(server, page):
     page.goto(f"{server}{GALLERY}/similar/3")
-    assert page.get_by_role("heading", level=1).inner_text() == "Similar to 2.jpg"
+    assert page.get_by_role("heading", level=1).inner_text() == "Similar to circles/2.jpg"
     first = (
         page.get_by_role("list", name="Similar images, best first").get_by_role("listitem").first
     )
@@ -315,3 +315,33 @@ def test_a_filtered_table_is_ordered_by_likeness_in_one_click(server, page):
     assert head.split()[0] == "score"
     page.goto(f"{server}/photos/images")
     assert page.locator(".imgsim-order").count() == 0
+
+
+# Datasette's own pages
+
+
+@pytest.mark.parametrize("path", ["/", "/photos"])
+def test_pictures_lead_in_from_datasettes_own_pages(server, page, path):
+    page.goto(server + path)
+    assert page.locator(".imgsim-strip img").count() == 12 and loaded(page, ".imgsim-strip img")
+    assert fits(page)
+    widths = page.locator(".imgsim-strip img").evaluate_all("(all) => all.map((i) => i.width)")
+    assert min(widths) >= 50
+    page.focus(".imgsim-strip li a")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".imgsim-results .imgsim-tile, section .imgsim-tile")
+    assert "/similar/" in page.url
+
+
+def test_a_row_shows_its_thumbnail_where_its_file_is_gone(copy_photos, plugins, page):
+    shutil.rmtree(copy_photos / "images/circles")
+    with running(copy_photos, plugins, {"images_root": "images"}) as url:
+        page.goto(f"{url}/photos/images/1")
+        page.wait_for_function("() => document.querySelector('.imgsim-large img').naturalWidth")
+        shown = page.get_attribute(".imgsim-large img", "src")
+        assert shown.endswith("/thumbnail/1.jpg")
+        page.goto(f"{url}/photos/images/12")
+        assert loaded(page, ".imgsim-large img") and fits(page)
+        assert page.get_attribute(".imgsim-large img", "src").endswith("/large/12.jpg")
+        ours = [v for v in page.evaluate("violations") if "imgsim" in (v[2] or "")]
+        assert ours == []

@@ -10,6 +10,7 @@ from helpers.pictures import draw
 
 from datasette_imgsim.db.schema import IMAGES_COLUMNS, IMAGES_SQL
 
+
 @pytest.fixture
 def folder(tmp_path, toy):
     """images/a.jpg is embedded; b.jpg is new, and so is bad.jpg, which is a copy of a.jpg."""

@@ -16,7 +16,7 @@ async def test_gallery_shows_each_image_with_its_links(photos):
     assert html.count('class="imgsim-tile"') == 24
     assert f'href="{GALLERY}/similar/1"' in html
     assert 'href="/photos/images/1"' in html
-    assert re.search(rf'src="{GALLERY}/thumbnail/1.jpg" alt="\d.jpg" loading="lazy"', html)
+    assert re.search(rf'src="{GALLERY}/thumbnail/1.jpg" alt="\w+/\d.jpg" loading="lazy"', html)
 
 
 @pytest.mark.asyncio
@@ -94,3 +94,15 @@ async def test_a_space_that_cannot_be_loaded_stops_only_the_search(copy_photos):
     response = await ds.client.get(GALLERY)
     assert response.status_code == 200 and "cannot be loaded" in response.text
     assert response.text.count('class="imgsim-tile"') == 24
+
+
+@pytest.mark.asyncio
+async def test_gallery_says_how_a_map_is_made(photos):
+    html = (await serve(photos / "photos.db").client.get(GALLERY)).text
+    assert "<code>datasette imgsim map photos.db</code>" in html and "Map of all images" not in html
+
+
+@pytest.mark.asyncio
+async def test_gallery_links_the_map_that_there_is(mapped):
+    html = (await serve(mapped / "photos.db").client.get(GALLERY)).text
+    assert "Map of all images" in html and "imgsim map" not in html

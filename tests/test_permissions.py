@@ -82,9 +82,9 @@ async def test_rows_and_blobs_of_our_tables_are_private_too(photos):
 @pytest.mark.asyncio
 async def test_private_tables_are_not_listed(photos):
     ds = private(photos, "table")
-    html = (await ds.client.get("/photos")).text
+    html = (await ds.client.get("/photos?_show_hidden=1")).text
     assert 'href="/photos/im' not in html
-    html = (await ds.client.get("/photos", cookies=cookies(ds, "ann"))).text
+    html = (await ds.client.get("/photos?_show_hidden=1", cookies=cookies(ds, "ann"))).text
     assert 'href="/photos/imgsim_spaces' in html and f'href="{GALLERY}"' in html
 
 

@@ -166,6 +166,26 @@ def tables(conn: sqlite3.Connection) -> set[str]:
     return {name for (name,) in rows}
 
 
+def plumbing(conn: sqlite3.Connection) -> list[str]:
+    """The tables that nobody who looks at pictures needs to see; none in a database without ours.
+
+    They are ours but `images`, those in which sqlite-utils and SQLite keep count, and no source
+    table of the user's own, whatever its name is.
+    """
+    if not {"imgsim_spaces", migrations.migrations_table} <= tables(conn):
+        return []
+    rows = conn.execute(
+        f"""
+        select name from sqlite_master
+        where type = 'table' and name not in (select source_table from imgsim_spaces)
+        and (name like 'imgsim!_%' escape '!' or name in ('sqlite_sequence', ?))
+        and exists (select 1 from {migrations.migrations_table} where migration_set = ?)
+        """,
+        [migrations.migrations_table, migrations.name],
+    )
+    return [name for (name,) in rows]
+
+
 def is_ours(conn: sqlite3.Connection) -> bool:
     """Whether the table `images` was made by IMAGES_SQL; columns may have been added."""
     kind = conn.execute("select type from sqlite_master where lower(name) = ?", [SOURCE_TABLE])

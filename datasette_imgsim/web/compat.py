@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from datasette import Forbidden
 from datasette.utils import add_cors_headers
+from markupsafe import Markup, escape
 
 from ..progress import ignore
 
@@ -17,6 +18,8 @@ except ImportError:  # Datasette 0.65
     TableResource = None
 
 PLUGIN = "datasette-imgsim"
+HAS_SLOTS = TableResource is not None
+"""Whether hooks can put something on top of Datasette's own pages."""
 
 
 class BrokenUpload(Exception):
@@ -39,6 +42,14 @@ async def can_view(datasette, actor, database: str, table: str) -> bool:
 async def ensure_can_view(datasette, actor, database: str, table: str) -> None:
     if not await can_view(datasette, actor, database, table):
         raise Forbidden("view-table")
+
+
+async def can_view_database(datasette, actor, database: str) -> bool:
+    if TableResource is not None:
+        return await datasette.allowed(
+            action="view-database", resource=DatabaseResource(database), actor=actor
+        )
+    return await _visible(datasette, actor, [("view-database", database), "view-instance"])
 
 
 async def can_execute_sql(datasette, actor, database: str) -> bool:
@@ -68,6 +79,41 @@ def denied(tables: list[tuple[str, str]]):
         """,
         params={"imgsim_denied": json.dumps(tables)},
     )
+
+
+def hide(datasette, database: str, tables: list[str]) -> None:
+    """Hides tables in the lists of Datasette 1.0; 0.65 asks the hook get_metadata.
+
+    What the user's configuration says of a table stays.
+    """
+    if TableResource is None:
+        return
+    config = datasette.config
+    for key in ("databases", database, "tables") if tables else ():
+        config = config.setdefault(key, {})
+    for table in tables:
+        config.setdefault(table, {}).setdefault("hidden", True)
+
+
+def template(datasette, request, name: str):
+    """A template, without what Datasette adds to whole pages."""
+    if hasattr(datasette, "get_jinja_environment"):
+        return datasette.get_jinja_environment(request).get_template(name)
+    return datasette.jinja_env.get_template(name)
+
+
+def described_with(datasette, database: str | None, table: str | None, html: Markup) -> dict:
+    """The variables that put HTML on top of a page of Datasette 0.65: before its description."""
+    metadata = dict(datasette.metadata())
+    if database:
+        metadata = dict((metadata.get("databases") or {}).get(database) or {})
+    if table:
+        metadata = dict((metadata.get("tables") or {}).get(table) or {})
+    elif database:
+        datasette.update_with_inherited_metadata(metadata)
+    own = metadata.get("description_html")
+    own = Markup(own) if own else escape(metadata.get("description") or "")
+    return {"metadata": metadata | {"description_html": html + own}}
 
 
 def static(datasette, filename: str) -> str:

@@ -72,7 +72,12 @@ async def requested_source(datasette, request) -> Source:
         db = datasette.get_database(route=route)
     except KeyError:
         raise Refused(404, f"There is no database {route!r} here") from None
-    await compat.ensure_can_view(datasette, request.actor, db.name, name)
+    return await find_source(datasette, request.actor, db, name)
+
+
+async def find_source(datasette, actor, db, name: str) -> Source:
+    """A source table of a database. Raises Forbidden if the actor may not view it; Refused."""
+    await compat.ensure_can_view(datasette, actor, db.name, name)
     try:
         get_state(db).check_file(db)
     except ImgsimError as ex:
@@ -84,7 +89,7 @@ async def requested_source(datasette, request) -> Source:
             f"The table {name!r} of the database {db.name!r} holds no images: "
             "'datasette imgsim embed DATABASE FOLDER' adds some",
         )
-    table = await labels.visible(datasette, request.actor, db, await labels.labelled(db, table))
+    table = await labels.visible(datasette, actor, db, await labels.labelled(db, table))
     urls = TableUrls(datasette, db.name, name)
     return Source(datasette, db, table, urls, config.read_config(datasette, db.name), has_paths)
 

@@ -32,7 +32,7 @@ from ..options import (
 from ..refused import Refused
 from ..results import Tile, get_index, tiles
 from ..source import Source
-from .atlas import check_map
+from .atlas import check_map, map_command
 
 FAILURES_SHOWN = 100
 
@@ -60,6 +60,8 @@ class Contents:
     loading: bool
     """Whether the note is about a space that is being loaded."""
     has_map: bool
+    map_command: str | None
+    """The command that makes the map, if there is none and there are vectors."""
 
 
 @page
@@ -95,18 +97,21 @@ def _contents(conn, source: Source, options: Options) -> Contents:
     )
     shown, following = _rows(conn, source, options, space)
     note, loading = _note(conn, source, space)
+    vectors = counts.get(space.id, 0) if space else 0
+    has_map = bool(space) and has_atlas(conn, space)
     return Contents(
         images=conn.execute(f"select count(*) from {source.table.rows_sql}").fetchone()[0],
         spaces=[_described(listed, counts) for listed in spaces],
         space=space,
-        vectors=counts.get(space.id, 0) if space else 0,
+        vectors=vectors,
         failures=[{"source": file, "error": error} for file, error in failures],
         failed=conn.execute(f"select count(*) {failed}", [source.table.name]).fetchone()[0],
         tiles=shown,
         next=following,
         note=note,
         loading=loading,
-        has_map=bool(space) and has_atlas(conn, space),
+        has_map=has_map,
+        map_command=map_command(conn, source, space) if vectors and not has_map else None,
     )
 
 
