@@ -2,14 +2,20 @@
 
 python benchmarks/atlas.py layout                         # a quarter of an hour on two cores
 python benchmarks/atlas.py layout --database photos.db    # with vectors of one's own
+python benchmarks/atlas.py many million.db                # of which search.py --database keeps one
+python benchmarks/atlas.py wall --database photos.db
 python benchmarks/atlas.py tiles
 """
 
 from __future__ import annotations
 
 import io
+import resource
 import shutil
+import sqlite3
+import subprocess
 import tempfile
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -22,16 +28,22 @@ import numpy as np
 import search
 from PIL import Image
 
-from datasette_imgsim.atlas import layout
+from datasette_imgsim.atlas import layout, load, wall
 from datasette_imgsim.db.atlas import read_atlas, save_atlas
 from datasette_imgsim.db.connect import open_reader, open_writer
 from datasette_imgsim.db.images import save_thumbnails, save_vectors
 from datasette_imgsim.db.spaces import choose_space, create_space
+from datasette_imgsim.limits import LIMITS
+from datasette_imgsim.progress import silent
 from datasette_imgsim.search import indexes
 
 NEIGHBOURS, SAMPLE = 15, 4_000
 GROUPS, AT_ONCE = 300, 5_000
 DIFFERENT_THUMBNAILS, TILES_A_ZOOM = 200, 40
+SHARES = 0.1, 0.5
+"""How much of all images is a sample that is laid out."""
+CELLS_AROUND = 1, 2, 3, 5
+SECONDS_BETWEEN_READS = 0.02
 SLOW = 10_000
 """scikit-learn's t-SNE is only asked for so many points: it has no fast way for more."""
 
@@ -76,11 +88,25 @@ def measure(name: str, method, vectors: np.ndarray) -> None:
     )
 
 
+def of_sample(share: float):
+    """A method that lays out so much of the images, and places the others among them."""
+
+    def method(vectors: np.ndarray) -> np.ndarray:
+        LIMITS.laid_out_of_many, LIMITS.most_laid_out = int(share * len(vectors)), 0
+        laid, _ = layout.lay_out_many(vectors, np.full((len(vectors), 2), np.nan))
+        return laid
+
+    return method
+
+
 def measure_layout(vectors: np.ndarray) -> None:
     click.echo(f"{len(vectors):,} vectors of {vectors.shape[1]} dimensions")
     measure("map", layout.lay_out, vectors)
     if len(vectors) <= SLOW:
         measure("scikit-learn: PCA and TSNE", in_sklearn, vectors)
+    if len(vectors) >= SLOW:
+        for share in SHARES:
+            measure(f"a sample of {share:.0%}, others among it", of_sample(share), vectors)
 
 
 @click.group()
@@ -103,6 +129,83 @@ def time_layout(images, like, database):
     for count in images:
         drawn = search.like(like) if like else search.made_up()
         measure_layout(ranked_vectors(count, drawn))
+
+
+@main.command("many")
+@click.argument("database", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def time_many(database):
+    """Make the map of a copy of a large database, while somebody reads from it all the time."""
+    with tempfile.TemporaryDirectory(dir=database.parent) as folder:
+        copy = Path(shutil.copy(database, folder))
+        for options in ([], ["--refit"]):
+            command = ["datasette", "imgsim", "map", str(copy), *options]
+            done, waits = threading.Event(), []
+            reader = threading.Thread(target=read_all_the_time, args=(copy, done, waits))
+            reader.start()
+            before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+            subprocess.run(command, check=True)
+            seconds = time.perf_counter() - started
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            done.set()
+            reader.join()
+            used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+            click.echo(
+                f"  map {' '.join(options):8} {seconds:7.1f} s ({used:7.1f} s of processors)   "
+                f"{after.ru_maxrss / 1e6:.2f} GB   "
+                f"longest of {len(waits):,} reads {max(waits):.3f} s"
+            )
+
+
+def read_all_the_time(path: Path, done: threading.Event, waits: list[float]) -> None:
+    """Reads a little of the map again and again; `waits` gets the seconds of each time."""
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=60)) as conn:
+        while not done.is_set():
+            started = time.perf_counter()
+            conn.execute("select generation from imgsim_spaces").fetchall()
+            conn.execute("select count(*) from imgsim_atlas where image_id < 9").fetchall()
+            waits.append(time.perf_counter() - started)
+            time.sleep(SECONDS_BETWEEN_READS)
+
+
+# The wall
+
+
+@main.command("wall")
+@click.option("--images", default=[10_000, 100_000, 1_000_000], multiple=True, show_default=True)
+@click.option("--database", metavar="DB", help="One with a map: also say what stays near")
+def time_wall(images, database):
+    """Time the wall, and measure how many neighbours by score are near on it."""
+    random = np.random.default_rng(0)
+    for count in images:
+        positions = (128 + 30 * random.standard_normal((count, 2))).clip(0, 255.9)
+        atlas = load.Atlas(None, np.arange(count), positions, np.ones(count, bool))
+        started, used = time.perf_counter(), time.process_time()
+        atlas.view(load.WALL)
+        seconds, used = time.perf_counter() - started, time.process_time() - used
+        click.echo(f"  wall of {count:9,}  {seconds:6.2f} s ({used:6.2f} s of processors)")
+    if database:
+        measure_wall(database)
+
+
+def measure_wall(database: str) -> None:
+    """Which share of each image's 10 best is within some cells of it, on both views."""
+    from sklearn.neighbors import NearestNeighbors
+
+    with closing(open_reader(database)) as conn:
+        space = choose_space(conn)
+        atlas, vectors = load.load(conn, space), layout.ranked(indexes.load(conn, space))
+    best = layout.neighbours(vectors, layout.NEIGHBOURS, silent)[0]
+    cells = wall.assigned(atlas.positions)
+    apart = np.abs(cells[best] - cells[:, None]).max(axis=2)
+    tree = NearestNeighbors(n_neighbors=(2 * max(CELLS_AROUND) + 1) ** 2).fit(atlas.positions)
+    around = tree.kneighbors(atlas.positions, return_distance=False)
+    for reach in CELLS_AROUND:
+        count = (2 * reach + 1) ** 2
+        on_map = np.mean([np.isin(*pair).mean() for pair in zip(best, around[:, :count])])
+        click.echo(
+            f"  of the 10 best, within {reach} cells ({count - 1} images): "
+            f"{(apart <= reach).mean():.3f}; of as many nearest on the map: {on_map:.3f}"
+        )
 
 
 # Tiles
@@ -133,7 +236,7 @@ def make_map(path: Path, count: int) -> None:
         with conn.transaction():
             space = create_space(
                 conn, name="drawn", source_table="images", model="vgg16-oxford", weights_sha256="",
-                levels={"pool5": 1}, pooling="gem", preprocess={}, dtype="float16",
+                levels={"pool5": 1}, pooling="gem", preprocess=search.PREPROCESS, dtype="float16",
                 precision="float32", dimensions=1, level_weights={"pool5": 1}, versions={},
             )  # fmt: skip
         for start in range(0, count, AT_ONCE):
@@ -147,8 +250,8 @@ def make_map(path: Path, count: int) -> None:
         some = [(id, np.ones(1), np.ones(1)) for id in (1, 2, 3)]
         with conn.transaction():
             save_vectors(conn, space, some)  # without any, a space is never ready
-        rows = [(id, x, y, "fitted") for id, (x, y) in enumerate(places.tolist(), start=1)]
-        save_atlas(conn, space, rows, replace=True)
+        is_fitted = np.ones(count, bool)
+        save_atlas(conn, space, range(1, count + 1), places, is_fitted, replace=True)
 
 
 def measure_tiles(path: Path) -> None:

@@ -50,6 +50,7 @@ K = 20
 # Those of the default model.
 LEVELS = {"pool2": 128, "pool5": 512}
 LEVEL_WEIGHTS = {"pool2": 0.08, "pool5": 1}
+PREPROCESS = {"normalise": "oxford", "resize": "squash", "size": 208}
 DIMENSIONS = sum(LEVELS.values())
 GROUPS = 300
 ROUNDS = 10
@@ -140,7 +141,7 @@ def make_database(path: Path, count: int, drawn: Iterator[np.ndarray]) -> None:
                 weights_sha256="",
                 levels=LEVELS,
                 pooling="gem",
-                preprocess={},
+                preprocess=PREPROCESS,
                 dtype="float16",
                 precision="float32",
                 dimensions=DIMENSIONS,
@@ -292,8 +293,8 @@ def in_python(path: Path, matrix: np.ndarray) -> Query:
 
     conn.create_function("cosine", 2, cosine)
     sql = """
-        select image_id from imgsim_vectors order by
-        cosine(vector, (select vector from imgsim_vectors where image_id = ?)) desc limit 21
+        select image_key from imgsim_vectors order by
+        cosine(vector, (select vector from imgsim_vectors where image_key = ?)) desc limit 21
     """
     return lambda id: [other for (other,) in conn.execute(sql, [id])]
 

@@ -57,10 +57,11 @@ def render_cell(row, value, column, table, database, datasette):
 
 
 @hookimpl
-def asgi_wrapper():
+def asgi_wrapper(datasette):
+    from .web.front import hidden
     from .web.table import filters
 
-    return filters.reset_filter_middleware
+    return lambda app: filters.reset_filter_middleware(hidden.middleware(datasette, app))
 
 
 @hookimpl
@@ -71,24 +72,68 @@ def filters_from_request(request, datasette):
 
 
 @hookimpl
-def extra_css_urls(database, table, view_name, datasette):
+def extra_css_urls(template, database, table, view_name, datasette):
     from .web.table import menus
 
-    return menus.css_urls(datasette, database, table, view_name)
+    return menus.css_urls(datasette, template, database, table, view_name)
 
 
 @hookimpl
-def extra_js_urls(database, table, datasette):
+def extra_js_urls(database, table, view_name, datasette):
     from .web.table import menus
 
-    return menus.js_urls(datasette, database, table)
+    return menus.js_urls(datasette, database, table, view_name)
 
 
 @hookimpl
-def table_actions(datasette, actor, database, table):
+def top_homepage(datasette, request):
+    # Datasette 1.0, as the next three
+    from .web.front import pages
+
+    return pages.instance(datasette, request)
+
+
+@hookimpl
+def top_database(datasette, request, database):
+    from .web.front import pages
+
+    return pages.database(datasette, request, database)
+
+
+@hookimpl
+def top_row(datasette, request, database, table):
+    from .web.front import pages
+
+    return pages.row(datasette, request, database, table)
+
+
+@hookimpl
+def top_table(datasette, request, database, table):
+    from .web.table import top
+
+    return top.html(datasette, request, database, table)
+
+
+@hookimpl
+def extra_template_vars(template, database, table, view_name, request, datasette):
+    # Datasette 0.65, as the next one
+    from .web.front import slots
+
+    return slots.template_vars(datasette, request, database, table, view_name, template)
+
+
+@hookimpl
+def get_metadata(datasette):
+    from .web.front import hidden
+
+    return hidden.metadata(datasette)
+
+
+@hookimpl
+def table_actions(datasette, database, table, request):
     from .web.table import menus
 
-    return menus.table_actions(datasette, actor, database, table)
+    return menus.table_actions(datasette, database, table, request)
 
 
 @hookimpl

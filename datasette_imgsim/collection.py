@@ -22,7 +22,7 @@ from .db.spaces import (
     reread,
     set_default_space,
 )
-from .db.tables import column_names
+from .db.tables import column_names, with_foreign_label
 from .errors import ImgsimError, listed
 from .evaluate import Evaluation, read_labels
 from .ingest import decode, settings
@@ -44,10 +44,12 @@ RUN_OPTIONS = tuple(field.name for field in fields(RunOptions))
 
 @dataclass(frozen=True)
 class Match(Hit):
-    """A search result with the path of its file."""
+    """A search result with the path of its file and its name."""
 
     path: str | None
     """Relative to the folder of the database; None if the table has no paths."""
+    name: str
+    """Its label in the table, which is the name of its file if the label is a path, else its id."""
 
 
 class Collection:
@@ -107,7 +109,13 @@ class Collection:
             index = indexes.load(conn, space, self.interface.progress)
             hits = results.best(conn, index, self._query(conn, index, query, weights), k)
             paths = _paths(conn, index, hits)
-        return [Match(**vars(hit), path=paths.get(hit.id)) for hit in hits]
+            table = with_foreign_label(conn, index.table)
+            described = table.described(conn, [hit.id for hit in hits])
+        names = {id: name for id, (name, _has_thumbnail) in described.items()}
+        return [
+            Match(**vars(hit), path=paths.get(hit.id), name=names.get(hit.id, str(hit.id)))
+            for hit in hits
+        ]
 
     def map(self, refit: bool = False) -> layout.Summary:
         """Lays the images out by likeness (t-SNE); if there is a map, only places new images.
@@ -120,10 +128,14 @@ class Collection:
             calibration.renew(conn, reread(conn, space.name))
         return summary
 
-    def draw_map(self, path: str | Path, size: int = 4000) -> int:
-        """Writes the map as a PNG file of size x size pixels; returns how many images it shows."""
+    def draw_map(self, path: str | Path, size: int = 4000, wall: bool = False) -> int:
+        """Writes the map as a PNG file of size x size pixels; returns how many images it shows.
+
+        With `wall` it is the wall, `size` pixels wide, on which every cell of a grid has an image.
+        """
         with self._reader() as conn:
-            return poster.save(conn, choose_space(conn, self.space, self.table), Path(path), size)
+            space = choose_space(conn, self.space, self.table)
+            return poster.save(conn, space, Path(path), size, wall)
 
     @contextmanager
     def evaluation(self, label: str | None = None) -> Iterator[Evaluation]:

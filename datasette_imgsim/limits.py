@@ -18,10 +18,18 @@ class Limits:
     """The same for an upload: others wait while it is decoded."""
     bytes_to_decode: int = 2_500_000_000
     """A picture is refused if its decoder would allocate more."""
-    bytes_of_large: int = 160_000_000
+    bytes_of_large: int = 250_000_000
     """Of pictures that need more than this, one is decoded at a time."""
+    seconds_to_decode: float = 60
+    """A decoder is ended after this time. 48 megapixels of noise as AVIF take 7 s on two cores."""
+    seconds_of_upload: float = 15
+    """The same for an upload: others wait while it is decoded."""
+    bytes_of_ordinary: int = 50_000_000
+    """A larger file is never decoded in the process of `embed` itself, but apart."""
+    bytes_beside_pixels: int = 300_000_000
+    """What a decoder may allocate beside the pixels and its file."""
     png_chunks: int = 10_000
-    """The most chunks of a PNG beside its pixels. With more, it is decoded without them."""
+    """The most small chunks of a PNG. With more, it is decoded without those beside its pixels."""
     tiff_pages: int = 100
     """Among so many pages of a TIFF the largest is looked for."""
     tiff_parts: int = 100_000
@@ -43,6 +51,11 @@ class Limits:
 
     bytes_to_mend: int = 250_000_000
     """A larger file with damaged metadata is not mended, for which it is read into memory."""
+
+    side_of_thumbnail: int = 2048
+    """The most pixels of a thumbnail's longer side."""
+    bytes_of_thumbnail: int = 4_000_000
+    """A larger one in a database from elsewhere is not drawn on the map."""
 
     # The form of an index
     bytes_scanned: int = 100_000_000
@@ -66,7 +79,8 @@ class Limits:
     most_hits_from_database: int = 50_000
     """The most results in a space that is not in memory, where each vector must be read."""
     first_hits: int = 200
-    """A search for all images above a percentile first ranks this many."""
+    """A search for all images that are like enough first ranks this many, and so does a page that
+    says how many are."""
     most_examples: int = 1_000
     """The most images that `plus` or `minus` may name: the vectors of all are read at once."""
     characters_of_options: int = 4_000_000
@@ -94,6 +108,16 @@ class Limits:
     calibration_pairs: int = 200_000
     """The most random pairs that are scored."""
 
+    # The map
+    most_laid_out: int = 200_000
+    """Of more different images, only a sample is laid out by t-SNE."""
+    laid_out_of_many: int = 100_000
+    """How many images such a sample has; the others are placed among them."""
+    compared_with_all: int = 20_000
+    """Placed among more images, an image is only compared with groups of them near to it."""
+    rows_of_atlas: int = 5_000
+    """The most rows of a map that one transaction writes."""
+
     # Evaluation
     vectors_at_once: int = 1_000
     """How many vectors are read from an index at once."""
@@ -105,14 +129,23 @@ class Limits:
     """Longer names of images are shortened: a page repeats each name several times."""
     most_thumbnails_known: int = 20_000
     """With more thumbnails, the cells of a table page do not check which rows have one."""
+    rows_for_facets: int = 10_000
+    """Of more rows, facets are not counted before somebody asks: Datasette reads all values."""
+    seconds_of_selection: float = 5
+    """The longest time for reading which rows a filter selects, of which there may be millions."""
+    seconds_of_masks: float = 60
+    bytes_of_masks: int = 16_000_000
+    """Which images of a map pass a filter is kept so long, a byte an image."""
     bytes_of_tiles: int = 64_000_000
     """Bytes of drawn map tiles that are kept for one database."""
     seconds_a_body: float = 60
     """The time in which an upload must be complete."""
-    seconds_between_pieces: float = 5
-    """The longest time in which nothing of an upload arrives."""
+    bytes_a_piece: int = 25_000
+    """So much of an upload must arrive in each time of `seconds_a_piece`, but for its end."""
+    seconds_a_piece: float = 5
+    """A line of 40 kbit/s is fast enough, and nobody keeps a request by a byte now and then."""
     bytes_of_bodies: int = 200_000_000
-    """The most bytes of uploads that are arriving at one time, all together."""
+    """The most bytes of uploads that are arriving at one time. With more, the oldest gives way."""
 
 
 LIMITS = Limits()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 from pluggy import HookimplMarker
 
 hookimpl = HookimplMarker("sqlite_utils")
@@ -15,9 +13,8 @@ def prepare_connection(conn):
 
     Datasette also passes its own connections to sqlite-utils: these have the functions already.
     """
-    try:
-        conn.execute("explain select imgsim_status()").close()
-    except sqlite3.OperationalError:
+    sql = "select 1 from pragma_function_list where name = 'imgsim_status' limit 1"
+    if conn.execute(sql).fetchone() is None:
         from .search import functions
         from .search.indexes import Indexes
 

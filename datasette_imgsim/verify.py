@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from .db.schema import SOURCE_TABLE
 from .db.spaces import Space, all_spaces, embedded_ids
 from .db.tables import SourceTable
 from .errors import ImgsimError
-from .ingest import decode, settings, sources
+from .ingest import apart, settings, sources
 from .progress import Progress, silent
 from .search.vectors import Damaged, decoded, sound_centre, stored_blobs
 
@@ -111,7 +110,7 @@ def _vectors(conn: sqlite3.Connection, space: Space, ids: list, advance) -> Iter
 
 def _orphans(conn: sqlite3.Connection, space: Space, table: SourceTable) -> Iterator[str]:
     """What was made of images whose row is gone."""
-    present = f"select 1 from {table.rows_sql} where {table.key_sql} = ours.image_id"
+    present = f"select 1 from {table.rows_sql} where {table.key_sql} = ours.image_key"
     for name, of_space in (
         ("imgsim_vectors", "ours.space_id = :id"),
         ("imgsim_atlas", "ours.space_id = :id"),
@@ -129,18 +128,17 @@ def _orphans(conn: sqlite3.Connection, space: Space, table: SourceTable) -> Iter
 
 
 def _thumbnails(conn: sqlite3.Connection, space: Space, ids: list) -> Iterator[str]:
-    from PIL import Image
-
     damaged = []
     for id in ids:
         jpeg = read_thumbnail(conn, space.source_table, id)
         try:
-            with Image.open(io.BytesIO(jpeg or b""), formats=("JPEG",)) as image:
-                image.load()
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            is_sound = apart.SHARED.decode(jpeg or b"", 1).facts.format == "JPEG"
+        except ImgsimError:
+            is_sound = False
+        if not is_sound:
             damaged.append(id)
     if damaged:
-        remove = f"delete from imgsim_thumbnails where image_id in ({_listed(damaged)})"
+        remove = f"delete from imgsim_thumbnails where image_key in ({_listed(damaged)})"
         yield (
             f"{_count(damaged)} of {len(ids):,} looked at have no thumbnail that can be read "
             f'({_some(damaged)}): remove them with "{remove}". Then {_mend(space, damaged)}'
@@ -156,7 +154,7 @@ def _embed_again(
     progress: Progress,
 ) -> None:
     """Compares stored vectors with those that this machine computes of the same files."""
-    if space.source_table != SOURCE_TABLE:
+    if space.source_table.lower() != SOURCE_TABLE:
         report.skipped.append(
             f"{space.name}: not embedded again, since only files of the table 'images' are"
         )
@@ -204,11 +202,12 @@ def _pixels(conn: sqlite3.Connection, space: Space, base: Path, id) -> np.ndarra
     if row is None or not isinstance(row[0], str):
         return None
     try:
-        with open(sources.absolute_path(row[0], base), "rb") as file:
+        path = sources.absolute_path(row[0], base)
+        with open(path, "rb") as file:
             if sources.digest(file) != row[1]:
                 return None
-            file.seek(0)
-            return decode.decode(file, space.preprocess["size"], space.preprocess["resize"]).pixels
+        size, resize = space.preprocess["size"], space.preprocess["resize"]
+        return apart.SHARED.decode(path, size, resize).pixels
     except (OSError, ValueError, ImgsimError):
         return None
 
@@ -222,7 +221,7 @@ def _spread(ids: list, count: int) -> list:
 def _mend(space: Space, ids: list) -> str:
     return (
         f'remove these vectors with "delete from imgsim_vectors where space_id = {space.id} and '
-        f"image_id in ({_listed(ids)})\" and run 'datasette imgsim embed' again"
+        f"image_key in ({_listed(ids)})\" and run 'datasette imgsim embed' again"
     )
 
 

@@ -14,6 +14,7 @@ PAGES = {
     "gallery": GALLERY,
     "similar": f"{GALLERY}/similar/1?_size=12",
     "map": f"{GALLERY}/map?id=1",
+    "wall": f"{GALLERY}/map?view=wall",
 }
 
 

@@ -5,26 +5,35 @@ import os
 import shutil
 import sqlite3
 import threading
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 from datasette.plugins import pm
 from helpers import toy as toy_plugin
-from helpers.browser import PLUGIN, chromium
+from helpers.browser import PLUGIN, chromium, running
 from helpers.commands import imgsim
 from helpers.databases import lay_out, make_space, random_vectors, rows
 from helpers.loading import reload_at_once, stand_at
-from helpers.maps import places_of
+from helpers.map_browser import on_a_grid
+from helpers.maps import MAP, places_of
 from helpers.needs import needed
 from helpers.networks import random_weights
 from helpers.pictures import draw, draw_groups
 from helpers.waiting import LONG
+from hypothesis import settings
 
 from datasette_imgsim.limits import LIMITS
 from datasette_imgsim.progress import silent
 from datasette_imgsim.search import indexes
 from datasette_imgsim.web import results
+
+# How many examples hypothesis tries; its own limit of time for each would fail on a busy machine
+
+settings.register_profile("quick", max_examples=100, derandomize=True, deadline=None, database=None)
+settings.register_profile("long", max_examples=2_000, deadline=None, database=None)
+settings.load_profile("quick")
+
 
 # Drawn pictures and databases made of them
 
@@ -170,11 +179,14 @@ def browser():
         found.close()
 
 
-@pytest.fixture(params=[(1280, 900), (390, 800)], ids=["desktop", "phone"])
-def page(request, browser):
+WIDTHS = {"params": [(1280, 900), (390, 800)], "ids": ["desktop", "phone"]}
+
+
+@contextmanager
+def opened_page(browser, size, **options):
     """A page of the browser; it keeps what a Content-Security-Policy has blocked."""
-    width, height = request.param
-    context = browser.new_context(viewport={"width": width, "height": height})
+    width, height = size
+    context = browser.new_context(viewport={"width": width, "height": height}, **options)
     found = context.new_page()
     found.set_default_timeout(1000 * LONG)
     found.mistakes = []
@@ -187,3 +199,30 @@ def page(request, browser):
     yield found
     context.close()
     assert found.mistakes == []
+
+
+@pytest.fixture(**WIDTHS)
+def page(request, browser):
+    """A page of the browser, with a mouse."""
+    with opened_page(browser, request.param) as found:
+        yield found
+
+
+@pytest.fixture(**WIDTHS)
+def finger(request, browser):
+    """A page of the browser on a screen that is touched."""
+    with opened_page(browser, request.param, has_touch=True, is_mobile=True) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def map_folder(photos, tmp_path_factory):
+    """A copy of `photos` whose map is a grid; not to be changed."""
+    return on_a_grid(photos, tmp_path_factory.mktemp("mapped") / "photos")
+
+
+@pytest.fixture(scope="module")
+def map_url(map_folder, plugins):
+    """The address of the map page of a server of `map_folder`."""
+    with running(map_folder, plugins) as url:
+        yield url + MAP

@@ -24,6 +24,11 @@ def cells_of(positions, zoom):
     return np.floor(positions / (SIDE / (4 << zoom))).astype(int)
 
 
+def listed(shown):
+    """(row, count, column, line) of each cell."""
+    return zip(shown.rows, shown.counts, shown.columns, shown.lines)
+
+
 @positions_of
 def test_each_cell_shows_one_of_its_images_for_all_of_them(positions):
     cells = Cells(positions)
@@ -57,10 +62,10 @@ def test_tiles_show_what_their_zoom_shows(positions):
             (row, count, column, line)
             for y in range(1 << zoom)
             for x in range(1 << zoom)
-            for row, count, column, line in zip(*vars(cells.of_tile(zoom, x, y)).values())
+            for row, count, column, line in listed(cells.of_tile(zoom, x, y))
             if (column // 4, line // 4) == (x, y)
         ]
-        assert sorted(found) == sorted(zip(*vars(cells.of_zoom(zoom)).values()))
+        assert sorted(found) == sorted(listed(cells.of_zoom(zoom)))
 
 
 @pytest.mark.parametrize(
@@ -84,11 +89,11 @@ def test_a_rectangle_shows_the_cells_that_it_touches(positions, bounds):
         cell = SIDE / (4 << zoom)
         wanted = [
             (row, count, column, line)
-            for row, count, column, line in zip(*vars(cells.of_zoom(zoom)).values())
+            for row, count, column, line in listed(cells.of_zoom(zoom))
             if x0 < (column + 1) * cell and column * cell < x1
             if y0 < (line + 1) * cell and line * cell < y1
         ]
-        assert sorted(zip(*vars(cells.within(zoom, bounds)).values())) == sorted(wanted)
+        assert sorted(listed(cells.within(zoom, bounds))) == sorted(wanted)
 
 
 def test_an_image_near_the_middle_stands_for_its_cell():
@@ -122,3 +127,21 @@ def test_numbers_of_cells_can_be_taken_apart():
     assert np.array_equal(separated(numbers), columns)
     assert np.array_equal(separated(numbers >> np.uint64(1)), lines)
     assert interleaved(np.array([3], np.uint64), np.array([5], np.uint64)).tolist() == [0b100111]
+
+
+@positions_of
+def test_a_cell_shows_a_wanted_image_if_it_has_one_and_keeps_it_when_one_zooms_in(positions):
+    cells = Cells(positions)
+    wanted = np.arange(len(positions)) % 7 == 0
+    before = set()
+    for zoom in range(cells.deepest + 1):
+        shown = cells.of_zoom(zoom, wanted)
+        places = cells_of(positions, zoom)
+        for row, count, column, line in zip(shown.rows, shown.wanted, shown.columns, shown.lines):
+            inside = (places == (column, line)).all(axis=1)
+            assert inside[row] and count == np.count_nonzero(wanted & inside)
+            assert wanted[row] == (count > 0)
+        assert np.array_equal(shown.counts, cells.of_zoom(zoom).counts)
+        now = {row for row in shown.rows.tolist() if wanted[row]}
+        assert before <= now
+        before = now

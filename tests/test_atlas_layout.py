@@ -5,6 +5,7 @@ import pytest
 from sklearn.manifold import trustworthiness
 
 from datasette_imgsim.atlas import layout
+from datasette_imgsim.limits import LIMITS
 
 GROUPS, EACH = 6, 40
 
@@ -177,3 +178,66 @@ def test_the_square_keeps_order_along_each_axis():
     laid = layout.in_square(points)
     for axis in (0, 1):
         assert (np.argsort(points[:, axis]) == np.argsort(laid[:, axis])).all()
+
+
+@pytest.fixture
+def few_laid_out(monkeypatch):
+    """Of more than 150 images, t-SNE lays out 120."""
+    monkeypatch.setattr(LIMITS, "most_laid_out", 150)
+    monkeypatch.setattr(LIMITS, "laid_out_of_many", 120)
+
+
+def no_map(vectors):
+    return np.full((len(vectors), 2), np.nan)
+
+
+def test_of_many_images_a_sample_is_laid_out_and_the_others_among_it(few_laid_out):
+    vectors, groups = grouped()
+    laid, is_fitted = layout.lay_out_many(vectors, no_map(vectors))
+    assert is_fitted.sum() == 120 and inside(laid)
+    assert share_of_own_group(laid, groups) > 0.95
+    assert fills(laid[is_fitted])
+    again, is_fitted_again = layout.lay_out_many(vectors.copy(), no_map(vectors))
+    assert (again == laid).all() and (is_fitted_again == is_fitted).all()
+
+
+def test_copies_of_many_images_share_places_and_count_once(few_laid_out):
+    vectors, _ = grouped()
+    laid, is_fitted = layout.lay_out_many(
+        np.repeat(vectors, 3, axis=0), no_map(vectors).repeat(3, 0)
+    )
+    assert is_fitted.sum() == 3 * 120
+    for values in (laid, is_fitted):
+        parts = values.reshape(len(vectors), 3, -1)
+        assert (parts == parts[:, :1]).all()
+    few = np.repeat(vectors[:100], 10, axis=0)
+    assert layout.lay_out_many(few, no_map(few))[1].all()
+
+
+def test_laying_out_many_again_keeps_the_shape(few_laid_out):
+    vectors, groups = grouped()
+    before, _ = layout.lay_out_many(vectors, no_map(vectors))
+    again, _ = layout.lay_out_many(vectors, before)
+    assert np.median(np.linalg.norm(again - before, axis=1)) < 25
+    assert share_of_own_group(again, groups) > 0.95
+
+
+@pytest.mark.parametrize("copies", [1, 40])
+def test_among_many_an_image_is_compared_with_those_near_to_it(monkeypatch, copies):
+    vectors = np.repeat(random(1200, 8), copies, axis=0)
+    positions = np.repeat(np.random.default_rng(1).random((1200, 2)) * 200, copies, axis=0)
+    new = random(300, 8, seed=2)
+    exact = layout.place(new, vectors, positions)
+    monkeypatch.setattr(LIMITS, "compared_with_all", 100)
+    monkeypatch.setattr(layout, "VECTORS_A_GROUP", 20)
+    near = layout.place(new, vectors, positions)
+    assert np.isfinite(near).all()
+    assert (np.linalg.norm(near - exact, axis=1) < 5).mean() > 0.8
+
+
+def test_vectors_without_direction_are_placed_among_many_all_the_same(monkeypatch):
+    monkeypatch.setattr(LIMITS, "compared_with_all", 10)
+    monkeypatch.setattr(layout, "VECTORS_A_GROUP", 2)
+    vectors = np.vstack([random(60), np.zeros((60, 20), np.float32)])
+    positions = np.random.default_rng(1).random((120, 2)) * 200
+    assert inside(layout.place(vectors, vectors, positions))

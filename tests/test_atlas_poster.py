@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from helpers.commands import imgsim
-from helpers.databases import change, lay_out, rows
+from helpers.databases import change, lay_out, make_space, random_vectors, rows
 from PIL import Image
 
 from datasette_imgsim.atlas.cells import Cells
@@ -39,7 +39,7 @@ def test_every_image_is_drawn_beside_the_others(crowded):
 
 @pytest.mark.parametrize("jpeg", ["'text'", "cast(x'ffd8' as text)", "5"])
 def test_a_thumbnail_that_is_no_picture_is_a_plain_square(crowded, jpeg):
-    change(crowded / "photos.db", f"update imgsim_thumbnails set jpeg = {jpeg} where image_id = 3")
+    change(crowded / "photos.db", f"update imgsim_thumbnails set jpeg = {jpeg} where image_key = 3")
     poster = crowded / "poster.png"
     printed = imgsim("map", crowded / "photos.db", "--png", poster, "--size", 400)
     assert "shows 24 of 24 images." in printed
@@ -50,6 +50,31 @@ def test_where_there_is_no_room_some_stand_for_the_others(crowded):
     printed = imgsim("map", crowded / "photos.db", "--png", poster, "--size", 64)
     assert "of 24 images" in printed and "shows 24" not in printed
     assert coloured(poster)[0] == (64, 64)
+
+
+@pytest.mark.parametrize(
+    "size, shown, height, filled",
+    [(400, 24, 400, 24 / 25), (120, 24, 120, 24 / 25), (90, 8, 90, 8 / 9), (64, 8, 64, 8 / 9)],
+)
+def test_the_wall_has_no_gaps(crowded, size, shown, height, filled):
+    poster = crowded / "poster.png"
+    printed = imgsim("map", crowded / "photos.db", "--png", poster, "--wall", "--size", size)
+    assert f"{poster} shows {shown} of 24 images." in printed
+    drawn, share = coloured(poster)
+    assert drawn == (height, size) and abs(share - filled) < 0.02
+
+
+def test_a_wall_is_no_higher_than_its_lines(tmp_path):
+    path = make_space(tmp_path / "photos.db", random_vectors(5))
+    lay_out(path, {id: (40 * id, 20 * id) for id in range(1, 6)})
+    imgsim("map", path, "--png", tmp_path / "wall.png", "--wall", "--size", 300)
+    with Image.open(tmp_path / "wall.png") as image:
+        assert image.size == (300, 200)
+
+
+def test_a_wall_needs_a_file_to_be_drawn_in(crowded):
+    printed = imgsim("map", crowded / "photos.db", "--wall", exit_code=2)
+    assert "--wall is about the picture of the map: name it with --png FILE" in printed
 
 
 def test_a_picture_that_cannot_be_written_is_a_sentence(crowded):

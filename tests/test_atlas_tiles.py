@@ -6,7 +6,7 @@ import pytest
 from helpers.pictures import as_jpeg
 from PIL import Image, ImageColor
 
-from datasette_imgsim.atlas.tiles import BACKGROUND, MISSING, Picture, draw, encoded
+from datasette_imgsim.atlas.tiles import BACKGROUND, MISSING, Frame, Picture, draw, encoded
 
 
 def jpeg(colour, size=(200, 100)):
@@ -21,7 +21,9 @@ def near(pixel, colour, tolerance=12):
 @pytest.mark.parametrize("side", [256, 512, 100])
 def test_each_picture_lies_in_its_cell(side):
     cell = side // 4
-    drawn = draw([Picture(1, 2, jpeg("red")), Picture(3, 0, jpeg("lime", (50, 400)))], 4, side)
+    drawn = draw(
+        [Picture(1, 2, jpeg("red")), Picture(3, 0, jpeg("lime", (50, 400)))], 4, 4, side, False
+    )
     assert drawn.size == (side, side)
     assert near(drawn.getpixel((1.5 * cell, 2.5 * cell)), "red")
     assert near(drawn.getpixel((3.5 * cell, 0.5 * cell)), "lime")
@@ -31,13 +33,13 @@ def test_each_picture_lies_in_its_cell(side):
 
 def test_pictures_do_not_overlap():
     everywhere = [Picture(x, y, jpeg("white", (90, 90))) for x in range(4) for y in range(4)]
-    drawn = draw(everywhere, 4, 256)
+    drawn = draw(everywhere, 4, 4, 256, False)
     for edge in (0, 63, 64, 127, 128, 191, 192, 255):
         assert drawn.getpixel((edge, 32)) == drawn.getpixel((32, edge)) == (34, 39, 46)
 
 
 def test_frames_have_their_colour():
-    drawn = draw([Picture(0, 0, jpeg("white", (90, 90)), "#e15759")], 1, 100)
+    drawn = draw([Picture(0, 0, jpeg("white", (90, 90)), Frame("#e15759"))], 1, 1, 100, False)
     left = next(x for x in range(100) if not near(drawn.getpixel((x, 50)), BACKGROUND))
     assert near(drawn.getpixel((left + 1, 50)), "#e15759")
     assert near(drawn.getpixel((50, 50)), "white")
@@ -45,18 +47,31 @@ def test_frames_have_their_colour():
 
 def test_a_stack_says_how_many_more_there_are():
     plain, stack, higher = (
-        draw([Picture(0, 0, jpeg("white", (90, 90)), more=more)], 1, 64).tobytes()
+        draw([Picture(0, 0, jpeg("white", (90, 90)), more=more)], 1, 1, 64, False).tobytes()
         for more in (0, 3, 1200)
     )
     assert len({plain, stack, higher}) == 3
 
 
-@pytest.mark.parametrize("file", [None, b"", b"no picture", jpeg("red")[:200]])
+def other_jpeg(size, **options):
+    file = io.BytesIO()
+    Image.new("RGB", size, "red").save(file, "JPEG", **options)
+    return file.getvalue()
+
+
+OF_OTHERS = [
+    other_jpeg((9, 9), progressive=True),
+    other_jpeg((2049, 9)),
+    jpeg("red") + bytes(4**11),
+]
+
+
+@pytest.mark.parametrize("file", [None, b"", b"no picture", jpeg("red")[:200], *OF_OTHERS])
 def test_a_picture_that_cannot_be_read_leaves_a_grey_square(file):
-    drawn = draw([Picture(0, 0, file)], 1, 64)
+    drawn = draw([Picture(0, 0, file)], 1, 1, 64, False)
     assert drawn.getpixel((32, 32)) == ImageColor.getrgb(MISSING)
 
 
 def test_a_tile_is_a_jpeg_file():
-    with Image.open(io.BytesIO(encoded(draw([], 4, 256)))) as image:
+    with Image.open(io.BytesIO(encoded(draw([], 4, 4, 256, False)))) as image:
         assert (image.format, image.size) == ("JPEG", (256, 256))

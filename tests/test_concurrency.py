@@ -232,7 +232,7 @@ def test_a_space_of_a_table_dropped_after_the_last_picture(tmp_path, toy, monkey
     change(tmp_path / "photos.db", "update items set path = null where id = 1")
     drop_after(monkeypatch, tmp_path, "go", "items toy pool1 flatten")
     assert "'items toy pool1 flatten' was removed" in imgsim(*options, exit_code=1)
-    assert rows(tmp_path / "photos.db", "select image_id from imgsim_thumbnails") == [2]
+    assert rows(tmp_path / "photos.db", "select image_key from imgsim_thumbnails") == [2]
 
 
 def test_files_that_vanish_or_change_during_a_run(folder):
@@ -268,7 +268,7 @@ def test_an_answer_beside_a_writer_is_of_one_generation(tmp_path, monkeypatch, b
             for turn in itertools.cycle([1, 0]):
                 with conn.transaction():
                     conn.executemany(
-                        "update imgsim_vectors set vector = ? where image_id = ?",
+                        "update imgsim_vectors set vector = ? where image_key = ?",
                         zip(turns[turn], range(1, 21)),
                     )
                     raise_generation(conn, space_of(conn))

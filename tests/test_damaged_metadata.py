@@ -7,7 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
-from helpers.files import exif_of, quarters
+from helpers.files import HEIC, exif_of, quarters
 from helpers.needs import needed
 from PIL import Image, features
 
@@ -146,6 +146,63 @@ def test_exif_of_an_avif():
     sound = saved("AVIF", exif=EXIF)
     assert b"MM\0*" in sound
     assert (pixels(sound.replace(b"MM\0*", b"XX\0*")) == pixels(sound)).all()
+
+
+def placed(data, id, base=0, more=0, length=None):
+    """A HEIC file that says that an item lies elsewhere or has another length."""
+    file = bytearray(data)
+    at = data.index(b"iloc") + 12
+    while struct.unpack(">H", file[at : at + 2]) != (id,):
+        at += 18
+    count, offset, old = struct.unpack(">HII", file[at + 8 : at + 18])
+    length = old + more if length is None else length
+    file[at + 4 : at + 18] = struct.pack(">IHII", base, count, offset, length)
+    return bytes(file)
+
+
+HEIC_DAMAGE = {
+    "EXIF cut off": HEIC[:-20],
+    "EXIF gone": HEIC[:-36],
+    "EXIF elsewhere": placed(HEIC, 2, base=1_000_000),
+    "EXIF too long": placed(HEIC, 2, more=1_000_000),
+    "EXIF far too long": placed(HEIC, 2, length=2**32 - 1),
+    "EXIF empty": placed(HEIC, 2, length=0),
+    "EXIF of 3 bytes": placed(HEIC, 2, length=3),
+    "EXIF, start": HEIC.replace(b"\0\0\0\6Exif\0\0", b"\x7f\xff\xff\xffExif\0\0"),
+    "EXIF, byte order": HEIC.replace(b"MM\0*", b"XX\0*"),
+    "EXIF, directory": HEIC.replace(b"MM\0*\0\0\0\x08", b"MM\0*\xff\xff\xff\xff"),
+    "EXIF called XMP": HEIC.replace(b"\0\0Exif", b"\0\0mime", 1),
+    "of no picture": HEIC.replace(b"cdsc\0\2\0\1\0\1", b"cdsc\0\2\0\1\0\7"),
+    "of itself": HEIC.replace(b"cdsc\0\2\0\1\0\1", b"cdsc\0\2\0\1\0\2"),
+    "name of EXIF": HEIC.replace(b"\0\0Exif", b"\0\0Exi\xff", 1),
+    "name of the picture": HEIC.replace(b"hvc1\0", b"hvc1\xff", 1),
+}
+
+
+@pytest.mark.parametrize("name", HEIC_DAMAGE)
+def test_metadata_of_a_heic(name):
+    pytest.importorskip("pi_heif")
+    assert HEIC_DAMAGE[name] != HEIC
+    assert (pixels(HEIC_DAMAGE[name]) == pixels(HEIC)).all()
+
+
+def avif_with_metadata():
+    needed(features.check("avif"), "AVIF for Pillow")
+    return saved("AVIF", exif=EXIF, xmp=b"<x/>" * 200)
+
+
+@pytest.mark.parametrize("item", [2, 3])
+@pytest.mark.parametrize("place, length", [(None, 2**31), (2**31, None), (None, 0), (None, 3)])
+def test_metadata_of_an_avif_that_is_elsewhere_or_cut(item, place, length):
+    sound = avif_with_metadata()
+    file = bytearray(sound)
+    at = sound.index(b"iloc") + 12
+    while struct.unpack(">H", file[at : at + 2]) != (item,):
+        at += 14
+    old = struct.unpack(">II", file[at + 6 : at + 14])
+    new = (old[0] if place is None else place, old[1] if length is None else length)
+    file[at + 6 : at + 14] = struct.pack(">II", *new)
+    assert (pixels(bytes(file)) == pixels(sound)).all()
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF"])

@@ -195,6 +195,29 @@ def test_a_large_picture_is_refused_where_memory_is_short(monkeypatch):
     assert pixels(data).shape == (32, 32, 3)
 
 
+def test_a_png_of_very_many_empty_chunks_of_pixels():
+    data = saved("PNG")
+    at = data.index(b"IDAT") - 4
+    empty = b"\0\0\0\0IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
+    assert (pixels(data[:at] + empty * 100 + data[at:]) == pixels(data)).all()
+    began = time.process_time()
+    with pytest.raises(decode.NotAPicture, match="more than 10,000 chunks"):
+        pixels(data[:at] + empty * 1_000_000 + data[at:])
+    assert time.process_time() - began < 5
+
+
+def test_a_large_webp_is_refused_by_our_own_limit():
+    """Pillow's own is on pixels, and lower than what `--max-pixels` allows."""
+    large = saved("WEBP", lossless=True, xmp=b"x")
+    at = large.index(b"VP8X") + 12
+    sides = (16_000 - 1).to_bytes(3, "little") + (12_000 - 1).to_bytes(3, "little")
+    large = large[:at] + sides + large[at + 6 :]
+    with pytest.raises(decode.TooLarge, match="^decoding it takes 3.1 GB of memory, over the limi"):
+        pixels(large)
+    with pytest.raises(decode.TooLarge, match="^16000 x 12000 is 192,000,000 pixels, over the l"):
+        decode.decode(io.BytesIO(large), 32, max_pixels=50_000_000)
+
+
 @pytest.mark.parametrize("before", [b"IDAT", b"IEND"])
 @pytest.mark.parametrize("count", [50_000, 1_500_000])
 def test_many_chunks_of_a_png_take_no_time(before, count):

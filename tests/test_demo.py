@@ -1,11 +1,16 @@
 """The demo's pictures: `make demo` draws them before it can show anything."""
 
+import json
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from datasette.app import Datasette
 from PIL import Image
+
+from datasette_imgsim.web import config
 
 DRAW = Path(__file__).resolve().parent.parent / "demo/draw.py"
 
@@ -42,3 +47,14 @@ def test_a_seed_gives_the_same_pictures_again(pictures, tmp_path):
     draw(tmp_path, "--count", "1")
     for file in tmp_path.rglob("*.jpg"):
         assert file.read_bytes() == (pictures / file.relative_to(tmp_path)).read_bytes()
+
+
+@pytest.mark.asyncio
+async def test_the_demo_is_served_with_its_settings(tmp_path):
+    """Datasette starts with them, beside the database as `make demo` makes it."""
+    metadata = json.loads((DRAW.parent / "metadata.json").read_text())
+    (tmp_path / "pictures").mkdir()
+    sqlite3.connect(tmp_path / "demo.db").execute("vacuum").close()
+    ds = Datasette([str(tmp_path / "demo.db")], metadata=metadata)
+    await ds.invoke_startup()
+    assert config.read_config(ds, "demo").images_root

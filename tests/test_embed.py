@@ -18,7 +18,7 @@ def test_the_bundled_network_makes_a_database(photos):
     assert rows(database, "select name, is_default, model from imgsim_spaces") == [
         ("vgg16-oxford", 1, "vgg16-oxford")
     ]
-    sql = "select count(*), min(typeof(image_id)), max(typeof(image_id)) from imgsim_vectors"
+    sql = "select count(*), min(typeof(image_key)), max(typeof(image_key)) from imgsim_vectors"
     assert rows(database, sql) == [(24, "integer", "integer")]
     assert rows(database, "select count(*) from imgsim_thumbnails") == [24]
     assert rows(database, "select distinct width, height, format from images") == [

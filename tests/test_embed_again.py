@@ -27,7 +27,7 @@ def folder(tmp_path, toy):
 
 def paths(folder):
     """Path -> id of every image that has a vector."""
-    sql = "select path, id from images join imgsim_vectors on image_id = id"
+    sql = "select path, id from images join imgsim_vectors on image_key = id"
     return dict(rows(folder / "photos.db", sql))
 
 
@@ -42,7 +42,7 @@ def generation(folder):
 
 
 def same_vector(folder, one, other):
-    sql = "select vector from imgsim_vectors join images on image_id = id where path = ?"
+    sql = "select vector from imgsim_vectors join images on image_key = id where path = ?"
     return rows(folder / "photos.db", sql, one) == rows(folder / "photos.db", sql, other) != []
 
 
@@ -84,7 +84,7 @@ def test_changed_content_loses_all_that_was_made_of_the_old(folder):
     assert "1 embedded, 2 unchanged" in embed_toy(folder)
     images, vectors, thumbnails, _, atlas = everything(folder)
     assert [image[0] for image in images] == [1, 2, 3]
-    assert images[0][2] != before[0][0][2] and images[0][5:7] == (50, 40)
+    assert images[0][-1] != before[0][0][-1] and images[0][5:7] == (50, 40)
     assert (
         len(vectors) == 5
         and vectors[0] != before[1][0]
@@ -204,7 +204,7 @@ def test_what_was_made_of_a_row_deleted_by_hand_goes_with_the_next_run(folder):
     number = generation(folder)
     embed_toy(folder)
     for table in ("imgsim_vectors", "imgsim_thumbnails"):
-        assert rows(folder / "photos.db", f"select image_id from {table} order by 1") == [2, 3]
+        assert rows(folder / "photos.db", f"select image_key from {table} order by 1") == [2, 3]
     assert generation(folder) > number
 
 
@@ -213,7 +213,7 @@ def test_a_copy_gets_a_row_and_the_vector(folder):
     assert "0 embedded, 3 unchanged, 0 renamed, 1 copied" in embed_toy(folder)
     assert paths(folder)["images/copy.jpg"] == 4
     assert same_vector(folder, "images/a.jpg", "images/copy.jpg")
-    sql = "select count(distinct jpeg), count(*) from imgsim_thumbnails where image_id in (1, 4)"
+    sql = "select count(distinct jpeg), count(*) from imgsim_thumbnails where image_key in (1, 4)"
     assert rows(folder / "photos.db", sql) == [(1, 2)]
     sql = "select count(distinct width || format || bytes) from images where id in (1, 4)"
     assert rows(folder / "photos.db", sql) == [1]
@@ -268,7 +268,7 @@ def test_a_chain_of_renamings(folder):
 def test_a_content_that_only_another_space_knows_is_renamed_too(folder):
     (folder / "images/a.jpg").rename(folder / "images/z.jpg")
     imgsim("embed", folder / "photos.db", folder / "images", "--model", "toy")
-    sql = "select space_id from imgsim_vectors where image_id = 1 order by 1"
+    sql = "select space_id from imgsim_vectors where image_key = 1 order by 1"
     assert rows(folder / "photos.db", sql) == [1, 2]
     assert rows(folder / "photos.db", "select path from images where id = 1") == ["images/z.jpg"]
 
@@ -305,7 +305,7 @@ def test_own_columns_of_the_user_stay(folder):
     ]
 
 
-@pytest.mark.parametrize("name", ["image_id", "source_table"])
+@pytest.mark.parametrize("name", ["image_key", "image_id", "source_table"])
 def test_own_columns_may_have_the_names_of_ours(folder, name):
     change(folder / "photos.db", f"alter table images add column {name}")
     change(
@@ -315,7 +315,7 @@ def test_own_columns_may_have_the_names_of_ours(folder, name):
     (folder / "images/b.jpg").unlink()
     assert "0 embedded, 2 unchanged" in embed_toy(folder)
     for table in ("imgsim_vectors", "imgsim_thumbnails", "imgsim_atlas"):
-        assert rows(folder / "photos.db", f"select image_id from {table} order by 1") == [1, 3]
+        assert rows(folder / "photos.db", f"select image_key from {table} order by 1") == [1, 3]
 
 
 def test_a_large_database_is_compared_quickly(folder):

@@ -29,7 +29,7 @@ def failures(folder):
 
 
 def embedded(folder):
-    sql = "select path from images join imgsim_vectors on image_id = images.id order by path"
+    sql = "select path from images join imgsim_vectors on image_key = images.id order by path"
     return [path.split("/", 1)[1] for path in rows(folder / "photos.db", sql)]
 
 
@@ -197,8 +197,8 @@ def test_libtiff_writes_nothing_past_us(folder, capfd):
 
 def test_a_failed_picture_keeps_what_was_stored_before(folder):
     embed_toy(folder)
-    kept = "select images.id, sha256, vector, jpeg from images join imgsim_vectors v on v.image_id"
-    kept += " = images.id join imgsim_thumbnails t on t.image_id = images.id"
+    kept = "select images.id, sha256, vector, jpeg from images join imgsim_vectors v on v.image_key"
+    kept += " = images.id join imgsim_thumbnails t on t.image_key = images.id"
     before = rows(folder / "photos.db", kept)
     (folder / "images/good.jpg").write_bytes(b"no picture any more")
     embed_toy(folder, exit_code=1)

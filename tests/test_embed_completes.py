@@ -22,12 +22,12 @@ def latitudes(folder):
 
 def sides(database):
     """The longer side of each thumbnail."""
-    sql = "select jpeg from imgsim_thumbnails order by image_id"
+    sql = "select jpeg from imgsim_thumbnails order by image_key"
     return [max(Image.open(io.BytesIO(jpeg)).size) for jpeg in rows(database, sql)]
 
 
 def vectors(database):
-    sql = "select image_id, vector, generation from imgsim_vectors join imgsim_spaces"
+    sql = "select image_key, vector, generation from imgsim_vectors join imgsim_spaces"
     return rows(database, sql)
 
 
@@ -141,4 +141,4 @@ def test_thumbnails_of_a_table(tmp_path, toy, how):
 def test_what_was_read_is_forgotten_with_the_image(folder):
     (folder / "images/a.jpg").unlink()
     embed_toy(folder, "--prune")
-    assert rows(folder / "photos.db", "select image_id from imgsim_readings") == [2]
+    assert rows(folder / "photos.db", "select image_key from imgsim_readings") == [2]

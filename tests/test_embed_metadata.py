@@ -23,7 +23,7 @@ def folder(request, tmp_path, toy):
 
 
 def lay_out(folder):
-    sql = "insert into imgsim_atlas select space_id, image_id, 7, 7, 'fitted' from imgsim_vectors"
+    sql = "insert into imgsim_atlas select space_id, image_key, 7, 7, 'fitted' from imgsim_vectors"
     change(folder / "photos.db", sql)
 
 

@@ -59,7 +59,7 @@ def test_prune_keeps_what_is_back_or_renamed_when_it_comes_to_delete(folder):
         change(database, "update images set path = 'images/new.jpg' where id = 3")
         assert prune_now(conn, planned, [], [images], folder).removed == 1
     assert paths(folder) == ["a.jpg", "b.jpg", "new.jpg", "sub/deep/e.jpg"]
-    assert rows(database, "select image_id from imgsim_thumbnails order by 1") == [1, 2, 3, 5]
+    assert rows(database, "select image_key from imgsim_thumbnails order by 1") == [1, 2, 3, 5]
 
 
 def test_prune_forgets_failures_of_files_that_are_gone(folder):

@@ -51,7 +51,7 @@ def new_page(folder, number):
 
 def assert_vectors_fit(folder):
     """All that is stored is what a new database would have."""
-    sql = "select path, vector from images join imgsim_vectors on image_id = id order by path"
+    sql = "select path, vector from images join imgsim_vectors on image_key = id order by path"
     now = [row for row in rows(folder / "photos.db", sql) if (folder / row[0]).exists()]
     (folder / "photos.db").rename(folder / "old.db")
     embed_toy(folder)

@@ -8,6 +8,8 @@ from helpers.commands import embed_toy
 from helpers.databases import change, rows
 from helpers.pictures import draw
 
+from datasette_imgsim.db.schema import IMAGES_COLUMNS, IMAGES_SQL
+
 
 @pytest.fixture
 def folder(tmp_path, toy):
@@ -21,13 +23,12 @@ def folder(tmp_path, toy):
 
 def remade_with(constraint):
     """Statements that make `images` anew with one more constraint."""
+    columns = ", ".join(IMAGES_COLUMNS)
     return [
         "create table copy as select * from images",
         "drop table images",
-        "create table images (id integer primary key autoincrement, path text not null unique, "
-        "sha256 text, bytes integer, mtime_ns integer, width integer, height integer, format text, "
-        f"taken_at text, camera text, latitude real, longitude real, {constraint})",
-        "insert into images select * from copy",
+        f"{IMAGES_SQL[:-1]}, {constraint})",
+        f"insert into images ({columns}) select {columns} from copy",
     ]
 
 
@@ -68,7 +69,7 @@ def test_a_rule_costs_only_the_picture_that_it_refuses(folder, what):
         change(folder / "photos.db", sql)
     printed = embed_toy(folder)
     assert "1 embedded, 1 unchanged" in printed and "1 failed" in printed
-    sql = "select path from images join imgsim_vectors on image_id = id order by 1"
+    sql = "select path from images join imgsim_vectors on image_key = id order by 1"
     assert rows(folder / "photos.db", sql) == ["images/a.jpg", "images/b.jpg"]
     ((source, error),) = rows(folder / "photos.db", "select source, error from imgsim_failures")
     assert source == "images/bad.jpg"
@@ -101,7 +102,7 @@ def test_what_was_stored_stays_where_a_change_is_refused(folder):
         folder / "photos.db", "create unique index one on images (sha256) where path like '%b.%'"
     )
     change(folder / "photos.db", trigger("before update", "select raise(abort, 'no')")[0])
-    kept = "select sha256, vector from images join imgsim_vectors on image_id = id order by id"
+    kept = "select sha256, vector from images join imgsim_vectors on image_key = id order by id"
     before = rows(folder / "photos.db", kept)
     draw(folder / "images/bad.jpg", "stripes")
     embed_toy(folder, exit_code=1)

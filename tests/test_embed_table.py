@@ -1,6 +1,7 @@
 """`embed --table T --column C`: pictures that are in somebody's own table, or whose paths are."""
 
 import json
+import re
 import sqlite3
 from contextlib import closing
 
@@ -62,7 +63,7 @@ def test_the_rows_of_a_table_are_images(tmp_path, toy, how, kind):
     assert "6 embedded, 0 unchanged" in printed
     keys = [KINDS[kind](number) for number in range(6)]
     for table in ("imgsim_vectors", "imgsim_thumbnails"):
-        assert sorted(rows(database, f"select image_id from {table}")) == keys
+        assert sorted(rows(database, f"select image_key from {table}")) == keys
     best = json.loads(imgsim("similar", database, keys[0], "--json"))
     assert best[0]["id"] == keys[1]
     assert "images" not in rows(database, "select name from sqlite_master where type = 'table'")
@@ -88,12 +89,12 @@ def test_a_second_run_does_nothing(shop):
 
 
 def test_a_changed_row_is_embedded_again(shop, tmp_path, how):
-    (before,) = rows(shop, "select vector from imgsim_vectors where image_id = 2")
+    (before,) = rows(shop, "select vector from imgsim_vectors where image_key = 2")
     data = jpeg(tmp_path / "files", 2, "yellow")
     if how == "blob":
         change(shop, 'update items set "the picture" = ? where sku = 2', data)
     assert "1 embedded, 5 unchanged" in embed(shop)
-    (after,) = rows(shop, "select vector from imgsim_vectors where image_id = 2")
+    (after,) = rows(shop, "select vector from imgsim_vectors where image_key = 2")
     assert before != after
     assert len(rows(shop, "select 1 from imgsim_thumbnails")) == 6
 
@@ -104,7 +105,7 @@ def test_a_deleted_row_and_an_emptied_one_are_forgotten(shop, nothing):
     change(shop, 'update items set "the picture" = ? where sku = 4', nothing)
     assert "0 embedded, 4 unchanged" in embed(shop)
     for table in MADE:
-        assert sorted(rows(shop, f"select image_id from {table}")) == [0, 2, 3, 5]
+        assert sorted(rows(shop, f"select image_key from {table}")) == [0, 2, 3, 5]
     assert rows(shop, "select source from imgsim_failures") == []
 
 
@@ -116,7 +117,7 @@ def test_of_a_row_with_other_bytes_the_old_picture_is_forgotten(tmp_path, toy):
     assert "2 failed" in embed(database, exit_code=1)
     for table in MADE:
         # A file may come back.
-        assert sorted(rows(database, f"select image_id from {table}")) == [0, 1, 2, 3, 5]
+        assert sorted(rows(database, f"select image_key from {table}")) == [0, 1, 2, 3, 5]
 
 
 def test_a_picture_that_only_later_options_refuse_is_kept(tmp_path, toy):
@@ -126,15 +127,16 @@ def test_a_picture_that_only_later_options_refuse_is_kept(tmp_path, toy):
     assert len(rows(database, "select 1 from imgsim_vectors")) == 6
 
 
-@pytest.mark.parametrize("key,other", [("image_id", "source_table"), ("sku", "image_id")])
+@pytest.mark.parametrize("key,other", [("image_key", "source_table"), ("image_id", "image_key")])
 def test_columns_may_have_the_names_of_ours(shop, key, other):
     change(shop, f'alter table items rename column sku to "{key}"')
     change(shop, f'alter table items rename column title to "{other}"')
+    change(shop, "update imgsim_spaces set source_key = ?", key)
     change(shop, f'delete from items where "{key}" = 1')
     change(shop, f'update items set "the picture" = null where "{key}" = 4')
     assert "0 embedded, 4 unchanged" in embed(shop)
     for table in MADE:
-        assert sorted(rows(shop, f"select image_id from {table}")) == [0, 2, 3, 5]
+        assert sorted(rows(shop, f"select image_key from {table}")) == [0, 2, 3, 5]
     assert len(json.loads(imgsim("similar", shop, 0, "--json"))) == 3
     imgsim("map", shop)
     assert len(rows(shop, "select 1 from imgsim_atlas")) == 4
@@ -151,7 +153,7 @@ def test_two_rows_with_one_picture_have_one_vector_each(shop, tmp_path, how):
     change(shop, "insert into items values (7, 'copy', ?)", value)
     embed(shop)
     first, copy = rows(
-        shop, "select vector from imgsim_vectors where image_id in (0, 7) order by image_id"
+        shop, "select vector from imgsim_vectors where image_key in (0, 7) order by image_key"
     )
     assert first == copy
 
@@ -388,3 +390,16 @@ def test_a_database_that_does_not_exist(tmp_path):
         "embed", tmp_path / "no.db", "--table", "t", "--column", "c", exit_code=1
     )
     assert not (tmp_path / "no.db").exists()
+
+
+@pytest.mark.datasette
+@pytest.mark.asyncio
+async def test_the_thumbnail_stands_in_the_column_of_the_pictures(shop):
+    # The first of the rows that were embedded may be changed since.
+    change(shop, "update items set \"the picture\" = 'gone' where sku = 0")
+    html = (await serve(shop).client.get("/shop/items")).text
+    cells = re.findall(r'<td class="col-([^"]*)"[^>]*>(?:(?!</td>).)*imgsim-cell"', html, re.DOTALL)
+    assert len(cells) == 6 and all("picture" in name for name in cells)
+    assert "Similar to item 3" in html
+    hidden = (await serve(shop).client.get("/shop/items?_nocol=the+picture")).text
+    assert 'class="imgsim-cell"' not in hidden

@@ -34,12 +34,12 @@ def with_another(folder):
     status = old.stat()
     other = draw(folder / "other.bmp", "dots", "green", size=(40, 40))
     data = other.read_bytes()
-    change(database, "update imgsim_contents set bytes = ? where image_id = 2", len(data))
+    change(database, "update imgsim_contents set bytes = ? where image_key = 2", len(data))
     os.utime(other, ns=(0, status.st_mtime_ns))
     return database
 
 
-VECTOR = "select vector from imgsim_vectors where image_id = 2"
+VECTOR = "select vector from imgsim_vectors where image_key = 2"
 
 
 @pytest.mark.parametrize("how_changed", ["updated", "used again"])
@@ -60,7 +60,7 @@ def test_a_path_that_is_spelt_otherwise_is_read_once_more(tmp_path, toy):
     database = with_another(tmp_path)
     change(database, "update items set picture = 'files/../files/1.jpg' where sku = 1")
     assert "0 embedded, 6 unchanged" in embed(database, "--quiet") + embed(database)
-    sql = "select path from imgsim_contents where image_id = 1"
+    sql = "select path from imgsim_contents where image_key = 1"
     assert rows(database, sql) == ["files/../files/1.jpg"]
 
 
@@ -77,7 +77,7 @@ def test_of_a_path_to_another_file_that_fails_the_old_picture_is_forgotten(tmp_p
     # The same path may come back.
     (tmp_path / "files/1.jpg").unlink()
     embed(database, exit_code=1)
-    assert 1 in rows(database, "select image_id from imgsim_vectors")
+    assert 1 in rows(database, "select image_key from imgsim_vectors")
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_a_database_of_an_earlier_version_is_upgraded(tmp_path, toy):
     for table in ("imgsim_contents", "imgsim_failures"):
         change(database, f"alter table {table} drop column path")
     change(database, "delete from _sqlite_migrations where name like 'm004%'")
-    kept = "select image_id, vector from imgsim_vectors order by 1"
+    kept = "select image_key, vector from imgsim_vectors order by 1"
     before = rows(database, kept)
     assert "0 embedded, 6 unchanged" in embed(database)
     assert rows(database, kept) == before

@@ -184,7 +184,7 @@ def test_what_takes_part(labelled):
 
 
 def test_images_whose_vector_is_damaged_are_counted(labelled):
-    change(labelled, "update imgsim_vectors set vector = x'00' where image_id = 3")
+    change(labelled, "update imgsim_vectors set vector = x'00' where image_key = 3")
     assert (report(labelled)["images"], report(labelled)["damaged"]) == (28, 1)
     text = imgsim("eval", labelled, "--label", "kind")
     assert "1 image left out: the vector is damaged" in text

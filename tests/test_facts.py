@@ -18,7 +18,7 @@ def facts_of(file=None, kind="JPEG", **options):
     if file is None:
         quarters().save(buffer, kind, **options)
     buffer.seek(0)
-    with decode.open_image(buffer, 10**6) as image:
+    with decode.open_image(buffer, 10**6, lambda needed: None) as image:
         return facts.read_facts(image, orientation=1)
 
 

@@ -16,7 +16,7 @@ async def test_gallery_shows_each_image_with_its_links(photos):
     assert html.count('class="imgsim-tile"') == 24
     assert f'href="{GALLERY}/similar/1"' in html
     assert 'href="/photos/images/1"' in html
-    assert re.search(rf'src="{GALLERY}/thumbnail/1.jpg" alt="\d.jpg" loading="lazy"', html)
+    assert re.search(rf'src="{GALLERY}/thumbnail/1.jpg" alt="\w+/\d.jpg" loading="lazy"', html)
 
 
 @pytest.mark.asyncio
@@ -62,12 +62,12 @@ async def test_many_failures_are_cut_with_their_total(copy_photos):
 async def test_gallery_pages_show_each_image_once(photos):
     found = await all_pages(serve(photos / "photos.db"), f"{GALLERY}.json?_size=7")
     assert [row["id"] for row in found] == rows(photos / "photos.db", "select id from images")
-    assert all(set(row) == ROW_KEYS - {"score", "percentile"} for row in found)
+    assert all(set(row) == ROW_KEYS - {"score", "percentile", "word"} for row in found)
 
 
 @pytest.mark.asyncio
 async def test_an_image_without_a_thumbnail_has_a_placeholder(copy_photos):
-    change(copy_photos / "photos.db", "delete from imgsim_thumbnails where image_id = 3")
+    change(copy_photos / "photos.db", "delete from imgsim_thumbnails where image_key = 3")
     ds = serve(copy_photos / "photos.db")
     html = (await ds.client.get(GALLERY)).text
     assert "no thumbnail" in html and f"{GALLERY}/thumbnail/3.jpg" not in html
@@ -94,3 +94,15 @@ async def test_a_space_that_cannot_be_loaded_stops_only_the_search(copy_photos):
     response = await ds.client.get(GALLERY)
     assert response.status_code == 200 and "cannot be loaded" in response.text
     assert response.text.count('class="imgsim-tile"') == 24
+
+
+@pytest.mark.asyncio
+async def test_gallery_says_how_a_map_is_made(photos):
+    html = (await serve(photos / "photos.db").client.get(GALLERY)).text
+    assert "<code>datasette imgsim map photos.db</code>" in html
+
+
+@pytest.mark.asyncio
+async def test_gallery_links_the_map_that_there_is(mapped):
+    html = (await serve(mapped / "photos.db").client.get(GALLERY)).text
+    assert f'href="{GALLERY}/map"' in html and "imgsim map" not in html

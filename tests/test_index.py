@@ -86,7 +86,7 @@ def test_an_empty_space_has_no_images(tmp_path):
     ),
 )
 def test_a_damaged_vector_does_not_take_the_others_down(path, damage):
-    change(path, "update imgsim_vectors set vector = ? where image_id in (3, 20)", damage)
+    change(path, "update imgsim_vectors set vector = ? where image_key in (3, 20)", damage)
     assert set(found_ids(answer(path, "select similar_to(1, 99)"))) == {2, *range(4, 20)}
     assert answer(path, "select similar_to(3)") == "[]"
     assert answer(path, "select imgsim_score(3, 1)") is None
@@ -100,7 +100,7 @@ def test_a_damaged_vector_does_not_take_the_others_down(path, damage):
 
 @pytest.mark.parametrize("norms", (b"", bytes(7), np.array([1, np.nan], "<f4").tobytes()))
 def test_damaged_norms_cost_only_the_distance(path, norms):
-    change(path, "update imgsim_vectors set norms = ? where image_id = 3", norms)
+    change(path, "update imgsim_vectors set norms = ? where image_key = 3", norms)
     assert answer(path, "select imgsim_distance(3, 1)") is None
     assert answer(path, "select imgsim_score(3, 1)") is not None
 

@@ -53,7 +53,8 @@ def test_vectors_that_are_not_in_memory_are_read(path, conn, monkeypatch, reduce
 @pytest.mark.parametrize(
     "change_made",
     (
-        "update imgsim_vectors set vector = (select vector from imgsim_vectors where image_id = 9)",
+        "update imgsim_vectors set vector = "
+        "(select vector from imgsim_vectors where image_key = 9)",
         "update imgsim_vectors set vector = zeroblob(40)",
         "update imgsim_vectors set vector = x'00'",
         "delete from imgsim_vectors",
@@ -63,7 +64,7 @@ def test_vectors_that_are_not_in_memory_are_read(path, conn, monkeypatch, reduce
 def test_what_was_written_since_is_not_mixed_in(path, conn, reduced_only, change_made):
     vectors = indexes.load(conn, space_of(conn))
     before, single = best_of(conn, vectors, 2), vectors.vector(conn, 2)
-    where = "" if "spaces" in change_made else " where image_id in (2, 5, 7)"
+    where = "" if "spaces" in change_made else " where image_key in (2, 5, 7)"
     change(path, change_made + where)
     # So few numbers a level are not reduced at all: what is put in is what was there.
     after = best_of(conn, vectors, 2)

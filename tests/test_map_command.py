@@ -13,7 +13,8 @@ from helpers.databases import add_images, change, make_space, random_vectors, ro
 from helpers.waiting import LONG
 
 from datasette_imgsim.db.atlas import read_atlas, save_atlas
-from datasette_imgsim.db.connect import open_reader, open_writer
+from datasette_imgsim.db.connect import Writer, open_reader, open_writer
+from datasette_imgsim.limits import LIMITS
 
 GROUPS, EACH = 5, 30
 COUNT = GROUPS * EACH
@@ -44,7 +45,8 @@ def mapped(mapped_once, tmp_path):
 
 
 def points(path, where="1"):
-    return rows(path, f"select * from imgsim_atlas where {where} order by space_id, image_id")
+    columns = "space_id, image_key, x, y, placed"
+    return rows(path, f"select {columns} from imgsim_atlas where {where} order by 1, 2")
 
 
 def generation(path):
@@ -136,7 +138,7 @@ def test_a_refit_lays_all_out_and_keeps_the_shape(mapped):
 
 
 def test_points_of_images_that_are_gone_go(mapped):
-    kept = points(mapped, "image_id not in (3, 7)")
+    kept = points(mapped, "image_key not in (3, 7)")
     change(mapped, "delete from images where id in (3, 7)")
     assert 3 not in atlas(mapped)[0]
     assert "0 of 148 interpolated" in imgsim("map", mapped)
@@ -144,10 +146,10 @@ def test_points_of_images_that_are_gone_go(mapped):
 
 
 def test_a_point_whose_image_has_no_vector_any_more_goes_too(mapped):
-    change(mapped, "delete from imgsim_vectors where image_id = 3")
+    change(mapped, "delete from imgsim_vectors where image_key = 3")
     change(mapped, "delete from images where id = 3")
     imgsim("map", mapped)
-    assert points(mapped, "image_id = 3") == []
+    assert points(mapped, "image_key = 3") == []
 
 
 def test_a_map_all_of_whose_fitted_images_are_gone_is_laid_out_anew(mapped):
@@ -200,7 +202,7 @@ def test_levels_that_weigh_nothing_do_not_count(tmp_path):
 
 def test_damaged_vectors_are_left_out(mapped):
     add(mapped, 3)
-    change(mapped, "update imgsim_vectors set vector = x'00' where image_id = 1001")
+    change(mapped, "update imgsim_vectors set vector = x'00' where image_key = 1001")
     said = imgsim("map", mapped)
     assert "2 images placed, 2 of 152 interpolated" in said
     assert "1 image left out: the vector is damaged.\n" in said
@@ -222,10 +224,114 @@ def test_what_is_missing_is_named(path, monkeypatch):
 def test_a_reader_sees_one_map_or_the_other(mapped):
     _, before, _ = atlas(mapped)
     with closing(open_writer(mapped)) as conn:
-        space = space_of(conn)
+        space, fitted = space_of(conn), np.ones(2, bool)
         with pytest.raises(sqlite3.IntegrityError):  # the last one lies outside
-            save_atlas(conn, space, [(1, 0, 0, "fitted"), (2, 0, 256, "fitted")], True)
+            save_atlas(conn, space, [1, 2], np.array([[0, 0], [0, 256]]), fitted, replace=True)
     assert (atlas(mapped)[1] == before).all()
+
+
+@pytest.fixture
+def many(monkeypatch):
+    """Of more than 100 images t-SNE lays out 60, and a transaction writes 40 points."""
+    for name, limit in (("most_laid_out", 100), ("laid_out_of_many", 60), ("rows_of_atlas", 40)):
+        monkeypatch.setattr(LIMITS, name, limit)
+
+
+def test_of_very_many_images_a_sample_is_laid_out(path, many):
+    said = imgsim("map", path)
+    assert said == "150 images laid out: 60 by t-SNE, the others placed among them.\n"
+    ids, positions, fitted = atlas(path)
+    assert len(ids) == COUNT and fitted.sum() == 60
+    groups = np.arange(COUNT) // EACH
+    apart = np.linalg.norm(positions[:, None] - positions, axis=2)
+    nearest = np.argsort(apart, axis=1)[:, 1:6]
+    assert (groups[nearest] == groups[:, None]).mean() > 0.8
+    # Nothing could be truer, so nothing is said of --refit.
+    assert imgsim("map", path).endswith("the map is as it was, 90 of 150 interpolated.\n")
+    add(path, 10)
+    assert imgsim("map", path) == "10 images placed, 100 of 160 interpolated.\n"
+    assert imgsim("map", path, "--refit").startswith("160 images laid out: 60 by t-SNE")
+
+
+def test_a_map_of_a_few_that_grew_very_large_could_be_truer(tmp_path, monkeypatch, many):
+    path = make_space(tmp_path / "photos.db", grouped()[:30])
+    imgsim("map", path)
+    add(path, 75)
+    said = imgsim("map", path)
+    assert "75 images placed, 75 of 105 interpolated; 'datasette imgsim map" in said
+
+
+def test_a_large_map_leaves_other_maps_and_what_is_the_users_own(mapped, many):
+    make_space(mapped, random_vectors(95, seed=5), name="other")
+    imgsim("map", mapped, "--space", "other")
+    other = points(mapped, "space_id = 2")
+    own = [
+        "create index by_x on imgsim_atlas (x)",
+        "create view fitted as select space_id, x from imgsim_atlas where placed = 'fitted'",
+        "create table log (id)",
+        "create trigger logged after delete on imgsim_atlas begin "
+        "insert into log values (old.image_key); end",
+    ]
+    for sql in own:
+        change(mapped, sql)
+    schema = "select name, tbl_name from sqlite_master where name not like 'sqlite_%' order by 1"
+    before, raised = rows(mapped, schema), generation(mapped)
+    imgsim("map", mapped, "--refit", "--space", "toy")
+    assert rows(mapped, schema) == before
+    assert points(mapped, "space_id = 2") == other
+    assert len(points(mapped, "space_id = 1")) == COUNT
+    assert rows(mapped, "select count(*) from fitted where space_id = 1") == [60]
+    assert generation(mapped) == [raised[0] + 1, raised[1]]
+    change(mapped, "delete from imgsim_atlas where image_key = 3 and space_id = 1")
+    assert rows(mapped, "select id from log") == [3]
+    assert rows(mapped, "pragma integrity_check") == ["ok"]
+    # It is the table that it was.
+    for wrong in ("256, 0, 'fitted'", "0, -1, 'fitted'", "0, 0, 'guessed'", "0, null, 'fitted'"):
+        with pytest.raises(sqlite3.IntegrityError):
+            change(mapped, f"insert into imgsim_atlas values (1, 3, {wrong})")
+    with pytest.raises(sqlite3.IntegrityError):
+        change(
+            mapped,
+            "insert into imgsim_atlas (space_id, image_key, x, y, placed) "
+            "select space_id, image_key, x, y, placed from imgsim_atlas limit 1",
+        )
+
+
+def test_readers_see_one_large_map_or_the_other(mapped, many, monkeypatch):
+    """A reader looks between all transactions of a writer, which changes another map meanwhile."""
+    make_space(mapped, random_vectors(50, seed=5), name="other")
+    imgsim("map", mapped, "--space", "other")
+    ids = [id for id, *_ in points(mapped, "space_id = 1")] or list(range(1, COUNT + 1))
+    seen, transaction = [], Writer.transaction
+
+    def watched(conn):
+        seen.append(rows(mapped, "select x from imgsim_atlas where space_id = 1"))
+        if len(seen) == 7:  # all of the other map is copied by then
+            change(mapped, "update imgsim_atlas set x = 9 where space_id = 2 and image_key = 1")
+            change(mapped, "update imgsim_spaces set generation = generation + 1 where id = 2")
+        return transaction(conn)
+
+    before = rows(mapped, "select x from imgsim_atlas where space_id = 1")
+    with closing(open_writer(mapped)) as conn:
+        monkeypatch.setattr(Writer, "transaction", watched)
+        places, fitted = np.full((len(ids), 2), 5.0), np.ones(len(ids), bool)
+        save_atlas(conn, space_of(conn), ids, places, fitted, replace=True)
+    assert len(seen) > 6 and all(xs == before for xs in seen)
+    assert rows(mapped, "select distinct x from imgsim_atlas where space_id = 1") == [5]
+    assert rows(mapped, "select x from imgsim_atlas where space_id = 2 and image_key = 1") == [9]
+    assert len(points(mapped, "space_id = 2")) == 50
+
+
+def test_a_large_map_that_cannot_be_stored_leaves_the_old_one(mapped, many):
+    before = mapped.read_bytes()
+    places = np.vstack([np.zeros((99, 2)), [[0, 256]]])  # the last one lies outside
+    with closing(open_writer(mapped)) as conn:
+        space = space_of(conn)
+        with pytest.raises(sqlite3.IntegrityError):
+            save_atlas(conn, space, range(1, 101), places, np.ones(100, bool), replace=True)
+    assert "imgsim_atlas_new" not in rows(mapped, "select name from sqlite_master")
+    change(mapped, "vacuum")
+    assert points(mapped) and len(mapped.read_bytes()) <= len(before)
 
 
 def test_ctrl_c_keeps_the_old_map_and_a_terminal_shows_progress(tmp_path):

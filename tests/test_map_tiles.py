@@ -65,7 +65,7 @@ async def test_only_so_many_tiles_are_kept(mapped, monkeypatch):
 
 async def test_a_tile_leaves_them_out(mapped):
     ds = serve(mapped / "photos.db")
-    ((id, x, y),) = rows(mapped / "photos.db", "select image_id, x, y from imgsim_atlas limit 1")
+    ((id, x, y),) = rows(mapped / "photos.db", "select image_key, x, y from imgsim_atlas limit 1")
     deepest = int((await ds.client.get(MAP)).text.split('data-deepest="')[1].split('"')[0])
     side = 256 / 2**deepest
     path = f"{GALLERY}/tiles/{deepest}/{int(x / side)}/{int(y / side)}.jpg"

@@ -14,7 +14,7 @@ def with_keys(database, kind, keys):
     for id, key in enumerate(keys, 1):
         change(database, "insert into loose select ?, path from images where id = ?", key, id)
         for table in ("imgsim_vectors", "imgsim_thumbnails"):
-            change(database, f"update {table} set image_id = ? where image_id = ?", key, id)
+            change(database, f"update {table} set image_key = ? where image_key = ?", key, id)
     set_source(database, "loose")
 
 

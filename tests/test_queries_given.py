@@ -8,23 +8,11 @@ from urllib.parse import parse_qsl, quote, urlsplit
 import pytest
 import sqlite_utils
 from datasette.utils import tilde_encode
-from helpers.databases import lay_out, make_space, random_vectors
+from helpers.databases import KEYS, mapped_space
 from helpers.serving import ask, ask_one, get_json, ready, started
 
 pytestmark = pytest.mark.datasette
 
-KEYS = {
-    "integer primary key": list(range(1, 31)),
-    "int primary key": list(range(1, 31)),
-    "int primary key, mixed": [*range(1, 16), *(f"x{n}" for n in range(16, 31))],
-    "numeric primary key": list(range(1, 31)),
-    "primary key": list(range(1, 31)),
-    "primary key, text": [str(n) for n in range(1, 31)],
-    "text primary key": [str(n) for n in range(1, 31)],
-    "varchar(9) primary key": [f"a/{n} é'" for n in range(1, 31)],
-    "blob primary key": [f"k{n}" for n in range(1, 31)],
-    "real primary key, text": [f"k{n}" for n in range(1, 31)],
-}
 TABLE = "/photos/images"
 LINKS = re.compile(r'<a[^>]* href="([^"]+\?sql=[^"]+)"')
 
@@ -32,11 +20,7 @@ LINKS = re.compile(r'<a[^>]* href="([^"]+\?sql=[^"]+)"')
 @pytest.fixture(params=KEYS)
 def served(request, tmp_path):
     """(path of a database whose key is of this kind, its keys); its images lie on a map."""
-    keys = KEYS[request.param]
-    path = tmp_path / "photos.db"
-    make_space(path, random_vectors(30), keys, key=request.param.split(",")[0])
-    lay_out(path, {key: (8 * n, 8 * n) for n, key in enumerate(keys)})
-    return path, keys
+    return mapped_space(tmp_path / "photos.db", request.param)
 
 
 async def rows_of(ds, link):
@@ -76,7 +60,8 @@ async def test_the_same_in_sql_gives_the_images_of_the_page(served):
     path, keys = served
     ds = await ready(await started(path))
     page = f"{TABLE}/-/imgsim/similar/{tilde_encode(str(keys[2]))}"
-    for query in ("", f"?plus={quote(str(keys[4]))}&minus={quote(str(keys[6]))}"):
+    examples = f"plus={quote(str(keys[4]))}&minus={quote(str(keys[6]))}"
+    for query in ("?_weaker=1", f"?{examples}&_weaker=1"):
         shown = await get_json(ds, f"{page}.json{query}")
         (link,) = LINKS.findall((await ds.client.get(page + query)).text)
         found = await rows_of(ds, link)

@@ -118,7 +118,7 @@ def test_a_vector_from_outside_ranks_as_one_of_the_space(tmp_path, loaded):
     path = make_space(tmp_path / "a.db", random_vectors(50))
     conn, vectors = loaded(path)
     weights = ranking.weights(vectors.space)
-    (blob,) = conn.execute("select vector from imgsim_vectors where image_id = 7").fetchone()
+    (blob,) = conn.execute("select vector from imgsim_vectors where image_key = 7").fetchone()
     query = ranking.query_of_vector(vectors, vectors.space.decode(blob), weights)
     own = replace(ranking.query_of_image(conn, vectors, vectors.row(7), weights), ids=())
     assert ranking.rank(conn, vectors, query, 9) == ranking.rank(conn, vectors, own, 9)
@@ -214,7 +214,7 @@ def test_the_smallest_spaces(tmp_path, count, expected):
 
 def test_an_image_that_is_the_mean_itself_keeps_its_direction(tmp_path):
     path = make_space(tmp_path / "a.db", [[1, 0], [0, 1], [3, 4]], levels={"pool5": 2})
-    mean = "(select vector from imgsim_vectors where image_id = 3)"
+    mean = "(select vector from imgsim_vectors where image_key = 3)"
     change(path, f"update imgsim_spaces set centre = {mean}")
     assert answer(path, "select imgsim_score(3, 3)") == 1
     towards = (np.array([1, 0]) - [0.6, 0.8]) / np.sqrt(0.8)

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "datasette_imgsim"
-BASE = {"errors", "limits", "progress", "caching"}
+BASE = {"errors", "limits", "progress", "caching", "sqlite_errors"}
 # What each room may import, beside itself and what stands in BASE before it.
 ROOMS = {
     "errors": set(),
+    "sqlite_errors": set(),
     "limits": set(),
     "progress": set(),
     "caching": {"limits", "progress"},

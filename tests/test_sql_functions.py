@@ -31,7 +31,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
     (
         ("select json_array_length(similar_to(1))", 20),
         ("select group_concat(key) from json_each(similar_to(1, 1), '$[0]')",
-         "id,score,percentile"),
+         "id,score,percentile,word"),
         ("select count(*) from json_each(similar_to(1, 50), '$[0].id') where value = 1", 0),
         ("select json_array_length(similar_to(1, 3))", 3),
         ("select json_array_length(similar_to(1, '3'))", 3),

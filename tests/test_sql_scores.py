@@ -96,7 +96,7 @@ def test_functions_side_by_side_do_not_disturb_each_other(toys):
 @pytest.mark.parametrize("dtype", ("float16", "float32"))
 def test_the_vector_is_what_is_stored(tmp_path, dtype):
     path = make_space(tmp_path / "a.db", random_vectors(4), dtype=dtype)
-    (stored,) = rows(path, "select vector from imgsim_vectors where image_id = 3")
+    (stored,) = rows(path, "select vector from imgsim_vectors where image_key = 3")
     stored = np.frombuffer(stored, {"float16": "<f2", "float32": "<f4"}[dtype])
     vector = np.frombuffer(answer(path, "select imgsim_vector(3)"), "<f4")
     assert (vector == stored.astype("<f4")).all()

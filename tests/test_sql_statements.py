@@ -33,9 +33,9 @@ def reloading(path, cache, monkeypatch):
         def reload():
             turned = np.random.default_rng().permutation(30).tolist()
             with closing(sqlite3.connect(path)) as other, other:
-                blobs = rows(path, "select vector from imgsim_vectors order by image_id")
+                blobs = rows(path, "select vector from imgsim_vectors order by image_key")
                 for id, place in enumerate(turned, 1):
-                    statement = "update imgsim_vectors set vector = ? where image_id = ?"
+                    statement = "update imgsim_vectors set vector = ? where image_key = ?"
                     other.execute(statement, [blobs[place], id])
                 other.execute("update imgsim_spaces set generation = generation + 1")
             with closing(sqlite3.connect(path)) as other:

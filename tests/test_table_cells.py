@@ -34,7 +34,7 @@ async def test_the_row_page_shows_the_thumbnail(photos):
 async def test_a_row_without_a_thumbnail_stays_as_it_is(copy_photos, monkeypatch, most, shown):
     monkeypatch.setattr(LIMITS, "most_thumbnails_known", most)
     database = copy_photos / "photos.db"
-    change(database, "delete from imgsim_thumbnails where image_id in (3, 5)")
+    change(database, "delete from imgsim_thumbnails where image_key in (3, 5)")
     html = (await serve(database).client.get("/photos/images")).text
     assert html.count('class="imgsim-cell"') == shown
     assert (f"{GALLERY}/thumbnail/3.jpg" in html) == (shown == 24)

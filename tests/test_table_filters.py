@@ -7,13 +7,14 @@ from contextlib import closing
 from html import unescape
 
 import pytest
-from helpers.databases import change, renamed, rows, set_source
+from helpers.databases import change, copy_space, renamed, rows, set_source
 from helpers.serving import cookies, get_json, serve
 from helpers.waiting import LONG
 
 from datasette_imgsim.db.spaces import choose_space
 from datasette_imgsim.limits import LIMITS
 from datasette_imgsim.search import calibration, indexes, ranking
+from datasette_imgsim.search.likeness import WORDS
 from datasette_imgsim.web import state
 from datasette_imgsim.web.table import filters
 
@@ -53,9 +54,24 @@ async def test_however_many_pass(photos, minimum, monkeypatch):
 
 
 @pytest.mark.asyncio
-async def test_without_a_minimum_it_is_99(photos):
-    found = await ids(serve(photos / "photos.db"), "_similar_to=3")
-    assert found == sorted(reaching(photos / "photos.db", 3, 99))
+@pytest.mark.parametrize(
+    "query, count",
+    [
+        ("", 3),
+        ("&_similar_min=alike", 3),
+        ("&_similar_min=very+alike", 2),
+        ("&_similar_min=near-identical", 1),
+    ],
+)
+async def test_a_word_is_a_minimum_and_alike_the_usual_one(photos, query, count):
+    ds = serve(photos / "photos.db")
+    ranked = (await get_json(ds, "/photos/images/-/imgsim/similar/3.json"))["rows"]
+    passing = [row["id"] for row in ranked if row["word"] in WORDS[:count]]
+    assert await ids(ds, f"_similar_to=3{query}") == sorted(passing)
+    word = WORDS[count - 1]
+    html = (await ds.client.get(f"/photos/images?_similar_to=3{query}")).text
+    assert f"{word} to 2.jpg" in html
+    assert html.count('class="imgsim-cell-score"') == len(passing)
 
 
 @pytest.mark.asyncio
@@ -103,24 +119,49 @@ async def test_it_is_described_in_words(photos):
 
 
 @pytest.mark.asyncio
-async def test_cells_show_the_score_of_a_filtered_page_only(photos):
+async def test_cells_show_the_word_on_a_filtered_page_only(photos):
     ds = serve(photos / "photos.db")
     html = (await ds.client.get("/photos/images?_similar_to=3&_similar_min=90")).text
     assert html.count('class="imgsim-cell-score"') == len(reaching(photos / "photos.db", 3, 90))
-    assert "of random pairs" in html
+    cells = re.findall(r'class="imgsim-cell-score" title="score .+?">([^<]+)<', html)
+    assert cells and set(cells) <= set(WORDS)
     for path in ("/photos/images/4", "/photos/images"):
         assert "imgsim-cell-score" not in (await ds.client.get(path)).text
 
 
 @pytest.mark.asyncio
-async def test_the_order_by_likeness_is_a_query_away(photos):
+async def test_the_order_by_likeness_is_a_click_away(photos):
     ds = serve(photos / "photos.db")
     html = unescape((await ds.client.get("/photos/images?_similar_to=3&_similar_min=90")).text)
     url = re.search(r'<a href="([^"]+)"[^>]*>\s*Order by likeness', html)[1]
     base, _, query = url.partition("?")
-    answer = await ds.client.get(f"{base}.json?{query}&_shape=array", follow_redirects=True)
-    assert [row["id"] for row in answer.json()] == reaching(photos / "photos.db", 3, 90)
+    answer = await get_json(ds, f"{base}.json?{query}")
+    assert [row["id"] for row in answer["rows"]] == reaching(photos / "photos.db", 3, 90)
     assert "Order by likeness" not in (await ds.client.get("/photos/images")).text
+
+
+@pytest.mark.asyncio
+async def test_filters_look_in_another_space(mapped):
+    database = mapped / "photos.db"
+    copy_space(database, "other", "images")
+    change(
+        database,
+        "update imgsim_spaces set is_default = 0, level_weights = '{\"pool2\": 1}', "
+        "calibration = null where name = 'other'",
+    )
+    change(
+        database,
+        "insert into imgsim_vectors (space_id, image_key, vector, norms) "
+        "select 2, image_key, vector, norms from imgsim_vectors",
+    )
+    ds = serve(database)
+    usual = await ids(ds, "_similar_to=3&_similar_min=40")
+    others = await ids(ds, "_similar_to=3&_similar_min=40&_space=other")
+    assert usual and others and usual != others
+    answer = await get_json(ds, "/photos/images.json?_in_atlas=0,0,9,9&_space=other", 404)
+    assert "There is no map of the space 'other'" in answer["error"]
+    answer = await get_json(ds, "/photos/images.json?_similar_to=3&_space=nope", 400)
+    assert "No space 'nope'" in answer["error"]
 
 
 @pytest.mark.asyncio
@@ -138,7 +179,12 @@ async def test_a_text_key(copy_photos):
     "path,status,sentence",
     [
         ("images{}?_similar_to=99", 404, "There is no image '99'"),
-        ("images{}?_similar_to=3&_similar_min=x", 400, "_similar_min is a percentile from 0"),
+        (
+            "images{}?_similar_to=3&_similar_min=x",
+            400,
+            "0 to 100, or near-identical, very alike and alike",
+        ),
+        ("images{}?_similar_to=3&_similar_min=faint", 400, "_similar_min is a percentile from 0"),
         ("images{}?_similar_to=3&_similar_min=nan", 400, "_similar_min is a percentile from 0"),
         ("images{}?_similar_to=3&_similar_min=101", 400, "_similar_min is a percentile from 0"),
         ("images{}?_similar_to=3&_similar_to=4", 400, "_similar_to is there more than once"),

@@ -38,7 +38,7 @@ async def test_an_image_finds_itself_and_its_like(photos, picture):
     response = await post(serve(photos / "photos.db"), picture, f"{SEARCH}?_size=5")
     assert response.status_code == 200, response.text
     answer = response.json()
-    assert set(answer) == {"ok", "space", "query", "rows", "next", "next_url"}
+    assert set(answer) == {"ok", "space", "query", "cut", "rows", "next", "next_url"}
     assert answer["query"] == {
         "width": 120,
         "height": 90,
@@ -61,10 +61,22 @@ async def test_the_pages_after_the_first(photos, picture):
 @pytest.mark.asyncio
 async def test_a_browser_gets_results_as_html(photos, picture):
     ds = serve(photos / "photos.db")
+    alike = (await post(ds, picture)).json()["cut"]["alike"]
     response = await post(ds, picture, headers={"accept": "text/html"})
     assert response.headers["content-type"].startswith("text/html")
-    assert response.text.count('class="imgsim-tile"') == 24
+    assert response.text.count('class="imgsim-tile"') == alike < 24
+    assert f'data-count="{alike} alike"' in response.text
+    assert f'data-next="{alike}" data-weaker="1"' in response.text
     assert "data:image/jpeg;base64," in response.text and "<html" not in response.text
+
+
+@pytest.mark.asyncio
+async def test_weaker_results_on_request(photos, picture):
+    ds, html = serve(photos / "photos.db"), {"accept": "text/html"}
+    alike = (await post(ds, picture)).json()["cut"]["alike"]
+    weaker = (await post(ds, picture, f"{SEARCH}?_next={alike}&_weaker=1", headers=html)).text
+    assert weaker.count('class="imgsim-tile"') == 24 - alike
+    assert weaker.count('class="imgsim-cut"') == 1 and "data-next" not in weaker
 
 
 @pytest.mark.asyncio
@@ -274,27 +286,69 @@ async def test_bodies_on_their_way_take_no_places(photos, picture):
 
 async def arriving(size):
     """Waits until so many bytes of bodies have arrived and are kept."""
-    await eventually(lambda: upload._Arriving.total == size)
+    await eventually(lambda: sum(each.size for each in upload._Arriving.all) == size)
 
 
 @pytest.mark.asyncio
 async def test_bodies_on_their_way_are_bounded_all_together(photos, picture, monkeypatch):
+    """The oldest give way, so that nobody is kept out by bodies that do not end."""
     monkeypatch.setattr(LIMITS, "bytes_of_bodies", len(picture) + 2)
     ds, go_on = serve(photos / "photos.db"), asyncio.Event()
     await ds.client.get(GALLERY)
-    sent = [asyncio.ensure_future(post(ds, slow(go_on, picture))) for _ in range(3)]
-    await arriving(3)
-    response = await post(ds, picture)
-    assert response.status_code == 429 and response.headers["retry-after"]
-    for each in sent:
-        each.cancel()
-    await arriving(0)
+    sent = []
+    for count in range(1, 5):
+        sent.append(asyncio.ensure_future(post(ds, slow(go_on, picture))))
+        await arriving(count)
     assert (await post(ds, picture)).status_code == 200
+    for each in sent[:2]:
+        response = await each
+        assert response.status_code == 429 and response.headers["retry-after"]
+    await arriving(2)
+    sent.pop().cancel()
+    await arriving(1)
+    go_on.set()
+    assert (await sent.pop()).status_code == 200
     await arriving(0)
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("limit", ["seconds_a_body", "seconds_between_pieces"])
+async def test_a_body_that_alone_is_too_much(photos, picture, monkeypatch):
+    monkeypatch.setattr(LIMITS, "bytes_of_bodies", len(picture) - 1)
+    ds = serve(photos / "photos.db")
+    assert (await post(ds, picture)).status_code == 429
+    await arriving(0)
+
+
+async def trickle(data, pause):
+    """A body that comes byte by byte."""
+    for at in range(len(data)):
+        yield data[at : at + 1]
+        await asyncio.sleep(pause)
+
+
+@pytest.mark.asyncio
+async def test_a_body_that_trickles_is_given_up(photos, monkeypatch):
+    monkeypatch.setattr(LIMITS, "seconds_a_piece", 0.3)
+    monkeypatch.setattr(LIMITS, "bytes_a_piece", 1_000)
+    ds = serve(photos / "photos.db")
+    await ds.client.get(GALLERY)
+    began = asyncio.get_running_loop().time()
+    response = await post(ds, trickle(bytes(10_000), 0.05))
+    assert response.status_code == 408 and "less than 1 kB of it in 0.3 s" in response.text
+    assert asyncio.get_running_loop().time() - began < LONG
+    await arriving(0)
+
+
+@pytest.mark.asyncio
+async def test_a_slow_body_that_goes_on_is_taken(photos, picture, monkeypatch):
+    monkeypatch.setattr(LIMITS, "seconds_a_piece", LONG)
+    monkeypatch.setattr(LIMITS, "bytes_a_piece", 1)
+    ds = serve(photos / "photos.db")
+    assert (await post(ds, trickle(picture[:200], 0.001))).status_code == 415
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("limit", ["seconds_a_body", "seconds_a_piece"])
 async def test_a_body_that_takes_too_long_is_given_up(photos, monkeypatch, limit):
     monkeypatch.setattr(LIMITS, limit, 0.1)
     ds = serve(photos / "photos.db")

@@ -35,7 +35,9 @@ def test_a_smaller_sample(photos):
 )
 def test_damaged_vectors_are_named_and_can_be_mended(copy_photos, value):
     database = copy_photos / "photos.db"
-    change(database, f"update imgsim_vectors set vector = cast({value} as blob) where image_id = 7")
+    change(
+        database, f"update imgsim_vectors set vector = cast({value} as blob) where image_key = 7"
+    )
     (problem,) = problems(verify(database, exit_code=1))
     assert "'vgg16-oxford' has 1 image whose vector is damaged (id 7)" in problem
     for statement in re.findall(r'"(delete .+?)"', problem):
@@ -46,8 +48,8 @@ def test_damaged_vectors_are_named_and_can_be_mended(copy_photos, value):
 
 def test_thumbnails_that_cannot_be_read(copy_photos):
     database = copy_photos / "photos.db"
-    change(database, "update imgsim_thumbnails set jpeg = x'ffd8ff' where image_id in (3, 4)")
-    change(database, "delete from imgsim_thumbnails where image_id = 5")
+    change(database, "update imgsim_thumbnails set jpeg = x'ffd8ff' where image_key in (3, 4)")
+    change(database, "delete from imgsim_thumbnails where image_key = 5")
     (problem,) = problems(verify(database, exit_code=1))
     assert "3 images of 24 looked at have no thumbnail" in problem and "id 3, 4, 5" in problem
     for statement in re.findall(r'"(delete .+?)"', problem):
@@ -73,8 +75,8 @@ def test_rows_that_belong_to_no_image(copy_photos):
 
 def test_vectors_that_come_out_otherwise_now(copy_photos):
     database = copy_photos / "photos.db"
-    turned = "(select vector from imgsim_vectors where image_id = 20)"
-    change(database, f"update imgsim_vectors set vector = {turned} where image_id = 7")
+    turned = "(select vector from imgsim_vectors where image_key = 20)"
+    change(database, f"update imgsim_vectors set vector = {turned} where image_key = 7")
     (problem,) = problems(verify(database, exit_code=1))
     assert "gives other vectors now" in problem and "--space NAME" in problem
 

@@ -1,8 +1,9 @@
-"""Positions of images on the map: t-SNE of their vectors, and places for images added later."""
+"""Positions of images on the map: t-SNE of their vectors, and places among them for the others."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from ..db.connect import Writer
 from ..db.images import forget_orphans
 from ..db.spaces import Space
 from ..errors import ImgsimError
+from ..limits import LIMITS
 from ..progress import Progress, silent
 from ..search import indexes, ranking
 from ..search.index import Index
@@ -30,6 +32,9 @@ EXAGGERATED, ITERATIONS, ITERATIONS_A_REPORT = 250, 500, 10
 THREADED = 5_000
 ROWS_AT_ONCE, BYTES_AT_ONCE = 2_000, 64_000_000
 SPREAD = 0.5
+# Placing among many: how many vectors a group has on average, and in how many groups an image
+# looks for neighbours.
+VECTORS_A_GROUP, GROUPS_COMPARED = 200, 40
 # Placing: how many neighbours count, how fast their weight falls with their score, the distance in
 # map units below which they pull no stronger, and the iterations of the median.
 NEIGHBOURS, TEMPERATURE, SOFTENING, STEPS = 10, 0.05, 0.5, 20
@@ -52,15 +57,21 @@ class Summary:
     damaged: int
     """Left out, since their vector cannot be used."""
 
+    @property
+    def could_be_truer(self) -> bool:
+        """Whether more images would be laid out by t-SNE if the map was made anew."""
+        return self.total - self.interpolated < fitted_count(self.total)
+
 
 def update(conn: Writer, space: Space, refit: bool, progress: Progress = silent) -> Summary:
     """Brings the map of a space up to date.
 
-    With `refit`, or if there is no map, all images are laid out by t-SNE; else only new images are
-    placed, and none is moved. Points of images that are gone are removed. Raises ImgsimError.
+    With `refit`, or if there is no map, all images are laid out (of very many, a sample by t-SNE
+    and the others among it); else only new images are placed, and none is moved. Points of images
+    that are gone are removed. Raises ImgsimError.
     """
     forget_orphans(conn, space.source_table)
-    index = indexes.load(conn, space)
+    index = indexes.load(conn, space, progress)
     if not index.ids:
         raise ImgsimError(f"The space {space.name!r} holds no vectors: embed pictures first")
     ids, positions, fitted = read_atlas(conn, space)
@@ -71,18 +82,17 @@ def update(conn: Writer, space: Space, refit: bool, progress: Progress = silent)
     if refit or not (fitted & usable).any():
         before = np.full((len(vectors), 2), np.nan)
         before[rows[usable]] = positions[usable]
-        laid = lay_out(vectors, before, progress)
-        points = [(id, x, y, "fitted") for id, (x, y) in zip(index.ids, laid.tolist())]
-        save_atlas(conn, space, points, replace=True)
-        return Summary(len(points), 0, 0, len(points), damaged)
+        laid, is_fitted = lay_out_many(vectors, before, progress)
+        save_atlas(conn, space, index.ids, laid, is_fitted, progress, replace=True)
+        count, total = int(is_fitted.sum()), len(laid)
+        return Summary(count, total - count, total - count, total, damaged)
     new = np.setdiff1d(np.arange(len(vectors)), rows)
     if len(new):
         laid_out = fitted & usable
         placed = place(vectors[new], vectors[rows[laid_out]], positions[laid_out], progress)
-        points = [
-            (index.ids[row], x, y, "interpolated") for row, (x, y) in zip(new, placed.tolist())
-        ]
-        save_atlas(conn, space, points, replace=False)
+        new_ids = [index.ids[row] for row in new]
+        is_fitted = np.zeros(len(new), bool)
+        save_atlas(conn, space, new_ids, placed, is_fitted, progress, replace=False)
     interpolated = int((~fitted).sum()) + len(new)
     return Summary(0, len(new), interpolated, len(ids) + len(new), damaged)
 
@@ -96,6 +106,33 @@ def ranked(index: Index) -> np.ndarray:
 
 
 # Laying out
+
+
+def fitted_count(count: int) -> int:
+    """How many of `count` different images are laid out by t-SNE."""
+    return count if count <= LIMITS.most_laid_out else LIMITS.laid_out_of_many
+
+
+def lay_out_many(
+    vectors: np.ndarray, before: np.ndarray, progress: Progress = silent
+) -> tuple[np.ndarray, np.ndarray]:
+    """Positions as `lay_out` gives them, and which images t-SNE has laid out, (n,) bool.
+
+    Of more than LIMITS.most_laid_out different vectors these are a random sample, the same for the
+    same number of vectors, and copies of it; `place` gives the others their positions.
+    """
+    firsts, copies = distinct(vectors)
+    count = fitted_count(len(firsts))
+    if count == len(firsts):
+        return lay_out(vectors, before, progress), np.ones(len(vectors), bool)
+    order = np.random.default_rng(0).permutation(len(firsts))
+    is_fitted = np.zeros(len(firsts), bool)
+    is_fitted[order[:count]] = True
+    fitted, others = (np.array(firsts)[part] for part in (is_fitted, ~is_fitted))
+    laid = np.empty((len(firsts), 2))
+    laid[is_fitted] = lay_out(vectors[fitted], before[fitted], progress)
+    laid[~is_fitted] = place(vectors[others], vectors[fitted], laid[is_fitted], progress)
+    return laid[copies], is_fitted[copies]
 
 
 def lay_out(
@@ -256,18 +293,54 @@ def place(
     the position of the image.
     """
     placed = np.empty((len(vectors), 2))
-    k = min(NEIGHBOURS, len(fitted))
-    step = max(1, BYTES_AT_ONCE // (4 * len(fitted)))
     with progress(len(vectors), " images", "Placing") as advance:
-        for start in range(0, len(vectors), step):
-            batch = slice(start, start + step)
-            scores = vectors[batch] @ fitted.T
-            best = np.argpartition(-scores, k - 1)[:, :k]
-            placed[batch] = _weighted_median(
-                positions[best], np.take_along_axis(scores, best, axis=1).astype(float)
-            )
-            advance(len(best))
+        for rows, candidates in _compared(vectors, fitted):
+            places, others = positions[candidates], fitted[candidates]
+            k = min(NEIGHBOURS, len(candidates))
+            step = max(1, BYTES_AT_ONCE // (4 * len(candidates)))
+            for start in range(0, len(rows), step):
+                batch = rows[start : start + step]
+                scores = vectors[batch] @ others.T
+                best = np.argpartition(-scores, k - 1)[:, :k]
+                placed[batch] = _weighted_median(
+                    places[best], np.take_along_axis(scores, best, axis=1).astype(float)
+                )
+                advance(len(batch))
     return placed
+
+
+def _compared(vectors: np.ndarray, fitted: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Batches of rows of `vectors`, each with the rows of `fitted` to look for neighbours among.
+
+    Of many these are the ones in the nearest groups: each vector belongs to the group of the
+    nearest of some random ones (an inverted file; Jégou, Douze and Schmid 2011, Product
+    quantization for nearest neighbor search).
+    """
+    if len(fitted) <= LIMITS.compared_with_all:
+        yield np.arange(len(vectors)), np.arange(len(fitted))
+        return
+    random = np.random.default_rng(0)
+    heads = fitted[random.permutation(len(fitted))[: len(fitted) // VECTORS_A_GROUP]]
+    members = _by_group(fitted, heads)
+    heads = heads[[len(rows) > 0 for rows in members]]  # all but copies of others
+    members = [rows for rows in members if len(rows)]
+    near = np.argsort(-(heads @ heads.T), axis=1)[:, :GROUPS_COMPARED]
+    for group, rows in enumerate(_by_group(vectors, heads)):
+        if len(rows):
+            yield rows, np.concatenate([members[each] for each in near[group]])
+
+
+def _by_group(vectors: np.ndarray, heads: np.ndarray) -> list[np.ndarray]:
+    """The rows of the vectors to which each head is the nearest."""
+    step = max(1, BYTES_AT_ONCE // (4 * len(heads)))
+    groups = np.concatenate(
+        [
+            (vectors[start : start + step] @ heads.T).argmax(axis=1)
+            for start in range(0, len(vectors), step)
+        ]
+    )
+    order = np.argsort(groups, kind="stable")
+    return np.split(order, np.searchsorted(groups[order], np.arange(1, len(heads))))
 
 
 def _weighted_median(places: np.ndarray, scores: np.ndarray) -> np.ndarray:

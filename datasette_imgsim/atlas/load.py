@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -15,7 +15,36 @@ from ..db.atlas import read_atlas
 from ..db.spaces import Space, all_spaces
 from ..errors import ImgsimError
 from ..progress import Progress
-from .cells import Cells
+from . import wall
+from .cells import CELLS_A_TILE, SIDE, Cells
+
+MAP, WALL = "map", "wall"
+"""The names of the views."""
+ENLARGED = 2
+"""How many zooms of the wall only enlarge its cells: at the last one, a tile is one picture."""
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """The map, or its wall: where each image is, and which of them each zoom shows."""
+
+    name: str
+    """MAP or WALL."""
+    positions: np.ndarray
+    """(n, 2) x and y of each row of the atlas, 0 <= x, y < 256; on the wall, its cell's middle."""
+    cells: Cells
+    width: float
+    height: float
+    """The part of the square of 256 x 256, from its upper left corner, that has images."""
+
+    def inside(self, x0: float, y0: float, x1: float, y1: float) -> np.ndarray:
+        """The rows of the images with x0 <= x < x1 and y0 <= y < y1."""
+        x, y = self.positions.T
+        return np.flatnonzero((x >= x0) & (x < x1) & (y >= y0) & (y < y1))
+
+    def first_zoom(self, row: int) -> int:
+        """The first zoom that shows the image in a row."""
+        return self.cells.first_zoom(row, self.positions[row])
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,15 +62,27 @@ class Atlas:
     def __len__(self) -> int:
         return len(self.ids)
 
-    @functools.cached_property
-    def cells(self) -> Cells:
-        """The cells of the map, computed at the first use."""
-        return Cells(self.positions)
+    def view(self, name: str) -> View:
+        """The view of a name, MAP or WALL."""
+        return self.wall if name == WALL else self.map
 
-    def inside(self, x0: float, y0: float, x1: float, y1: float) -> np.ndarray:
-        """The rows of the images with x0 <= x < x1 and y0 <= y < y1."""
-        x, y = self.positions.T
-        return np.flatnonzero((x >= x0) & (x < x1) & (y >= y0) & (y < y1))
+    @functools.cached_property
+    def map(self) -> View:
+        """Every image where t-SNE has laid it, computed at the first use."""
+        return View(MAP, self.positions, Cells(self.positions), SIDE, SIDE)
+
+    @functools.cached_property
+    def wall(self) -> View:
+        """Every image in a cell of a full grid, computed at the first use.
+
+        The cells of the grid are those of the finest zoom.
+        """
+        columns, lines = wall.sides(len(self))
+        finest = max(0, (columns - 1).bit_length() - (CELLS_A_TILE - 1).bit_length())
+        cell = SIDE / (CELLS_A_TILE << finest)
+        positions = (wall.assigned(self.positions) + np.float32(0.5)) * np.float32(cell)
+        cells = Cells(positions, finest, ENLARGED)
+        return View(WALL, positions, cells, columns * cell, lines * cell)
 
     def id(self, row: int) -> int | str:
         """The key, as stored, of the image in a row."""
@@ -54,6 +95,18 @@ class Atlas:
             return self._rows.get(id)
         row = int(np.searchsorted(self.ids, id)) if isinstance(id, int) else len(self)
         return row if row < len(self) and self.ids[row] == id else None
+
+    def selected(self, ids: Iterable) -> np.ndarray:
+        """(n,) bool: which images have one of these keys, as stored."""
+        selected = np.zeros(len(self), bool)
+        if self.ids.dtype == object:
+            rows = [row for row in map(self._rows.get, ids) if row is not None]
+        else:
+            whole = np.fromiter((id for id in ids if type(id) is int), np.int64)
+            places = np.searchsorted(self.ids, whole).clip(max=len(self) - 1)
+            rows = places[self.ids[places] == whole]
+        selected[rows] = True
+        return selected
 
     @functools.cached_property
     def _rows(self) -> dict:
@@ -92,7 +145,7 @@ class Atlases:
 
         `space` must be fresh from the database: its generation shows whether the map in memory is
         outdated. An outdated map is returned while a newer one is loaded in the background. Raises
-        ImgsimError and sqlite3.Error.
+        ImgsimError, and errors of SQLite.
         """
         try:
             return self.cache.get(
@@ -110,5 +163,5 @@ class Atlases:
         old = self.cache.newest(space.identity)
         if old is not None and old.same_places(atlas):
             return space.generation, old
-        atlas.cells  # noqa: B018  (computed now, in this thread)
+        atlas.map, atlas.wall  # noqa: B018  (computed now, in this thread)
         return space.generation, atlas

@@ -1,4 +1,4 @@
-"""The whole map as one picture, in which no thumbnails overlap."""
+"""The whole map, or the whole wall, as one picture in which no thumbnails overlap."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from ..db.images import read_thumbnail
 from ..db.spaces import Space
 from ..errors import ImgsimError
-from . import load, tiles
+from . import load, tiles, wall
 from .cells import SIDE
 
 SMALLEST_CELL = 24
@@ -19,26 +19,44 @@ FILLED = 0.4
 TRIED_AT_ONCE = 64
 
 
-def save(conn: sqlite3.Connection, space: Space, path: Path, side: int) -> int:
-    """Writes the map of a space as a PNG file of side x side pixels.
+def save(conn: sqlite3.Connection, space: Space, path: Path, width: int, is_wall: bool) -> int:
+    """Writes the map of a space, or its wall, as a PNG file `width` pixels wide.
 
     It shows all images if there is room for thumbnails of 24 pixels, else images that represent
     their neighbourhood. Returns how many it shows. Raises ImgsimError.
     """
     atlas = load.load(conn, space)
-    room = int(FILLED * (side // SMALLEST_CELL) ** 2)
-    rows = np.arange(len(atlas)) if len(atlas) <= room else atlas.cells.of_most(room).rows
-    cells = int(np.ceil(np.sqrt(len(rows) / FILLED)))
+    rows, places, columns, lines = (_on_wall if is_wall else _on_map)(atlas, width)
     pictures = (
         tiles.Picture(column, line, read_thumbnail(conn, space.source_table, atlas.id(row)))
-        for row, (column, line) in zip(rows, apart(atlas.positions[rows], cells).tolist())
+        for row, (column, line) in zip(rows, places.tolist())
     )
-    image = tiles.draw(pictures, cells, side)
+    image = tiles.draw(pictures, columns, lines, width, is_wall)
     try:
         image.save(path, "PNG")
     except OSError as ex:
         raise ImgsimError(f"{path} cannot be written ({ex.strerror or ex}): name another") from ex
     return len(rows)
+
+
+def _on_map(atlas: load.Atlas, side: int) -> tuple[np.ndarray, np.ndarray, int, int]:
+    """(the rows that are shown, their columns and lines (n, 2), and how many there are of both)."""
+    room = int(FILLED * (side // SMALLEST_CELL) ** 2)
+    is_small = len(atlas) <= room
+    rows = np.arange(len(atlas)) if is_small else atlas.map.cells.of_most(room).rows
+    cells = int(np.ceil(np.sqrt(len(rows) / FILLED)))
+    return rows, apart(atlas.positions[rows], cells), cells, cells
+
+
+def _on_wall(atlas: load.Atlas, width: int) -> tuple[np.ndarray, np.ndarray, int, int]:
+    """The same of the finest zoom whose cells are large enough, else of zoom 0."""
+    cells = atlas.wall.cells
+    zoom, columns = cells.finest, wall.sides(len(atlas))[0]
+    while zoom > 0 and columns * SMALLEST_CELL > width:
+        zoom, columns = zoom - 1, (columns + 1) // 2
+    shown = cells.of_zoom(zoom)
+    places = np.column_stack([shown.columns, shown.lines])
+    return shown.rows, places, columns, int(shown.lines.max(initial=0)) + 1
 
 
 def apart(positions: np.ndarray, cells: int) -> np.ndarray:

@@ -104,7 +104,9 @@ def imgsim():
 )
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)
 @click.option(
-    "--workers", type=click.IntRange(1), help="Threads that decode  [default: one a processor]"
+    "--workers",
+    type=click.IntRange(1),
+    help="Decoders at a time  [default: one a processor]",
 )
 @click.option(
     "--thumbnail-size",
@@ -181,6 +183,8 @@ def embed(database, images, table, column, space_name, quiet, **options):
             "table imgsim_failures.",
             err=True,
         )
+    if summary.ended_before:
+        click.echo(printable(report.ended_report(summary)), err=True)
     if summary.kept:
         click.echo(printable(report.kept_report(summary)), err=True)
     if summary.without_key:
@@ -215,7 +219,8 @@ def _check_what(images: tuple, table: str | None, column: str | None, of_files: 
 def similar(database, query, k, space_name, table, level_weights, as_json):
     """Show the images most like QUERY: a picture file, or the id of an image.
 
-    A file that exists is taken as a file, whether or not it is in the database.
+    A file that exists is taken as a file, whether or not it is in the database. A line says from
+    where on the images are only faintly alike.
     """
     from ..collection import Collection
     from ..search.ranking import parse_level_weights
@@ -276,6 +281,7 @@ def evaluate_space(database, label, label_from_folder, space_name, table, sweep,
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
     help="Also draw the whole map into this file",
 )
+@click.option("--wall", is_flag=True, help="Draw the wall there: pictures side by side, no gaps")
 @click.option(
     "--size",
     type=click.IntRange(64, 10_000),
@@ -284,7 +290,7 @@ def evaluate_space(database, label, label_from_folder, space_name, table, sweep,
     help="Side of that picture in pixels",
 )
 @reports_errors
-def map_space(database, space_name, table, refit, png, size):
+def map_space(database, space_name, table, refit, png, wall, size):
     """Lay the images of a space out as a map, like ones side by side.
 
     Run it again after images were added: it places them among those they are like and moves
@@ -295,6 +301,8 @@ def map_space(database, space_name, table, refit, png, size):
     """
     from ..collection import Collection
 
+    if wall and not png:
+        raise click.UsageError("--wall is about the picture of the map: name it with --png FILE")
     collection = Collection(database, space_name, table, Terminal(database, quiet=False))
     try:
         summary = collection.map(refit)
@@ -305,7 +313,7 @@ def map_space(database, space_name, table, refit, png, size):
     if summary.damaged:
         click.echo(f"{count_of_images(summary.damaged)} left out: the vector is damaged.", err=True)
     if png:
-        shown = collection.draw_map(png, size)
+        shown = collection.draw_map(png, size, wall)
         click.echo(printable(f"{png} shows {shown:,} of {count_of_images(summary.total)}."))
 
 

@@ -73,6 +73,13 @@ def kept_report(summary: Summary) -> str:
     )
 
 
+def ended_report(summary: Summary) -> str:
+    return (
+        f"The run before was ended while it decoded {summary.ended_before}, perhaps for want of "
+        "memory: it is left out now. --retry-failed tries it again."
+    )
+
+
 def left_out_report(summary: Summary) -> str:
     shown = dict(summary.left_out.most_common(LEFT_OUT_SHOWN))
     others = summary.left_out.total() - sum(shown.values())
@@ -105,14 +112,19 @@ def metrics_table(title: str, results: list, means: str) -> str:
 
 
 def map_report(summary: MapSummary, database: Path, space_name: str | None) -> str:
-    if summary.laid_out:
+    if summary.laid_out == summary.total:
         return f"{images(summary.laid_out)} laid out."
+    if summary.laid_out:
+        return (
+            f"{images(summary.total)} laid out: {summary.laid_out:,} by t-SNE, the others placed "
+            "among them."
+        )
     if summary.placed:
         text = f"{images(summary.placed)} placed, "
     else:
         text = "No new images: the map is as it was, "
     text += f"{summary.interpolated:,} of {summary.total:,} interpolated"
-    if not summary.interpolated:
+    if not summary.could_be_truer:
         return f"{text}."
     option = ["--space", space_name] if space_name else []
     command = shlex.join(["datasette", "imgsim", "map", str(database), *option, "--refit"])
@@ -136,17 +148,20 @@ def model_report(model: Model, is_default: bool, missing: str | None) -> str:
 
 
 def matches_table(matches: list[Match]) -> str:
-    from ..search.calibration import shortened  # imports numpy, which --version need not
+    from ..search.likeness import FAINT  # imports numpy, which --version need not
 
-    has_percentiles = bool(matches) and matches[0].percentile is not None
     lines = []
-    if has_percentiles:
-        lines.append(f"{'score':>7}  {'closer than':16}  {'id':>6}  path")
-    for match in matches:
-        share = f"{shortened(match.percentile):>5} % of pairs  " if has_percentiles else ""
-        line = f"{match.score:7.3f}  {share}{match.id:>6}  {match.path or ''}"
+    for number, match in enumerate(matches):
+        if match.word == FAINT and (number == 0 or matches[number - 1].word != FAINT):
+            lines.append("-- from here on only faintly alike --")
+        word = f"{match.word:14}  " if match.word else ""
+        line = f"{match.score:7.3f}  {word}{match.id:>6}  {match.path or _name(match)}"
         lines.append(line.rstrip())
     return "\n".join(lines)
+
+
+def _name(match: Match) -> str:
+    return "" if match.name == str(match.id) else match.name
 
 
 def evaluation_json(evaluation: Evaluation, measured: list[Result], swept: list[Result]) -> dict:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import sqlite_utils
 
+from .. import sqlite_errors
 from ..errors import ImgsimError
 from . import schema
 
@@ -57,7 +58,7 @@ TEXTS = {
 }
 
 
-def _error_name(ex: sqlite3.Error) -> str | None:
+def _error_name(ex: Exception) -> str | None:
     """SQLite's primary result code (https://sqlite.org/rescode.html) if it is in SENTENCES."""
     name = getattr(ex, "sqlite_errorname", None)
     if name is None:
@@ -67,7 +68,7 @@ def _error_name(ex: sqlite3.Error) -> str | None:
     return next((code for code in SENTENCES if name.startswith(code)), None)
 
 
-def has_sentence(ex: sqlite3.Error) -> bool:
+def has_sentence(ex: Exception) -> bool:
     """Whether an error is about the whole database, and `errors_named` has a sentence for it."""
     return _error_name(ex) is not None
 
@@ -77,7 +78,7 @@ def errors_named(path) -> Iterator[None]:
     """Turns SQLite's errors about the file `path` into sentences."""
     try:
         yield
-    except sqlite3.DatabaseError as ex:
+    except sqlite_errors.DatabaseError as ex:
         sentence = SENTENCES.get(_error_name(ex) or "")
         if sentence is None:
             raise
@@ -99,7 +100,7 @@ class Writer(sqlite3.Connection):
         while True:
             try:
                 return super().execute(*args)
-            except sqlite3.OperationalError as ex:
+            except sqlite_errors.OperationalError as ex:
                 if _error_name(ex) != LOCKED or time.monotonic() > deadline:
                     raise
             self.waiting()
@@ -164,7 +165,7 @@ def open_writer(
                 _prepare(conn, path, create, images)
         except BaseException as ex:
             conn.close()
-            if is_new and isinstance(ex, sqlite3.Error):
+            if is_new and isinstance(ex, sqlite_errors.Error):
                 _remove_empty(path)
             raise
     return conn

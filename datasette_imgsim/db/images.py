@@ -15,7 +15,8 @@ from .rules import left_out, own_rules
 from .spaces import ROWS_A_TRANSACTION, Space, all_spaces
 from .tables import SourceTable
 
-FACTS = schema.IMAGES_COLUMNS[5:]
+OF_THE_FILE = ("id", "path", "bytes", "mtime_ns", "sha256")
+FACTS = tuple(column for column in schema.IMAGES_COLUMNS if column not in OF_THE_FILE)
 """The columns of `images` that are read from the picture itself: size, format and EXIF."""
 
 
@@ -55,10 +56,10 @@ def known_images(conn: sqlite3.Connection, space: Space | None) -> list[KnownIma
     # Without "+", the affinity of i.id would keep SQLite from using the index.
     rows = conn.execute(
         """
-        select i.id, i.path, i.sha256, i.bytes, i.mtime_ns, null, v.image_id is not null,
+        select i.id, i.path, i.sha256, i.bytes, i.mtime_ns, null, v.image_key is not null,
         r.thumbnail_size, coalesce(r.gps, i.latitude is not null)
-        from images i left join imgsim_vectors v on v.space_id = ? and v.image_id = +i.id
-        left join imgsim_readings r on r.source_table = ? and r.image_id = +i.id
+        from images i left join imgsim_vectors v on v.space_id = ? and v.image_key = +i.id
+        left join imgsim_readings r on r.source_table = ? and r.image_key = +i.id
         """,
         [space.id if space else None, schema.SOURCE_TABLE],
     )
@@ -71,12 +72,12 @@ def known_rows(conn: sqlite3.Connection, space: Space | None, table: str) -> lis
     key = source.key_sql
     rows = conn.execute(
         f"""
-        select {key}, {key}, c.sha256, c.bytes, c.mtime_ns, c.path, v.image_id is not null,
+        select {key}, {key}, c.sha256, c.bytes, c.mtime_ns, c.path, v.image_key is not null,
         r.thumbnail_size, r.gps
         from {source.rows_sql}
-        join imgsim_contents c on c.source_table = ? and c.image_id = +{key}
-        left join imgsim_vectors v on v.space_id = ? and v.image_id = +{key}
-        left join imgsim_readings r on r.source_table = ? and r.image_id = +{key}
+        join imgsim_contents c on c.source_table = ? and c.image_key = +{key}
+        left join imgsim_vectors v on v.space_id = ? and v.image_key = +{key}
+        left join imgsim_readings r on r.source_table = ? and r.image_key = +{key}
         """,
         [table, space.id if space else None, table],
     )
@@ -98,13 +99,13 @@ def save_content(
     If the picture has changed, all that was made of the old one is removed, unless `same_pixels`.
     """
     stored = conn.execute(
-        "select sha256 from imgsim_contents where source_table = ? and image_id = ?", [table, id]
+        "select sha256 from imgsim_contents where source_table = ? and image_key = ?", [table, id]
     ).fetchone()
     if stored and stored[0] != sha256 and not same_pixels:
         forget_images(conn, table, [id])
     conn.execute(
         "insert or replace into imgsim_contents "
-        "(source_table, image_id, sha256, bytes, mtime_ns, path) values (?, ?, ?, ?, ?, ?)",
+        "(source_table, image_key, sha256, bytes, mtime_ns, path) values (?, ?, ?, ?, ?, ?)",
         [table, id, sha256, size, mtime_ns, path],
     )
 
@@ -183,7 +184,7 @@ def read_facts(conn: sqlite3.Connection, id: int) -> dict:
 def save_vectors(conn: sqlite3.Connection, space: Space, rows: Iterable[tuple]) -> None:
     """Writes rows (image id, vector (dimensions,), norms (levels,))."""
     conn.executemany(
-        "insert or replace into imgsim_vectors (space_id, image_id, vector, norms) "
+        "insert or replace into imgsim_vectors (space_id, image_key, vector, norms) "
         "values (?, ?, ?, ?)",
         [
             (space.id, id, space.encode(vector), norms.astype("<f4").tobytes())
@@ -195,7 +196,7 @@ def save_vectors(conn: sqlite3.Connection, space: Space, rows: Iterable[tuple]) 
 def read_vector(conn: sqlite3.Connection, space: Space, id: int | str) -> np.ndarray | None:
     """The vector of an image, (dimensions,) float32; None if it is missing or damaged."""
     row = conn.execute(
-        "select vector from imgsim_vectors where space_id = ? and image_id = ? "
+        "select vector from imgsim_vectors where space_id = ? and image_key = ? "
         "and typeof(vector) = 'blob' and length(vector) = ?",
         [space.id, id, len(space.encode(np.zeros(space.dimensions)))],
     ).fetchone()
@@ -208,24 +209,24 @@ def copy_vector(
     """Copies the vector and thumbnail of an image to another with the same content."""
     conn.execute(
         """
-        insert or replace into imgsim_vectors (space_id, image_id, vector, norms)
-        select space_id, ?, vector, norms from imgsim_vectors where space_id = ? and image_id = ?
+        insert or replace into imgsim_vectors (space_id, image_key, vector, norms)
+        select space_id, ?, vector, norms from imgsim_vectors where space_id = ? and image_key = ?
         """,
         [target, space.id, source],
     )
     conn.execute(
         """
-        insert or ignore into imgsim_thumbnails (source_table, image_id, jpeg)
+        insert or ignore into imgsim_thumbnails (source_table, image_key, jpeg)
         select source_table, ?, jpeg from imgsim_thumbnails
-        where source_table = ? and image_id = ?
+        where source_table = ? and image_key = ?
         """,
         [target, space.source_table, source],
     )
     conn.execute(
         """
-        insert or ignore into imgsim_readings (source_table, image_id, thumbnail_size)
+        insert or ignore into imgsim_readings (source_table, image_key, thumbnail_size)
         select source_table, ?, thumbnail_size from imgsim_readings
-        where source_table = ? and image_id = ?
+        where source_table = ? and image_key = ?
         """,
         [target, space.source_table, source],
     )
@@ -241,13 +242,13 @@ def save_thumbnails(
     for id, jpeg in rows:
         written = conn.execute(
             f"insert or {'replace' if replace else 'ignore'} into imgsim_thumbnails "
-            "(source_table, image_id, jpeg) values (?, ?, ?)",
+            "(source_table, image_key, jpeg) values (?, ?, ?)",
             [table, id, jpeg],
         )
         if written.rowcount:
             conn.execute(
                 """
-                insert into imgsim_readings (source_table, image_id, thumbnail_size)
+                insert into imgsim_readings (source_table, image_key, thumbnail_size)
                 values (?, ?, ?) on conflict do update set thumbnail_size = excluded.thumbnail_size
                 """,
                 [table, id, size],
@@ -258,7 +259,7 @@ def mark_places_read(conn: sqlite3.Connection, table: str, ids: Iterable) -> Non
     """Records that the places of images were stored, if their pictures tell any."""
     conn.executemany(
         """
-        insert into imgsim_readings (source_table, image_id, gps) values (?, ?, 1)
+        insert into imgsim_readings (source_table, image_key, gps) values (?, ?, 1)
         on conflict do update set gps = 1
         """,
         [(table, id) for id in ids],
@@ -269,7 +270,7 @@ def read_thumbnail(conn: sqlite3.Connection, table: str, id) -> bytes | None:
     """The JPEG bytes of an image's thumbnail; None if it is missing or not a BLOB."""
     row = conn.execute(
         "select jpeg from imgsim_thumbnails "
-        "where source_table = ? and image_id = ? and typeof(jpeg) = 'blob'",
+        "where source_table = ? and image_key = ? and typeof(jpeg) = 'blob'",
         [table, id],
     ).fetchone()
     return row and row[0]
@@ -306,7 +307,7 @@ def forget_images(conn: sqlite3.Connection, table: str, ids: Iterable) -> None:
     ids = list(ids)
     for name, condition in _owned_by_table():
         conn.executemany(
-            f"delete from {name} as ours where {condition} and image_id = :id",
+            f"delete from {name} as ours where {condition} and image_key = :id",
             [{"table": table, "id": id} for id in ids],
         )
     if ids:
@@ -337,10 +338,10 @@ def forget_in_batches(conn: Writer, table: str, ids: list) -> None:
 def forget_orphans(conn: Writer, table: str) -> None:
     """Removes all that was made of images whose row was deleted by hand."""
     source = SourceTable.read(conn, table)
-    gone = f"not exists (select 1 from {source.rows_sql} where {source.key_sql} = ours.image_id)"
+    gone = f"not exists (select 1 from {source.rows_sql} where {source.key_sql} = ours.image_key)"
     orphans = conn.execute(
         " union ".join(
-            f"select ours.image_id from {name} ours where {condition} and {gone}"
+            f"select ours.image_key from {name} ours where {condition} and {gone}"
             for name, condition in _owned_by_table()
         ),
         {"table": table},

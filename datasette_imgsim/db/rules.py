@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from .. import sqlite_errors
 from ..errors import ImgsimError, listed
 from .connect import Writer, has_sentence
 
@@ -23,8 +24,8 @@ def own_rules(conn: Writer, table: str) -> Iterator[None]:
     try:
         with conn.savepoint():
             yield
-    except sqlite3.DatabaseError as ex:
-        is_rule = isinstance(ex, sqlite3.IntegrityError)
+    except sqlite_errors.DatabaseError as ex:
+        is_rule = isinstance(ex, sqlite_errors.IntegrityError)
         triggers = _triggers(conn, table)
         # A trigger may also fail in itself, as when it writes to a table that is gone.
         if not is_rule and (has_sentence(ex) or not triggers):

@@ -121,23 +121,174 @@ def m004_paths_of_pictures(db):
     db.conn.execute("alter table imgsim_failures add column path text")
 
 
-IMAGES_SQL = """
+# image_key is the key exactly as the source table has it; image_id is the same as text, since
+# Datasette passes all values in addresses and parameters as text. There is no declared primary key,
+# so that Datasette finds rows by rowid. SQLite compares names of tables without regard to case.
+TABLES_5 = {
+    "imgsim_spaces": """CREATE TABLE imgsim_spaces (
+    id integer primary key autoincrement,
+    name text not null unique,
+    source_table text not null collate nocase,
+    is_default integer not null,
+    model text not null,
+    weights_sha256 text not null,
+    levels text not null,
+    pooling text not null,
+    preprocess text not null,
+    dtype text not null,
+    precision text not null,
+    dimensions integer not null,
+    generation integer not null default 0,
+    centre blob,
+    centred_on integer not null default 0,
+    level_weights text not null,
+    calibration text,
+    versions text not null,
+    created_at text not null,
+    source_key text
+)""",
+    "imgsim_vectors": """CREATE TABLE imgsim_vectors (
+    space_id integer not null references imgsim_spaces(id),
+    image_id text generated always as (cast(image_key as text)) virtual,
+    image_key not null,
+    vector blob not null,
+    norms blob not null,
+    unique (space_id, image_key)
+)""",
+    "imgsim_thumbnails": """CREATE TABLE imgsim_thumbnails (
+    source_table text not null collate nocase,
+    image_id text generated always as (cast(image_key as text)) virtual,
+    image_key not null,
+    jpeg blob not null,
+    unique (source_table, image_key)
+)""",
+    "imgsim_failures": """CREATE TABLE imgsim_failures (
+    source_table text not null collate nocase,
+    source text not null,
+    error text not null,
+    bytes integer,
+    mtime_ns integer,
+    tried_at text not null,
+    path text,
+    primary key (source_table, source)
+)""",
+    "imgsim_atlas": """CREATE TABLE imgsim_atlas (
+    space_id integer not null references imgsim_spaces(id),
+    image_id text generated always as (cast(image_key as text)) virtual,
+    image_key not null,
+    x real not null check (x >= 0 and x < 256),
+    y real not null check (y >= 0 and y < 256),
+    placed text not null check (placed in ('fitted', 'interpolated')),
+    unique (space_id, image_key)
+)""",
+    "imgsim_contents": """CREATE TABLE imgsim_contents (
+    source_table text not null collate nocase,
+    image_id text generated always as (cast(image_key as text)) virtual,
+    image_key not null,
+    sha256 text not null,
+    bytes integer,
+    mtime_ns integer,
+    path text,
+    unique (source_table, image_key)
+)""",
+    "imgsim_readings": """CREATE TABLE imgsim_readings (
+    source_table text not null collate nocase,
+    image_id text generated always as (cast(image_key as text)) virtual,
+    image_key not null,
+    thumbnail_size integer,
+    gps integer not null default 0,
+    unique (source_table, image_key)
+)""",
+}
+
+
+@migrations()
+def m005_ids_as_text(db):
+    """Ids as text beside keys as they are; the key of each source table; its name in any case."""
+    for name, statement in TABLES_5.items():
+        if "source_table" in statement:
+            _merge_spellings(db.conn, name)
+        _redefine(db.conn, name, statement)
+        if "image_id" in statement:
+            owner = "space_id" if "space_id" in statement else "source_table"
+            db.conn.execute(f"create index {name}_image_id on {name} (image_id, {owner})")
+    db.conn.execute(
+        """
+        update imgsim_spaces set
+        source_key = (select name from pragma_table_info(imgsim_spaces.source_table) where pk),
+        is_default = is_default and not exists (
+            select 1 from imgsim_spaces as older where older.is_default
+            and older.source_table = imgsim_spaces.source_table and older.id < imgsim_spaces.id
+        )
+        """
+    )
+
+
+def _merge_spellings(conn: sqlite3.Connection, name: str) -> None:
+    """Gives rows of one source table the same spelling of its name."""
+    spellings: dict[str, str] = {}
+    for source, folded in conn.execute(
+        f"select source_table, lower(source_table) from {name} group by source_table"
+    ).fetchall():
+        kept = spellings.setdefault(folded, source)
+        if kept != source:
+            conn.execute(
+                f"update or replace {name} set source_table = ? where source_table = ?",
+                [kept, source],
+            )
+
+
+def _redefine(conn: sqlite3.Connection, name: str, statement: str) -> None:
+    """Gives a table another definition, under which its rows stay as they are in the file.
+
+    A copy of a million vectors would take half a minute and double the file. What SQLite's manual
+    says of such changes: https://sqlite.org/lang_altertable.html#otheralter
+    """
+    if not conn.execute(f"select 1 from {name} limit 1").fetchone():
+        conn.execute(f"drop table {name}")
+        conn.execute(statement)
+        return
+    (version,) = conn.execute("pragma schema_version").fetchone()
+    conn.execute("pragma writable_schema = on")
+    conn.execute("update sqlite_master set sql = ? where name = ?", [statement, name])
+    conn.execute(f"pragma schema_version = {version + 1}")
+    conn.execute("pragma writable_schema = reset")
+    # Values are compared in another way, and indexes of the user's own may be on image_id.
+    conn.execute(f"reindex {name}")
+
+
+@migrations()
+def m006_folder(db):
+    """The folder of a picture, in a table `images` that is ours and has no such column."""
+    columns = db.conn.execute("select lower(name) from pragma_table_xinfo(?)", [SOURCE_TABLE])
+    if is_ours(db.conn) and ("folder",) not in columns.fetchall():
+        db.conn.execute(f"alter table images add column folder {FOLDER_SQL}")
+
+
+# SQLite computes it whenever it is read, so it is right however a path is changed. All characters
+# of the path but "/" are taken off its end, then that "/".
+FOLDER_SQL = """text generated always as (
+        coalesce(nullif(rtrim(rtrim(path, replace(path, '/', '')), '/'), ''), '.')
+    ) virtual"""
+# What people look at stands first: Datasette shows columns in this order.
+IMAGES_SQL = f"""
 create table images (
     id integer primary key autoincrement,
     path text not null unique,
-    sha256 text,
-    bytes integer,
-    mtime_ns integer,
+    folder {FOLDER_SQL},
+    taken_at text,
+    camera text,
     width integer,
     height integer,
     format text,
-    taken_at text,
-    camera text,
     latitude real,
-    longitude real
+    longitude real,
+    bytes integer,
+    mtime_ns integer,
+    sha256 text
 )"""
-IMAGES_TYPES = dict(re.findall(r"^    (\w+) (\w+)", IMAGES_SQL, re.MULTILINE))
-"""The declared type of each column of `images`."""
+IMAGES_TYPES = dict(re.findall(r"^    (\w+) (\w+)(?! generated)\b", IMAGES_SQL, re.MULTILINE))
+"""The declared type of each column of `images` that is written."""
 IMAGES_COLUMNS = tuple(IMAGES_TYPES)
 
 
@@ -149,6 +300,37 @@ def tables(conn: sqlite3.Connection) -> set[str]:
     """Names of the tables and views of a database, in lower case, since SQLite ignores case."""
     rows = conn.execute("select lower(name) from sqlite_master where type in ('table', 'view')")
     return {name for (name,) in rows}
+
+
+def declared_name(conn: sqlite3.Connection, table: str) -> str | None:
+    """The name of a table as it was declared, whatever the case of `table`; None if there is none.
+
+    A virtual table counts, a view does not.
+    """
+    row = conn.execute(
+        "select name from sqlite_master where type = 'table' and name = ? collate nocase", [table]
+    ).fetchone()
+    return row and row[0]
+
+
+def plumbing(conn: sqlite3.Connection) -> list[str]:
+    """The tables that nobody who looks at pictures needs to see; none in a database without ours.
+
+    They are ours but `images`, those in which sqlite-utils and SQLite keep count, and no source
+    table of the user's own, whatever its name is.
+    """
+    if not {"imgsim_spaces", migrations.migrations_table} <= tables(conn):
+        return []
+    rows = conn.execute(
+        f"""
+        select name from sqlite_master
+        where type = 'table' and name not in (select source_table from imgsim_spaces)
+        and (name like 'imgsim!_%' escape '!' or name in ('sqlite_sequence', ?))
+        and exists (select 1 from {migrations.migrations_table} where migration_set = ?)
+        """,
+        [migrations.migrations_table, migrations.name],
+    )
+    return [name for (name,) in rows]
 
 
 def is_ours(conn: sqlite3.Connection) -> bool:

@@ -6,7 +6,7 @@ import json
 import sqlite3
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from ..limits import LIMITS
 from . import schema
 from .connect import Writer, batches, utc_now
 from .dtypes import DTYPES
-from .tables import column_names
+from .tables import SourceTable, column_names
 
 ROWS_A_TRANSACTION, BYTES_A_TRANSACTION = 500, 16_000_000
 SMALLEST_CENTRED_SPACE = 3
@@ -184,7 +184,13 @@ def all_spaces(conn: sqlite3.Connection, table: str | None = None) -> list[Space
         """,
         {"table": table},
     )
-    return [_space(row) for row in rows]
+    return [_with_table(conn, _space(row)) for row in rows]
+
+
+def _with_table(conn: sqlite3.Connection, space: Space) -> Space:
+    """The space with the name of its table as it is now, which may have been changed in case."""
+    name = schema.declared_name(conn, space.source_table)
+    return replace(space, source_table=name or space.source_table)
 
 
 def choose_space(
@@ -195,8 +201,8 @@ def choose_space(
 ) -> Space:
     """The space called `name`; else the configured one; else the default of `table`.
 
-    Without `table`, it is the default of `images`, else of the only table that has a space.
-    Raises ImgsimError.
+    Without `table`, it is the default of `images`, else of the only table that has a space. The
+    configured one may be of another table than `table`. Raises ImgsimError.
     """
     spaces = all_spaces(conn, table)
     if not spaces:
@@ -211,7 +217,12 @@ def choose_space(
         return by_name[name]
     if configured in by_name:
         return by_name[configured]
-    defaults = {space.source_table: space for space in spaces if space.is_default}
+    if configured is not None and configured not in [space.name for space in all_spaces(conn)]:
+        raise ImgsimError(
+            f"The space {configured!r}, which the configuration of the server names, is not in "
+            f"this database: there is {listed(by_name)}"
+        )
+    defaults = {space.source_table.lower(): space for space in spaces if space.is_default}
     if schema.SOURCE_TABLE in defaults:
         return defaults[schema.SOURCE_TABLE]
     if len(defaults) == 1:
@@ -222,7 +233,11 @@ def choose_space(
 def create_space(conn: sqlite3.Connection, **values) -> Space:
     """Inserts a space with these column values; the first of a source table is its default."""
     table = values["source_table"]
-    values |= {"is_default": int(not all_spaces(conn, table)), "created_at": utc_now()}
+    values |= {
+        "source_key": SourceTable.read(conn, table).key,
+        "is_default": int(not all_spaces(conn, table)),
+        "created_at": utc_now(),
+    }
     row = {k: json.dumps(v) if isinstance(v, dict) else v for k, v in values.items()}
     conn.execute(
         f"insert into imgsim_spaces ({', '.join(row)}) values ({', '.join('?' * len(row))})",
@@ -269,7 +284,7 @@ def drop_space(conn: Writer, space: Space) -> None:
     for ids in batches(embedded_ids(conn, space), space.rows_a_transaction):
         with conn.transaction():
             conn.executemany(
-                "delete from imgsim_vectors where space_id = ? and image_id = ?",
+                "delete from imgsim_vectors where space_id = ? and image_key = ?",
                 [(space.id, id) for id in ids],
             )
             raise_generation(conn, space)
@@ -299,7 +314,7 @@ def drop_space(conn: Writer, space: Space) -> None:
 
 def embedded_ids(conn: sqlite3.Connection, space: Space) -> list:
     """The ids of the images that have a vector in a space."""
-    rows = conn.execute("select image_id from imgsim_vectors where space_id = ?", [space.id])
+    rows = conn.execute("select image_key from imgsim_vectors where space_id = ?", [space.id])
     return [id for (id,) in rows]
 
 
@@ -342,7 +357,7 @@ def renew_centre(conn: Writer, space: Space) -> None:
     # Vectors are read one at a time, since a long read would keep other writers waiting.
     for id in ids:
         row = conn.execute(
-            "select vector from imgsim_vectors where space_id = ? and image_id = ?", [space.id, id]
+            "select vector from imgsim_vectors where space_id = ? and image_key = ?", [space.id, id]
         ).fetchone()
         vector = space.decode(row[0]) if row else None
         # One damaged vector must not spoil the mean of all.

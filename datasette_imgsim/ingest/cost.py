@@ -9,7 +9,8 @@ from .memory import free_bytes
 from .orientation import TURNS
 from .refusals import NotAPicture, TooLarge
 
-# Bytes a pixel of Pillow's modes; of all others 4.
+# Bytes a pixel of Pillow's modes; of all others, such as RGB, 4.
+BYTES_OF_COLOURS = 4
 BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
 # These decoders have planes of their own, one or two copies for Pillow, and Pillow's pixels.
 BYTES_OF_COPIES = {"WEBP": 12, "AVIF": 14, "HEIF": 12}
@@ -49,13 +50,15 @@ def refuse_beyond_memory(needed: int) -> None:
 def bytes_to_decode(image: Image.Image) -> int:
     """The most bytes that a picture's decoder will allocate."""
     pixels, kind = image.width * image.height, image.format or ""
-    needed = pixels * (BYTES.get(image.mode, 4) + BYTES_OF_COPIES.get(kind, 0))
+    needed = pixels * (BYTES.get(image.mode, BYTES_OF_COLOURS) + BYTES_OF_COPIES.get(kind, 0))
     if "progressive" in image.info:
         needed += pixels * BYTES_OF_COEFFICIENTS * len(image.getbands())
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         needed += _bytes_of_a_part(image)
         if image.tag_v2.get(ExifTags.Base.Orientation) in TURNS:
-            needed += pixels * BYTES.get(image.mode, 4)  # Pillow turns it into a copy
+            needed += pixels * BYTES.get(
+                image.mode, BYTES_OF_COLOURS
+            )  # Pillow turns it into a copy
     return needed
 
 

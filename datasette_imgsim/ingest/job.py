@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from ..db.connect import Writer, errors_named, folder_of, open_any, open_writer
-from ..db.images import KnownImage, forget_in_batches, forget_orphans
+from ..db.images import KnownImage, forget_in_batches, forget_orphans, save_failures
 from ..db.spaces import Space, all_spaces, count_vectors, renew_centre, reread
 from ..errors import ImgsimError
 from ..models import registry
@@ -22,6 +22,7 @@ from ..progress import Progress, silent
 from . import renames, settings
 from .folders import Search
 from .forecast import Forecast, forecast
+from .mark import REASON, Mark, Marked
 from .options import RunOptions
 from .outcomes import Summary
 from .pictures import Column, Files, Pictures
@@ -161,11 +162,17 @@ class Job:
                 return network
             return settings.load_network(space, self.base, options.device, options.precision)
 
+        mark = Mark(self.database)
+        marked = mark.take()
+        ended_before = None
+        if marked and not options.retry_failed:
+            ended_before = _save_marked(conn, marked)
         planned, moved = self._plan(conn, pictures, space, items)
         report = self._forecast(conn, space, len(planned.pending))
-        run = Run(conn, pictures, space, load, planned, options, report)
+        run = Run(conn, pictures, space, load, planned, options, mark, report)
         with self.interface.progress(len(planned.pending)) as advance:
             run.go(advance)
+        run.summary.ended_before = ended_before
         run.summary.renamed += len(moved)
         run.summary.unchanged -= sum(image.embedded for image in moved)
         run.summary.space = space.name
@@ -202,6 +209,13 @@ class Job:
         """The small model's network on the same device. Raises ImgsimError."""
         chosen = settings.from_options(model=registry.SMALL)
         return chosen.network(self.options.device, self.options.precision)
+
+
+def _save_marked(conn: Writer, marked: Marked) -> str:
+    """Makes a failure of the picture that ended an earlier run; returns its name."""
+    with conn.transaction():
+        save_failures(conn, marked.table, [(marked.name, REASON, *marked.stamp)])
+    return marked.name
 
 
 def _tidy(conn: Writer, run: Run) -> None:

@@ -39,6 +39,12 @@ def segments(data: bytes, at: int = 2) -> Iterator[Segment]:
         at = end
 
 
+def is_progressive(start: bytes) -> bool:
+    """Whether a file that begins like this is progressive, or it cannot be told."""
+    frame = next((each.marker for each in segments(start) if each.marker in FRAMES), None)
+    return frame is None or frame in PROGRESSIVE
+
+
 def refuse_slow(data: bytes) -> None:
     """Raises TooLarge for a file with more scans than any program makes, each of all its pixels.
 

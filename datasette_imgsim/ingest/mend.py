@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -40,7 +39,6 @@ MISSING_SHARE = 0.25
 WEBP_KEPT = {b"VP8X", b"ICCP", b"ANIM", b"ANMF", b"ALPH", b"VP8 ", b"VP8L", b"EXIF"}
 # Where the header of a WebP file says that there is a profile, EXIF, and XMP.
 WEBP_ICC, WEBP_EXIF, WEBP_XMP = 0x20, 0x08, 0x04
-AVIF_METADATA = re.compile(rb"(%b)(?:Exif|mime)" % heif.ITEM.pattern, re.DOTALL)
 
 
 def mended(data: bytes) -> bytes | None:
@@ -52,7 +50,7 @@ def mended(data: bytes) -> bytes | None:
     if data.startswith(b"RIFF"):
         return _webp_without_metadata(data)
     if data[4:8] == b"ftyp":
-        return AVIF_METADATA.sub(rb"\1skip", data)
+        return heif.without_metadata(data)
     return None
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ..db.images import KnownImage
 from ..errors import check_choice, check_number
+from ..limits import LIMITS
 from . import decode
 
 PRECISIONS = ("auto", "float32", "bfloat16", "int8")
@@ -50,7 +51,7 @@ class RunOptions:
         if self.workers is not None:
             check_number("workers", self.workers, 1)
         if self.thumbnail_size is not None:
-            check_number("thumbnail_size", self.thumbnail_size, 16, 2048)
+            check_number("thumbnail_size", self.thumbnail_size, 16, LIMITS.side_of_thumbnail)
 
     def lacks(self, image: KnownImage) -> bool:
         """Whether these options ask for something that was not read of an embedded image."""

@@ -1,8 +1,8 @@
-"""How a picture is to be turned: by EXIF alone, as browsers do, and never by XMP."""
+"""How a picture is to be turned: by EXIF alone, as Chromium does, and never by XMP."""
 
 from __future__ import annotations
 
-from PIL import ExifTags, Image, TiffImagePlugin
+from PIL import ExifTags, Image, TiffImagePlugin, WebPImagePlugin
 
 TAG = ExifTags.Base.Orientation
 UPRIGHT = 1
@@ -22,8 +22,11 @@ SIDEWAYS = {5, 6, 7, 8}
 def orientation_of(image: Image.Image) -> int:
     """The orientation of an opened picture, to be asked before it is loaded.
 
-    It is 1 for a TIFF, which Pillow turns itself; here Pillow is kept from turning it by XMP.
+    It is 1 for a TIFF, which Pillow turns itself; here Pillow is kept from turning it by XMP. It
+    is 1 for a WebP, which Chromium shows as it is stored, whatever its EXIF says.
     """
+    if isinstance(image, WebPImagePlugin.WebPImageFile):
+        return UPRIGHT
     try:
         if isinstance(image, TiffImagePlugin.TiffImageFile):
             if TAG not in image.tag_v2:

@@ -66,6 +66,8 @@ class Summary:
     """Rows of a table that were skipped, since their key is null."""
     left_out: Counter[str] = field(default_factory=Counter)
     """Files of other suffixes, and folders that no person made, by suffix or name."""
+    ended_before: str | None = None
+    """What an earlier run decoded when it was ended: it is left out now."""
     interrupted: bool = False
     space: str | None = None
     """The name of the space of the run; None if there was nothing to embed."""

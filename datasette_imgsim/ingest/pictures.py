@@ -212,8 +212,8 @@ class Column:
         """The ids of images whose picture was removed from their row."""
         rows = conn.execute(
             f"""
-            select c.image_id from imgsim_contents c join {self.rows}
-            on {self.key} = c.image_id
+            select c.image_key from imgsim_contents c join {self.rows}
+            on {self.key} = c.image_key
             where c.source_table = ? and not {self.filled}
             """,
             [self.table],

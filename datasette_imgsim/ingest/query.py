@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 
 from ..db.spaces import Space
 from ..models.network import Network
-from . import decode, settings
+from . import apart, settings
 from .facts import Facts
 
 
@@ -29,16 +28,20 @@ _network: tuple[tuple, Network] | None = None
 _loading = threading.Lock()
 
 
-def embed_picture(space: Space, base: Path, data: bytes, max_pixels: int) -> EmbeddedPicture:
+def embed_picture(
+    space: Space, base: Path, data: bytes, max_pixels: int, seconds: float | None = None
+) -> EmbeddedPicture:
     """Embeds a picture file's bytes in the same way as the images of a space.
 
-    `base` is the folder of the database file. Raises ImgsimError.
+    `base` is the folder of the database file. Decoding may take so many seconds, if they are
+    given. Raises ImgsimError.
     """
-    picture = decode.decode(
-        io.BytesIO(data),
+    picture = apart.SHARED.decode(
+        data,
         space.preprocess["size"],
         space.preprocess["resize"],
         max_pixels=max_pixels,
+        seconds=seconds,
     )
     units, _ = _network_of(space, base).vectors(picture.pixels[None])
     # Rounded to the space's dtype like stored vectors, so that copies have equal vectors.

@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 
 import numpy as np
@@ -33,6 +33,8 @@ from ..errors import ImgsimError
 from ..models.network import Network
 from ..progress import Advance
 from . import decode, sources
+from .apart import Decoders
+from .mark import Mark
 from .options import RunOptions
 from .outcomes import Decoded, Failed, Outcome, Read, Summary, no_numbers
 from .pictures import Pictures
@@ -41,6 +43,7 @@ from .quiet import silent_decoders
 from .sources import Item
 
 BATCHES_AHEAD = 2
+SECONDS_TO_STOP = 0.2
 # Vectors of the same pixels are nearer than this: rounding to float16 makes 0.0004 at most. Saving
 # a photo as JPEG again, in the best quality, makes 0.004.
 SAME_PICTURE = 0.001
@@ -58,6 +61,7 @@ class Run:
         network: Callable[[], Network],
         plan: Plan,
         options: RunOptions,
+        mark: Mark,
         forecast: Callable[[Network, np.ndarray, float, float], None] | None = None,
     ):
         """`network` loads the network when the first picture needs it.
@@ -69,7 +73,8 @@ class Run:
         self.first_read_at = 0.0
         self.conn, self.pictures, self.space = conn, pictures, space
         self.network = functools.cache(network)
-        self.plan, self.options = plan, options
+        self.plan, self.options, self.mark = plan, options, mark
+        self.decoders = Decoders()
         self.summary = Summary(unchanged=plan.unchanged, failed_before=plan.failed_before)
         self.gone = collections.defaultdict(list)
         for image in plan.gone:
@@ -101,8 +106,8 @@ class Run:
                 self._store(batch)
                 advance(len(batch))
                 if self.stop.is_set():
-                    self.summary.interrupted = True
                     break
+            self.summary.interrupted = self.stop.is_set()
         self.summary.seconds = time.monotonic() - started
         return self.summary
 
@@ -133,12 +138,22 @@ class Run:
             futures = collections.deque(
                 pool.submit(self._read, item) for item in itertools.islice(items, ahead)
             )
-            while futures:
+            while futures and self._is_done(futures[0]):
                 yield futures.popleft().result()
                 for item in itertools.islice(items, 1):
                     futures.append(pool.submit(self._read, item))
         finally:
-            pool.shutdown(cancel_futures=True)
+            # In this order, so that nothing waits for a picture that takes long.
+            pool.shutdown(wait=False, cancel_futures=True)
+            self.decoders.close()
+            pool.shutdown()
+
+    def _is_done(self, future: Future) -> bool:
+        """Waits until an item is read; False if Ctrl-C comes first, since that may take long."""
+        while not self.stop.is_set():
+            if wait([future], SECONDS_TO_STOP).done:
+                return True
+        return future.done()
 
     def _read(self, item: Item) -> Outcome:
         if item.error:
@@ -149,15 +164,16 @@ class Run:
                 sha256 = sources.digest(file)
                 if self._is_complete(item, sha256):
                     return Read(item, sha256)
-                file.seek(0)
-                picture = decode.decode(
-                    file,
-                    self.space.preprocess["size"],
-                    self.space.preprocess["resize"],
-                    self._thumbnail_size(item),
-                    self.options.max_pixels,
-                )
-                return Decoded(item, sha256, picture)
+            picture = self.decoders.decode(
+                item.file if item.data is None else item.data,
+                self.space.preprocess["size"],
+                self.space.preprocess["resize"],
+                self._thumbnail_size(item),
+                self.options.max_pixels,
+                large=functools.partial(self.mark.on, self.pictures.table, item),
+                ordinary_here=True,
+            )
+            return Decoded(item, sha256, picture)
         except ImgsimError as ex:
             return Failed(item, str(ex), sha256)
         except OSError as ex:

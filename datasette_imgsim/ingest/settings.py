@@ -168,10 +168,8 @@ def find_or_create(
         present = {space.name: space for space in all_spaces(conn)}
         equal = [
             space
-            for space in present.values()
-            if space.source_table == table
-            and settings.describes(space)
-            and space.weights_sha256 == network.weights_sha256
+            for space in all_spaces(conn, table)
+            if settings.describes(space) and space.weights_sha256 == network.weights_sha256
         ]
         if name in present and present[name] not in equal:
             raise ImgsimError(
@@ -209,7 +207,7 @@ def _remember_weights(conn: Writer, space: Space, settings: Settings, base: Path
 def _space_name(settings: Settings, table: str) -> str:
     """The name of a new space; that of another table than `images` begins with the table's."""
     name = settings.space_name
-    return name if table == SOURCE_TABLE else f"{table} {name}"
+    return name if table.lower() == SOURCE_TABLE else f"{table} {name}"
 
 
 def _unused(name: str, taken) -> str:

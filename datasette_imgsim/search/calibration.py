@@ -14,15 +14,14 @@ from ..db.connect import Writer
 from ..db.spaces import SMALLEST_CENTRED_SPACE, Space, read_calibration, save_calibration
 from ..limits import LIMITS
 from . import ranking
-from .index import Index
+from .index import Index, Sample
 from .vectors import Damaged, at_most, sample, sound_centre
 
 BYTES_OF_PAIRS = 1_000_000_000
-PAIRS_ON_THE_FLY, BYTES_ON_THE_FLY = 20_000, 100_000_000
-"""The most pairs scored without a stored calibration; fewer if their vectors have more bytes."""
 BYTES_OF_IMAGES = 200_000_000
-IMAGES_ON_THE_FLY = 2_000
-"""The most images from which these pairs are drawn, within the same number of bytes."""
+PAIRS_ON_THE_FLY, IMAGES_ON_THE_FLY, BYTES_ON_THE_FLY = 20_000, 2_000, 100_000_000
+"""The most pairs scored without a stored calibration, and the most images of a sample; fewer if
+their vectors have more bytes."""
 BYTES_AT_ONCE = 16_000_000
 WEIGHTS_REMEMBERED = 100
 """How many calibrations are kept, one for each setting of level weights: a slider has many."""
@@ -91,16 +90,6 @@ class Calibration:
         """The score with about this percentile."""
         return float(np.interp(percentile, self.percentiles, self.scores))
 
-    @property
-    def chance(self) -> float:
-        """The highest score that unrelated images reach by chance.
-
-        A few random pairs are truly alike, and it is not known which. But they are not among the
-        lower half of the scores, and that half is mirrored at the median: the result is as far
-        above the median as the first percentile is below it.
-        """
-        return min(1.0, 2 * self.score(50) - self.score(1))
-
 
 def in_words(percentile: float) -> str:
     """A percentile in words, such as 'closer than 99.98 % of random pairs'; never rounded up."""
@@ -140,20 +129,30 @@ def get_calibration(
 _sampling = threading.Lock()
 
 
+def sampled(conn: sqlite3.Connection, index: Index) -> Sample:
+    """Up to IMAGES_ON_THE_FLY images of an index, the same ones each time, read once."""
+    with _sampling:
+        return _sampled(conn, index)
+
+
+def _sampled(conn: sqlite3.Connection, index: Index) -> Sample:
+    if index.sample is None:
+        count = at_most(IMAGES_ON_THE_FLY, BYTES_ON_THE_FLY, index.space.dimensions)
+        rows = np.arange(len(index))
+        if count < len(index):
+            random = np.random.default_rng(0)
+            rows = np.sort(random.choice(len(index), count, replace=False, shuffle=False))
+        index.sample = Sample(rows, index.vectors(conn, rows))
+    return index.sample
+
+
 def _sampled_cosines(conn: sqlite3.Connection, index: Index) -> np.ndarray:
     """The cosines of random pairs of an index, (pairs, levels), computed once."""
     with _sampling:
         if index.sampled_cosines is None:
-            index.sampled_cosines = _cosines_on_the_fly(conn, index)
+            most = at_most(PAIRS_ON_THE_FLY, BYTES_ON_THE_FLY, 2 * index.space.dimensions)
+            index.sampled_cosines = cosines(index.space, _sampled(conn, index).vectors, most)
     return index.sampled_cosines
-
-
-def _cosines_on_the_fly(conn: sqlite3.Connection, index: Index) -> np.ndarray:
-    space = index.space
-    images = at_most(IMAGES_ON_THE_FLY, BYTES_ON_THE_FLY, space.dimensions)
-    rows = np.arange(0, len(index), -(-len(index) // images))
-    most = at_most(PAIRS_ON_THE_FLY, BYTES_ON_THE_FLY, 2 * space.dimensions)
-    return cosines(space, index.vectors(conn, rows), most)
 
 
 def pairs(count: int, wanted: int) -> tuple[np.ndarray, np.ndarray]:

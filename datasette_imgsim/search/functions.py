@@ -10,10 +10,12 @@ import time
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 from cachetools import LRUCache
 
+from .. import sqlite_errors
 from ..db import schema
 from ..db.spaces import Space, choose_space
 from ..db.tables import SourceTable, quoted
@@ -30,7 +32,14 @@ DEFAULT_K = 20
 OPTIONS = ("level_weights", "space")
 SIMILAR_OPTIONS = ("level_weights", "minus", "plus", "space")
 VECTOR_OPTIONS = ("level_weights", "ranked", "space")
+PICTURE_OPTIONS = ("space",)
 STATUS_OPTIONS = ("level_weights", "minus", "plus", "ranked", "space")
+
+Address = Callable[[str, object], str]
+"""Gives the address of the thumbnail of an image of a table."""
+
+
+Configured: TypeAlias = Callable[[sqlite3.Connection], "str | None"]
 
 
 @dataclass(frozen=True)
@@ -53,8 +62,14 @@ class View:
 class Functions:
     """The functions of one connection. While a statement runs, they all use the same vectors."""
 
-    def __init__(self, conn: sqlite3.Connection, spaces: Indexes, configured: str | None = None):
-        self.conn, self.spaces, self.configured = conn, spaces, configured
+    def __init__(
+        self,
+        conn: sqlite3.Connection,
+        spaces: Indexes,
+        configured: Configured,
+        address: Address | None,
+    ):
+        self.conn, self.spaces, self.configured, self.address = conn, spaces, configured, address
         self.began = self.ended = self.checked = 0.0
         self.views: dict[tuple, View] = {}
         self.answers: LRUCache = LRUCache(LIMITS.bytes_of_answers, len)
@@ -74,7 +89,7 @@ class Functions:
                 value = function(*arguments)
                 self._check_time()
                 return value
-            except sqlite3.OperationalError as ex:
+            except sqlite_errors.OperationalError as ex:
                 if not is_interrupt(ex):
                     raise
                 # The time limit ended our own query: it must end the user's query, too.
@@ -106,7 +121,7 @@ class Functions:
             self.checked = now
 
     def similar_to(self, id, k=DEFAULT_K, options="{}"):
-        """A JSON array of the k hits most like an image: id, score and percentile, best first."""
+        """A JSON array of the k hits most like an image, best first, as `Hit` has them."""
         # Rows may be deleted by hand while a statement seems to go on.
         (version,) = self.conn.execute("pragma data_version").fetchone()
         key = (id, k, options, version, self.conn.total_changes)
@@ -213,6 +228,20 @@ class Functions:
         scale = np.sqrt(ranking.per_number(view.space, view.weights))
         return (index.vector(self.conn, row) * scale).astype("<f4").tobytes()
 
+    def imgsim_picture(self, id, options="{}"):
+        """The address of an image's thumbnail; None if it has none.
+
+        Where there are no addresses: the path in its row, or None.
+        """
+        table = self._view(options, PICTURE_OPTIONS).table
+        key = table.find(self.conn, id)
+        if key is None:
+            return None
+        if self.address is None:
+            return table.path(self.conn, key)
+        ((_name, has_thumbnail),) = table.described(self.conn, [key]).values()
+        return self.address(table.name, key) if has_thumbnail else None
+
     def imgsim_status(self, options="{}"):
         """A sentence: what is loaded or loading, or what is wrong with the options."""
         try:
@@ -237,7 +266,7 @@ class Functions:
         # Without "+", the key's affinity would keep SQLite from using the index.
         sql = f"""
             select {VECTOR_SQL}, v.norms from {table.rows_sql}
-            join imgsim_vectors v on v.image_id = +{table.key_sql}
+            join imgsim_vectors v on v.image_key = +{table.key_sql}
             where v.space_id = ? and {table.key_sql} = ?
         """
         row = self.conn.execute(sql, [view.space.id, id]).fetchone()
@@ -264,6 +293,7 @@ class Functions:
 
     def _new_view(self, options: str, allowed: tuple) -> View:
         parsed = _parse(options, allowed)
+        configured = self.configured(self.conn)
         if "imgsim_spaces" not in schema.tables(self.conn):
             attached = _attached_with_vectors(self.conn)
             if attached:
@@ -275,7 +305,7 @@ class Functions:
                 "This database holds no vectors: run 'datasette imgsim embed DATABASE FOLDER'"
             )
         schema.check_version(self.conn)
-        space = choose_space(self.conn, parsed.get("space"), configured=self.configured)
+        space = choose_space(self.conn, parsed.get("space"), configured=configured)
         table = SourceTable.read(self.conn, space.source_table)
         weights = ranking.weights(space, parsed.get("level_weights"))
         plus, minus = (parsed.get(name) or [] for name in ("plus", "minus"))
@@ -353,13 +383,23 @@ ARITIES = {
     "imgsim_distance": (2, 3),
     "imgsim_percentile": (1, 2),
     "imgsim_vector": (1, 2),
+    "imgsim_picture": (1, 2),
     "imgsim_status": (0, 1),
 }
 
 
-def register(conn: sqlite3.Connection, spaces: Indexes, configured: str | None = None) -> None:
-    """Adds the functions to a connection. `configured` names the space used by default."""
-    functions = Functions(conn, spaces, configured)
+def register(
+    conn: sqlite3.Connection,
+    spaces: Indexes,
+    configured: Configured = lambda conn: None,
+    address: Address | None = None,
+) -> None:
+    """Adds the functions to a connection.
+
+    `configured` gives the name of the space that is used by default, if the database does not say
+    that itself. It may raise ImgsimError.
+    """
+    functions = Functions(conn, spaces, configured, address)
     for name, arities in ARITIES.items():
         function = functions.called(getattr(functions, name))
         for arity in arities:

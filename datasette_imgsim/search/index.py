@@ -41,6 +41,16 @@ READ_AHEAD, BLOCKS_KEPT = 64, 8
 often need them one after the other."""
 
 
+@dataclass(frozen=True)
+class Sample:
+    """Some images of an index, which stand for all of them."""
+
+    rows: np.ndarray
+    """(m,), ascending."""
+    vectors: np.ndarray
+    """(m, dimensions) float32."""
+
+
 @dataclass(eq=False)
 class Index(ABC):
     """The vectors of one generation of a space. A vector's row is the place of its id in `ids`."""
@@ -53,6 +63,8 @@ class Index(ABC):
     """The ids of the images, in ascending order; an array if all are integers."""
     damaged: list
     """The ids of images left out: their stored vector has a wrong length or is not finite."""
+    sample: Sample | None = None
+    """Images chosen at random, once `calibration` has read them."""
     sampled_cosines: np.ndarray | None = None
     """The cosines of random pairs, (pairs, levels), once `calibration` has computed them."""
     calibrations: dict = field(default_factory=dict)

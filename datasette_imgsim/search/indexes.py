@@ -6,11 +6,12 @@ import functools
 import sqlite3
 from array import array
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TypeAlias
 
 import numpy as np
 
+from .. import sqlite_errors
 from ..caching import Cache, NotLoaded, start_thread
 from ..db import schema
 from ..db.spaces import Space, all_spaces
@@ -18,6 +19,7 @@ from ..db.tables import SourceTable
 from ..errors import ImgsimError
 from ..limits import LIMITS
 from ..progress import Progress, silent
+from .calibration import sampled
 from .index import Index, InMemory, ReductionOnly, WithReduction
 from .reduction import Reduction
 from .vectors import VECTOR_SQL, centred, decoded, sample, sound_centre
@@ -113,19 +115,19 @@ def _pieces(
     They are at most `count`: further ones belong to a later generation.
     """
     begin = f"""
-        select v.image_id, {table.key_sql}, {VECTOR_SQL} from imgsim_vectors v
-        cross join {table.rows_sql} on {table.key_sql} = v.image_id
+        select v.image_key, {table.key_sql}, {VECTOR_SQL} from imgsim_vectors v
+        cross join {table.rows_sql} on {table.key_sql} = v.image_key
         where v.space_id = :space and typeof({table.key_sql}) in ('integer', 'text')
     """
     after, last = "", None
     rows_a_read = max(1, LIMITS.bytes_a_read // (4 * space.dimensions))
     while rows := conn.execute(
-        f"{begin} {after} order by v.image_id limit :limit",
+        f"{begin} {after} order by v.image_key limit :limit",
         {"space": space.id, "last": last, "limit": min(count, rows_a_read)},
     ).fetchall():
         image_ids, keys, blobs = zip(*rows)
         yield keys, blobs
-        after, last = "and v.image_id > :last", image_ids[-1]
+        after, last = "and v.image_key > :last", image_ids[-1]
         count -= len(rows)
 
 
@@ -168,15 +170,13 @@ class Indexes:
             start_thread(self._warm, self.connect, configured)
 
     def _warm(self, connect: Connect, configured: str | None = None) -> None:
-        try:
-            with closing(connect()) as conn:
-                if "imgsim_spaces" not in schema.tables(conn):
-                    return
-                schema.check_version(conn)
-                for space in _used_by_default(all_spaces(conn), configured):
-                    self._start_loading(conn, space)
-        except (sqlite3.Error, ImgsimError):
-            pass  # the first query will have the same error and report it
+        # The first query will have the same error and report it.
+        with suppress(ImgsimError, *sqlite_errors.Error), closing(connect()) as conn:
+            if "imgsim_spaces" not in schema.tables(conn):
+                return
+            schema.check_version(conn)
+            for space in _used_by_default(all_spaces(conn), configured):
+                self._start_loading(conn, space)
 
     def _start_loading(self, conn: sqlite3.Connection, space: Space) -> None:
         try:
@@ -187,6 +187,7 @@ class Indexes:
     def _load(self, connect: Connect, space: Space, progress: Progress) -> tuple[int, Index]:
         with closing(connect()) as conn:
             index = load(conn, space, progress)
+            sampled(conn, index)  # now, rather than when the first query needs it
             # This drops the indexes of spaces that were removed.
             self.cache.keep({existing.identity for existing in all_spaces(conn)})
         return index.space.generation, index
@@ -218,4 +219,4 @@ def _used_by_default(spaces: list[Space], configured: str | None) -> list[Space]
 
 def is_interrupt(ex: Exception) -> bool:
     """Whether an error means that a query was ended, such as by a time limit."""
-    return isinstance(ex, sqlite3.OperationalError) and ex.args == ("interrupted",)
+    return isinstance(ex, sqlite_errors.OperationalError) and ex.args == ("interrupted",)

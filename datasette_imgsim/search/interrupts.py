@@ -20,7 +20,7 @@ _STEPS_SQL = """
 
 
 def check(conn: sqlite3.Connection) -> None:
-    """Raises sqlite3.OperationalError, 'interrupted', if the time of a connection is over."""
+    """Raises SQLite's OperationalError, 'interrupted', if the time of a connection is over."""
     conn.execute(_STEPS_SQL).fetchone()
 
 

@@ -1,8 +1,9 @@
-"""Search results: the images most like a query, each with its score and percentile."""
+"""Search results: the images most like a query, what their scores are worth, and the cut."""
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from ..limits import LIMITS
 from . import interrupts, ranking
 from .calibration import get_calibration
 from .index import Index
+from .likeness import FAINT, steps
 from .ranking import Query
 
 
@@ -23,6 +25,28 @@ class Hit:
     """-1..1."""
     percentile: float | None
     """0..100, the share of random pairs that score less; None if there are too few images."""
+    word: str | None
+    """One of likeness.WORDS; None if there are too few images."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Where the images of a ranking stop being alike to the query."""
+
+    score: float
+    """What scores at least this is alike."""
+    alike: int | None
+    """How many images are alike; None if they are more than were ranked."""
+
+
+def find_cut(conn: sqlite3.Connection, index: Index, query: Query, hits: list[Hit]) -> Cut | None:
+    """The cut of a ranking, of which `hits` are the best; None if there are too few images."""
+    found = steps(conn, index, query)
+    if found is None:
+        return None
+    alike = sum(hit.word != FAINT for hit in hits)
+    is_known = alike < len(hits) or len(hits) >= len(index) - len(query.ids)
+    return Cut(found.alike, alike if is_known else None)
 
 
 def best(conn: sqlite3.Connection, index: Index, query: Query, k: int) -> list[Hit]:
@@ -41,16 +65,16 @@ def best(conn: sqlite3.Connection, index: Index, query: Query, k: int) -> list[H
 
 
 def reaching(
-    conn: sqlite3.Connection, index: Index, query: Query, percentile: float
+    conn: sqlite3.Connection, index: Index, query: Query, enough: Callable[[Hit], bool]
 ) -> list[Hit] | None:
-    """All images with at least this percentile, best first; None if they exceed `most_hits`.
+    """All images that are like enough, best first; None if they exceed `most_hits`.
 
-    The space must have enough images for a calibration.
+    `enough` is true for each image down to some score, and false for those below.
     """
     k = LIMITS.first_hits
     while True:
         hits = best(conn, index, query, k)
-        reached = [hit for hit in hits if (hit.percentile or 0) >= percentile]
+        reached = [hit for hit in hits if enough(hit)]
         if len(reached) < k:
             return reached
         k *= 4
@@ -59,9 +83,9 @@ def reaching(
 
 
 def _hits(conn: sqlite3.Connection, index: Index, query: Query, scored: list[tuple]) -> list[Hit]:
-    calibration = get_calibration(conn, index, query.weights)
-    if calibration is None:
-        return [Hit(id, score, None) for id, score in scored]
+    calibration, found = get_calibration(conn, index, query.weights), steps(conn, index, query)
+    if calibration is None or found is None:
+        return [Hit(id, score, None, None) for id, score in scored]
     percentiles = calibration.percentiles_of(np.array([score for _, score in scored])).tolist()
     pairs = interrupts.checked(conn, zip(scored, percentiles))
-    return [Hit(id, score, percentile) for (id, score), percentile in pairs]
+    return [Hit(id, score, percentile, found.word(score)) for (id, score), percentile in pairs]

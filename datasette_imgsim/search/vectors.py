@@ -30,8 +30,8 @@ def stored_blobs(conn: sqlite3.Connection, space: Space, ids: Sequence) -> list[
     for batch in batches(list(ids), IDS_A_READ):
         blobs.update(
             conn.execute(
-                f"select image_id, {VECTOR_SQL} from imgsim_vectors v "
-                f"where space_id = ? and image_id in ({', '.join('?' * len(batch))})",
+                f"select image_key, {VECTOR_SQL} from imgsim_vectors v "
+                f"where space_id = ? and image_key in ({', '.join('?' * len(batch))})",
                 [space.id, *batch],
             ).fetchall()
         )
@@ -98,8 +98,8 @@ def sample(
     step = -(-all_images // at_most(count, size, space.dimensions))
     ids = conn.execute(
         """
-        select image_id from (
-            select image_id, row_number() over (order by image_id) as place
+        select image_key from (
+            select image_key, row_number() over (order by image_key) as place
             from imgsim_vectors where space_id = ?
         ) where place % ? = 0
         """,

@@ -22,8 +22,8 @@ export function takeImages(ask) {
     status.classList.toggle("imgsim-wrong", kind === "wrong");
   }
 
-  const send = (file, next, signal) =>
-    htmlOfResults(ask, file, next, signal, (text) => say(text, "busy"));
+  const send = (file, next, weaker, signal) =>
+    htmlOfResults(ask, file, next, weaker, signal, (text) => say(text, "busy"));
 
   function show(html, append) {
     const part = document.createElement("div");
@@ -33,7 +33,10 @@ export function takeImages(ask) {
     else results.replaceChildren(...part.children);
     more.hidden = !data.next;
     more.dataset.next = data.next || "";
-    return data.thumbnail;
+    // Once weaker ones were asked for, they go on.
+    more.dataset.weaker = data.weaker || (append && more.dataset.weaker) || "";
+    more.textContent = data.weaker ? "Show weaker ones" : "Show more";
+    return data;
   }
 
   function showPicture(file, thumbnail) {
@@ -56,12 +59,12 @@ export function takeImages(ask) {
     }
     say(`Looking at ${file.name} …`, "busy");
     try {
-      const html = await send(file, "", signal);
+      const html = await send(file, "", "", signal);
       if (signal.aborted) return;
       shown = file;
-      showPicture(file, show(html, false));
-      const count = results.querySelectorAll(".imgsim-tile").length;
-      say(`${count} similar image${count === 1 ? "" : "s"} to ${file.name}, best first`);
+      const { thumbnail, count } = show(html, false);
+      showPicture(file, thumbnail);
+      say(count ? `${count} to ${file.name}` : `Images similar to ${file.name}, best first`);
       answer.hidden = false;
       find("all").hidden = true;
       const heading = document.getElementById("imgsim-answer");
@@ -83,7 +86,7 @@ export function takeImages(ask) {
     const { signal } = running;
     more.disabled = true;
     try {
-      const html = await send(shown, more.dataset.next, signal);
+      const html = await send(shown, more.dataset.next, more.dataset.weaker, signal);
       if (!signal.aborted) show(html, true);
     } catch (error) {
       if (!signal.aborted) say(sentence(error), "wrong");
@@ -103,9 +106,10 @@ export function takeImages(ask) {
 }
 
 // Asks again while the space is loading. Gives the page's HTML or throws a sentence.
-async function htmlOfResults(ask, file, next, signal, sayWaiting) {
+async function htmlOfResults(ask, file, next, weaker, signal, sayWaiting) {
   const url = new URL(ask.dataset.search, location.href);
   if (next) url.searchParams.set("_next", next);
+  if (weaker) url.searchParams.set("_weaker", "1");
   for (;;) {
     const response = await fetch(url, {
       method: "POST",

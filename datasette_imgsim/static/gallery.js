@@ -3,6 +3,7 @@
 // A script that a template names must not be imported by another one: Datasette 1.0 adds a hash
 // to the address in the page and not to imports, so that the script would run twice.
 
+import { unfoldFacets } from "./facets.js";
 import { takeImages } from "./gallery-upload.js";
 import { watchNotes } from "./loading.js";
 
@@ -15,6 +16,7 @@ addEventListener("hashchange", openTarget);
 openTarget();
 
 watchNotes(document);
+unfoldFacets();
 
 const ask = document.querySelector("[data-search]");
 if (ask) takeImages(ask);

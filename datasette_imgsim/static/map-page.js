@@ -5,6 +5,9 @@ import { find, make } from "./elements.js";
 export const root = find("map");
 export const { map: mapUrl, gallery: galleryUrl, rows: rowsUrl } = root.dataset;
 
+/** The name of the wall, if that is shown and not the map; as a parameter, the map needs none. */
+export const wall = root.dataset.view === "wall" ? "wall" : null;
+
 /** Shows a sentence above the map, or none. */
 export function say(text) {
   find("status").textContent = text;

@@ -1,7 +1,7 @@
 // Where things are. The server's x goes to the right and its y down; Leaflet calls x a longitude,
 // and its latitude goes up. Images are drawn in square cells, CELLS_A_TILE on each side of a tile.
 
-import { L, map, SIDE } from "./map-leaflet.js";
+import { finest, L, map, SIDE } from "./map-leaflet.js";
 
 const CELLS_A_TILE = 4;
 
@@ -9,14 +9,15 @@ const CELLS_A_TILE = 4;
 export const latLng = ({ x, y }) => L.latLng(-y, x);
 
 /** How wide a cell is at a zoom. */
-export const cellSide = (zoom = map.getZoom()) => SIDE / (CELLS_A_TILE * 2 ** zoom);
+export const cellSide = (zoom = map.getZoom()) =>
+  SIDE / (CELLS_A_TILE * 2 ** Math.min(zoom, finest));
 
 /** The [column, line] of the cell that a place is in. */
 export const cellOf = ({ x, y }, side = cellSide()) => [Math.floor(x / side), Math.floor(y / side)];
 
 /** The box [x0, y0, x1, y1] of that cell. */
-export function cellBox(place) {
-  const side = cellSide();
+export function cellBox(place, zoom) {
+  const side = cellSide(zoom);
   const [column, line] = cellOf(place, side);
   return [column * side, line * side, (column + 1) * side, (line + 1) * side];
 }
@@ -27,6 +28,9 @@ export const boxBounds = ([x0, y0, x1, y1]) =>
     [-y1, x0],
     [-y0, x1],
   ]);
+
+/** Leaflet's point in the middle of the cell that an image is drawn in. */
+export const drawnAt = (place, zoom) => boxBounds(cellBox(place, zoom)).getCenter();
 
 /** The box of Leaflet's bounds, as far as it is on the map, in numbers for an address. */
 export function boxOf(bounds) {

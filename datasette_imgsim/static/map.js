@@ -1,34 +1,59 @@
 // The map's page: shows what its address asks for. The other scripts map-*.js are a part each.
 
 import { find } from "./elements.js";
-import { asked, state } from "./map-address.js";
+import { askedPlace, onReturn, state } from "./map-address.js";
 import { openArea } from "./map-area.js";
+import "./map-empty.js";
 import "./map-find.js";
 import { openImage } from "./map-image.js";
-import { deepest, map, SIDE, world } from "./map-leaflet.js";
+import "./map-keys.js";
+import { deepest, map, world } from "./map-leaflet.js";
 import { showLegend } from "./map-legend.js";
+import { hidePanel } from "./map-panel.js";
 import { latLng } from "./map-places.js";
 import "./map-pointing.js";
 import { drawTiles } from "./map-tiles.js";
+import { loadView } from "./map-view.js";
+import "./map-wall.js";
+import "./map-wheel.js";
+import { isGliding, unlimit } from "./map-zoom.js";
 
 find("whole").addEventListener("click", () => map.fitBounds(world));
 
-const view = (asked.get("at") || "").split("/").map(Number);
-if (view.length === 3 && view.every(Number.isFinite)) {
-  const zoom = Math.min(deepest, Math.max(0, Math.round(view[0])));
-  map.setView(latLng({ x: view[1], y: view[2] }), zoom);
-} else {
-  showWhole();
-}
+const place = askedPlace();
+show(place);
 drawTiles();
 showLegend();
+showOpened(place !== null);
 
-const fly = !asked.has("at");
-if (state.bbox) openArea(state.bbox.split(","), { fly });
-else if (state.id) openImage(state.id, { fly });
+onReturn(() => {
+  const place = askedPlace(); // before the map moves, which changes the address
+  if (state.bbox === null && state.id === null) hidePanel(); // before, since it takes room
+  show(place);
+  drawTiles();
+  loadView();
+  showLegend();
+  showOpened(true);
+});
+
+// Shows a place {x, y, zoom}, or the whole map.
+function show(place) {
+  if (isGliding()) return map.once("zoomend", () => show(place));
+  unlimit();
+  if (!place) return showWhole();
+  const zoom = Math.min(deepest, Math.max(0, Math.round(place.zoom)));
+  map.setView(latLng(place), zoom, { animate: false });
+}
+
+// Opens what the address names. The map flies there unless it says where one was.
+function showOpened(stay) {
+  if (state.bbox !== null) openArea(state.bbox.split(","), { fly: !stay });
+  else if (state.id !== null) openImage(state.id, { fly: !stay, stay });
+}
 
 function showWhole() {
   const { x, y } = map.getSize();
-  const fitting = Math.round(Math.log2(Math.sqrt(x * y) / SIDE));
+  const side = Math.sqrt(world.getEast() * -world.getSouth());
+  const fitting = Math.round(Math.log2(Math.sqrt(x * y) / side));
   map.setView(world.getCenter(), Math.min(deepest, Math.max(0, fitting)));
 }

@@ -9,14 +9,17 @@ const DEBOUNCE_MS = 120;
 export function followLevels(levels) {
   const form = levels.querySelector("form");
   const sliders = [...form.querySelectorAll("input")];
+  const results = document.querySelector('[data-live="results"]');
+  const status = () => document.querySelector('[data-live="found"] [role="status"]');
   let timer;
   let running = new AbortController();
 
   function showShares() {
     const total = sliders.reduce((sum, slider) => sum + Number(slider.value), 0);
     for (const slider of sliders) {
-      const share = total ? `${Math.round((100 * slider.value) / total)} %` : "–";
+      const share = `${total ? Math.round((100 * slider.value) / total) : 0} %`;
       slider.nextElementSibling.textContent = share;
+      slider.setAttribute("aria-valuetext", share);
     }
     return total;
   }
@@ -50,13 +53,19 @@ export function followLevels(levels) {
     running = new AbortController();
     const { signal } = running;
     let response, html;
+    results.setAttribute("aria-busy", "true");
     try {
       response = await fetch(url, { signal });
       html = await response.text();
     } catch {
-      return; // replaced by a later one, or the server is away: what is shown stays true
+      if (!signal.aborted) {
+        results.removeAttribute("aria-busy");
+        status().textContent = "The server could not be reached: these are the results from before";
+      }
+      return;
     }
     if (signal.aborted) return;
+    results.removeAttribute("aria-busy");
     if (!response.ok) return location.assign(url);
     const fetched = new DOMParser().parseFromString(html, "text/html");
     for (const shown of document.querySelectorAll("[data-live]")) {
@@ -78,7 +87,13 @@ export function followLevels(levels) {
 
   form.addEventListener("input", () => {
     clearTimeout(timer);
-    if (showShares()) timer = setTimeout(() => load(addressOf()), DEBOUNCE_MS);
+    if (showShares()) {
+      timer = setTimeout(() => load(addressOf()), DEBOUNCE_MS);
+    } else {
+      running.abort();
+      results.removeAttribute("aria-busy");
+      status().textContent = "All sliders are at 0: move one up. These are the results from before";
+    }
   });
   for (const link of levels.querySelectorAll(".imgsim-preset")) {
     markCurrent(link, location.href);

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
-import sqlite3
 from http import HTTPStatus
 
 from datasette import Forbidden, Response
 
+from .. import sqlite_errors
 from ..errors import ImgsimError
 from ..search.indexes import Loading
 from . import compat
@@ -73,13 +73,9 @@ def matches(request, etag: str) -> bool:
     return header == "*" or etag in [part.strip().strip('W/"') for part in header.split(",")]
 
 
-def next_link(
-    source: Source, request, path: str, options: Options, next: str | None, **more
-) -> dict:
-    """The keys 'next' and 'next_url' of a JSON answer; `more` are this page's own parameters."""
-    query = options.paged(next, **more)
-    url = source.datasette.absolute_url(request, path + query) if next else None
-    return {"next": next, "next_url": url}
+def next_link(source: Source, request, next: str | None, url: str) -> dict:
+    """The keys 'next' and 'next_url' of a JSON answer; `url` leads there if there is a `next`."""
+    return {"next": next, "next_url": source.datasette.absolute_url(request, url) if next else None}
 
 
 def page(view):
@@ -112,7 +108,7 @@ def _with_errors(view, wants_json):
             return json_answer(datasette, waiting, 503, {"retry-after": "1", **NOT_KEPT})
         except ImgsimError as ex:
             refused = Refused(400, str(ex))
-        except sqlite3.Error as ex:
+        except sqlite_errors.Error as ex:
             refused = Refused(503, f"The database cannot be read just now ({ex}): try again later")
         if wants_json(request):
             error = {"ok": False, "error": refused.message}

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 from datasette.utils import StartupError, actor_matches_allow
 
+from .. import sqlite_errors
 from ..errors import listed
 from .compat import PLUGIN
 
@@ -32,23 +33,34 @@ class Config:
     relative to the folder of the database."""
     space: str | None = None
     """The name of the default space."""
+    for_several: bool = False
+    """Whether the space is named for several databases, of which some may lack it."""
 
     @property
     def max_upload_bytes(self) -> int:
         return int(self.max_upload_mb * BYTES_A_MB)
 
+    def space_in(self, conn: sqlite3.Connection) -> str | None:
+        """The name of the default space for the database of a connection."""
+        if self.space and self.for_several and self.space not in _space_names(conn):
+            return None
+        return self.space
+
     def may_upload(self, actor: dict | None) -> bool:
         return actor_matches_allow(actor, self.uploads)
 
 
-NAMES = [field.name for field in fields(Config)]
+NAMES = [field.name for field in fields(Config) if field.name != "for_several"]
 
 
 def read_config(datasette, database: str) -> Config:
     """The configuration of a database: its own settings, else those of the instance."""
-    settings = {**_settings(datasette), **_settings(datasette, database)}
+    own = _settings(datasette, database)
+    settings = {**_settings(datasette), **own}
+    files = [db for db in datasette.databases.values() if db.path]
     # Datasette 1.0 opens connections before `check` refuses unknown names.
-    return Config(**{name: value for name, value in settings.items() if name in NAMES})
+    known = {name: value for name, value in settings.items() if name in NAMES}
+    return Config(**known, for_several="space" not in own and len(files) > 1)
 
 
 def check(datasette) -> None:
@@ -87,7 +99,7 @@ async def check_spaces(datasette) -> None:
 def _space_names(conn: sqlite3.Connection) -> list[str]:
     try:
         return [name for (name,) in conn.execute("select name from imgsim_spaces order by id")]
-    except sqlite3.Error:  # no such table, or a file that cannot be read: its pages say so
+    except sqlite_errors.Error:  # no such table, or a file that cannot be read: its pages say so
         return []
 
 

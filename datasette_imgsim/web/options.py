@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sqlite3
 import urllib.parse
@@ -10,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..atlas.cells import SIDE
+from ..atlas.load import MAP, WALL
 from ..db.spaces import Space, choose_space
 from ..search import ranking
 from .refused import Refused
@@ -33,12 +35,26 @@ class Options:
     """Images that results should be more like, as keys in a URL."""
     minus: tuple[str, ...] = ()
     """Images that results should be less like."""
-    bbox: str | None = None
-    """A rectangle of the map, x0,y0,x1,y1: only images within it are shown."""
+    view: str = MAP
+    """Whether places are those of the MAP or of its WALL."""
+    weaker: bool = False
+    """Whether results go on where they are no longer alike."""
+    scores: bool = False
+    """Whether scores are shown beside the words for them."""
+
+    @property
+    def wall(self) -> str | None:
+        """The view as a parameter, which the map needs none of."""
+        return self.view if self.view == WALL else None
 
     def query(self, **more) -> str:
-        """The query string, with '?', that keeps the space and the level weights."""
-        values = {"space": self.space, "level_weights": self.level_weights, **more}
+        """The query string, with '?', that keeps the space, level weights and shown scores."""
+        values = {
+            "space": self.space,
+            "level_weights": self.level_weights,
+            **more,
+            "_scores": "1" if self.scores else None,
+        }
         kept = {name: value for name, value in values.items() if value not in (None, ())}
         # pool5:1,pool3:.5 stays readable.
         return "?" + urllib.parse.urlencode(kept, safe=":,", doseq=True) if kept else ""
@@ -46,8 +62,9 @@ class Options:
     def paged(self, next: str | None, **more) -> str:
         """The query string that keeps all parameters and leads to another page."""
         size = self.size if self.size != PAGE_SIZE else None
-        kept = {"plus": self.plus, "minus": self.minus, "bbox": self.bbox, **more}
-        return self.query(**kept, _size=size, _next=next)
+        kept = {"plus": self.plus, "minus": self.minus, **more}
+        weaker = "1" if self.weaker else None
+        return self.query(**kept, _size=size, _next=next, _weaker=weaker)
 
     def moved(self, id, to: str | None) -> str:
         """The query string with an image as an example: `to` is 'plus', 'minus' or None."""
@@ -63,6 +80,14 @@ class Options:
     def weighted(self, level_weights: str | None) -> str:
         """The query string with other level weights, as in a URL."""
         return replace(self, level_weights=level_weights).paged(None)
+
+    def with_weaker(self, weaker: bool) -> str:
+        """The query string of the same page, with weaker results or without."""
+        return replace(self, weaker=weaker).paged(self.next)
+
+    def with_scores(self, scores: bool) -> str:
+        """The query string of the same page, with scores or without."""
+        return replace(self, scores=scores).paged(self.next)
 
     @property
     def start(self) -> int:
@@ -82,6 +107,9 @@ def parse_options(request, largest: int = MAX_PAGE_SIZE) -> Options:
     # int() itself refuses numbers of thousands of digits.
     if not size.isdecimal() or len(size) > 9 or not 1 <= int(size) <= largest:
         raise Refused(400, f"_size is a whole number from 1 to {largest}, not {size!r:.60}")
+    view = request.args.get("view") or MAP
+    if view not in (MAP, WALL):
+        raise Refused(400, f"view is {MAP} or {WALL}, not {view!r:.60}")
     return Options(
         request.args.get("space") or None,
         request.args.get("level_weights") or None,
@@ -89,7 +117,9 @@ def parse_options(request, largest: int = MAX_PAGE_SIZE) -> Options:
         request.args.get("_next") or None,
         tuple(filter(None, request.args.getlist("plus"))),
         tuple(filter(None, request.args.getlist("minus"))),
-        request.args.get("bbox") or None,
+        view,
+        request.args.get("_weaker") == "1",
+        request.args.get("_scores") == "1",
     )
 
 
@@ -109,7 +139,7 @@ def parse_bounds(text: str, name: str = "bbox") -> tuple[float, float, float, fl
 def within_bounds(key: str) -> str:
     """The SQL condition that `key` is in a rectangle of the map, given by `bounds_params`."""
     return (
-        f"{key} in (select image_id from imgsim_atlas where space_id = :imgsim_space "
+        f"{key} in (select image_key from imgsim_atlas where space_id = :imgsim_space "
         "and x >= :imgsim_x0 and x < :imgsim_x1 and y >= :imgsim_y0 and y < :imgsim_y1)"
     )
 
@@ -120,14 +150,29 @@ def bounds_params(space: Space, bounds: tuple[float, float, float, float]) -> di
     return {"imgsim_space": space.id, **dict(zip(names, bounds))}
 
 
+def named_space(conn: sqlite3.Connection, source: Source, name: str | None) -> Space:
+    """The space of a name, else the default one. Raises ImgsimError."""
+    return choose_space(conn, name, source.table.name, source.config.space_in(conn))
+
+
+def among(key: str) -> str:
+    """The SQL condition that `key` is one of some ids, given by `among_params`."""
+    return f"{key} in (select value from json_each(:imgsim_ids))"
+
+
+def among_params(ids: list) -> dict:
+    """The parameters of `among`."""
+    return {"imgsim_ids": json.dumps(ids)}
+
+
 def chosen_space(conn: sqlite3.Connection, source: Source, options: Options) -> Space:
     """The space that a request names, else the default one. Raises ImgsimError."""
-    return choose_space(conn, options.space, source.table.name, source.config.space)
+    return named_space(conn, source, options.space)
 
 
 def default_space(conn: sqlite3.Connection, source: Source) -> Space:
     """The space that is used if a request names none. Raises ImgsimError."""
-    return choose_space(conn, None, source.table.name, source.config.space)
+    return named_space(conn, source, None)
 
 
 def chosen_weights(space: Space, options: Options) -> tuple[np.ndarray, dict[str, float]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from contextvars import ContextVar
 
+from .. import sqlite_errors
 from ..db.schema import OF_IMAGES, OF_SPACES
 from . import compat
 from .state import get_state
@@ -39,11 +41,19 @@ async def permission_resources_sql(datasette, actor, action: str):
         denied = [
             (database, table)
             for database in list(datasette.databases)
-            for table in await _denied_tables(datasette, actor, database)
+            for table in await _remembered(datasette, actor, database)
         ]
     finally:
         _checking.reset(token)
     return compat.denied(denied) if denied else None
+
+
+async def _remembered(datasette, actor, database: str) -> list[str]:
+    """What `_denied_tables` gave a moment ago: each check of any permission asks about all."""
+    state = get_state(datasette.databases[database])
+    actor_text = json.dumps(actor, sort_keys=True, default=repr)
+    name = ("denied tables", state.is_replaced, actor_text)
+    return await state.remember_found(name, lambda: _denied_tables(datasette, actor, database))
 
 
 async def _denied_tables(datasette, actor, database: str) -> list[str]:
@@ -52,13 +62,15 @@ async def _denied_tables(datasette, actor, database: str) -> list[str]:
     A source table that was renamed or dropped may not be viewed: its permissions are unknown.
     """
     db = datasette.databases[database]
+    state = get_state(db)
+    if state.is_replaced:  # one file's tables must not be shown by the permissions of the other
+        return [*WITH_SOURCES, *OF_SPACES]
     try:
-        # Datasette 1.0 asks about all databases at once, for each thumbnail of a page.
-        tables, sources, present = await get_state(db).remember(db, "our tables", _ours)
-    except sqlite3.Error:
+        tables, sources, present = await state.remember(db, "our tables", _ours)
+    except sqlite_errors.Error:
         # A database that cannot be read must not break the pages of other databases.
         return [*WITH_SOURCES, *OF_SPACES]
-    if not present.issuperset(sources):
+    if not {name.lower() for name in present}.issuperset(source.lower() for source in sources):
         return tables
     for source in sources:
         if not await compat.can_view(datasette, actor, database, source):
@@ -93,4 +105,7 @@ def _ours(conn: sqlite3.Connection) -> tuple[list[str], list[str], set[str]]:
             """
         )
         sources.update(name for (name,) in rows)
+    # Of a table that was renamed in case only, both names have to be allowed.
+    folded = {source.lower() for source in sources}
+    sources.update(name for name in present if name.lower() in folded)
     return tables, sorted(sources), present

@@ -58,11 +58,6 @@ class Source:
             raise Refused(404, f"There is no image {text!r} in the table {self.table.name!r}")
         return id
 
-    def name_of(self, conn: sqlite3.Connection, id) -> str:
-        """The display name of an image."""
-        ((name, _has_thumbnail),) = self.table.described(conn, [id]).values()
-        return name
-
 
 async def requested_source(datasette, request) -> Source:
     """The source table named in a URL. Raises Forbidden if the actor may not view it; Refused."""
@@ -72,9 +67,14 @@ async def requested_source(datasette, request) -> Source:
         db = datasette.get_database(route=route)
     except KeyError:
         raise Refused(404, f"There is no database {route!r} here") from None
-    await compat.ensure_can_view(datasette, request.actor, db.name, name)
+    return await find_source(datasette, request.actor, db, name)
+
+
+async def find_source(datasette, actor, db, name: str) -> Source:
+    """A source table of a database. Raises Forbidden if the actor may not view it; Refused."""
+    await compat.ensure_can_view(datasette, actor, db.name, name)
     try:
-        get_state(db).check_file(db)
+        get_state(db).check_file()
     except ImgsimError as ex:
         raise Refused(503, str(ex)) from ex
     table, has_paths = await db.execute_fn(lambda conn: _read(conn, name))
@@ -84,7 +84,7 @@ async def requested_source(datasette, request) -> Source:
             f"The table {name!r} of the database {db.name!r} holds no images: "
             "'datasette imgsim embed DATABASE FOLDER' adds some",
         )
-    table = await labels.visible(datasette, request.actor, db, await labels.labelled(db, table))
+    table = await labels.visible(datasette, actor, db, await labels.labelled(db, table))
     urls = TableUrls(datasette, db.name, name)
     return Source(datasette, db, table, urls, config.read_config(datasette, db.name), has_paths)
 

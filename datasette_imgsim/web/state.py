@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import os
 import threading
@@ -19,6 +20,7 @@ from ..limits import LIMITS
 from ..search import functions
 from ..search.indexes import Indexes
 from . import config
+from .urls import TableUrls
 
 SECONDS_REMEMBERED = 2
 """A table page asks the same for each of its cells."""
@@ -29,7 +31,8 @@ class State:
     """The state of one database. It has no reference to Datasette's, so that both can be freed."""
 
     def __init__(self, db):
-        self.file = _file_of(db)
+        self.name, self.path = db.name, db.path
+        self.file = _file_of(db.path)
         """Which file the database is, whatever its name is given to later."""
         self.connect = connector(db)
         self.indexes = Indexes(self.connect)
@@ -41,18 +44,30 @@ class State:
         )
         """(ETag, JPEG) of the map tiles that were requested last."""
         self.under_way: dict = {}
-        """The tasks of the tiles that are being drawn, by the same keys."""
+        """The tasks of what `once` finds, by name."""
+        self.masks: TTLCache = TTLCache(
+            LIMITS.bytes_of_masks, LIMITS.seconds_of_masks, getsizeof=len
+        )
+        """Which images of a map pass a filter or have a value, (n,) bool."""
         self.remembered: TTLCache = TTLCache(1_000, SECONDS_REMEMBERED)
         """Recent results of `remember`, by name."""
+        self.hidden: list[str] = []
+        """The tables that Datasette's lists of tables leave out."""
 
-    def check_file(self, db) -> None:
-        """Raises ImgsimError if there is another file under the name of the database.
+    @property
+    def is_replaced(self) -> bool:
+        """Whether there is another file under the path of the database.
 
-        Old connections would go on reading the file that was replaced, and new ones the other.
+        Datasette keeps a connection for each of its threads. Old ones go on reading the file that
+        was replaced, and new ones read the other.
         """
-        if None not in (self.file, _file_of(db)) and self.file != _file_of(db):
+        return None not in (self.file, now := _file_of(self.path)) and self.file != now
+
+    def check_file(self) -> None:
+        """Raises ImgsimError if the file of the database was replaced."""
+        if self.is_replaced:
             raise ImgsimError(
-                f"The file of the database {db.name!r} was replaced by another one: "
+                f"The file of the database {self.name!r} was replaced by another one: "
                 "start Datasette again"
             )
 
@@ -67,14 +82,35 @@ class State:
             value = self.remembered[name] = await find()
         return value
 
+    async def once(self, name: Hashable, find: Callable[[], Awaitable]):
+        """What `find()` finds; who asks for the same meanwhile waits for it."""
+        task = self.under_way.get(name)
+        if task is None:
+            task = self.under_way[name] = asyncio.ensure_future(find())
+            task.add_done_callback(lambda _: self.under_way.pop(name))
+        # A client that disconnects must not cancel it for the others.
+        return await asyncio.shield(task)
 
-def _file_of(db) -> tuple[int, int] | None:
-    """The device and number of a database file; None if it has none, or is away."""
+
+def _file_of(path: str | None) -> tuple[int, int] | None:
+    """The device and number of a database file; None if there is none, or it is away."""
     try:
-        stat = os.stat(db.path)
+        stat = os.stat(path)  # type: ignore[arg-type]
     except (OSError, TypeError):
         return None
     return stat.st_dev, stat.st_ino
+
+
+def file_stamps(db) -> tuple:
+    """A value that changes when a database file or its write-ahead log is written to."""
+    stamps: list[tuple | None] = []
+    for path in (db.path, f"{db.path}-wal") if db.path else ():
+        try:
+            stat = os.stat(path)
+            stamps.append((stat.st_mtime_ns, stat.st_size))
+        except OSError:
+            stamps.append(None)
+    return tuple(stamps)
 
 
 _lock = threading.Lock()
@@ -117,7 +153,17 @@ def warm(datasette) -> None:
 def register_functions(conn: sqlite3.Connection, database: str, datasette) -> None:
     """Adds the SQL functions to a connection of Datasette."""
     db = datasette.databases.get(database)
-    if db is not None and database != "_internal":
-        functions.register(
-            conn, get_state(db).indexes, config.read_config(datasette, database).space
-        )
+    if db is None or database == "_internal":
+        return
+    # A connection keeps these functions, which must not keep Datasette.
+    state, settings = get_state(db), config.read_config(datasette, database)
+    here = weakref.ref(datasette)
+
+    def configured(conn: sqlite3.Connection) -> str | None:
+        state.check_file()
+        return settings.space_in(conn)
+
+    def address(table: str, id) -> str:
+        return TableUrls(here(), database, table).thumbnail(id)
+
+    functions.register(conn, state.indexes, configured, address)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import urllib.parse
 from dataclasses import dataclass
 
-from datasette.utils import tilde_encode
+from datasette.utils import tilde_decode, tilde_encode
 
 from . import compat
 
@@ -48,6 +48,14 @@ class TableUrls:
 
     def thumbnail(self, id) -> str:
         return f"{self.gallery}/thumbnail/{tilde_encode(str(id))}.jpg"
+
+    def key_of_thumbnail(self, address: str) -> str | None:
+        """The key, as text, of the image whose thumbnail has this address; None if none has."""
+        before, after = f"{self.gallery}/thumbnail/", ".jpg"
+        if not (address.startswith(before) and address.endswith(after)):
+            return None
+        key = tilde_decode(address[len(before) : -len(after)])
+        return key if self.thumbnail(key) == address else None
 
     def large(self, id) -> str:
         return f"{self.gallery}/large/{tilde_encode(str(id))}.jpg"

@@ -13,6 +13,19 @@ from datasette_imgsim.db.tables import quoted
 
 LEVELS = {"pool4": 6, "pool5": 4}
 ONLY_POOL5 = '{"level_weights": {"pool5": 1}}'
+KEYS = {
+    "integer primary key": list(range(1, 31)),
+    "int primary key": list(range(1, 31)),
+    "int primary key, mixed": [*range(1, 16), *(f"x{n}" for n in range(16, 31))],
+    "numeric primary key": list(range(1, 31)),
+    "primary key": list(range(1, 31)),
+    "primary key, text": [str(n) for n in range(1, 31)],
+    "text primary key": [str(n) for n in range(1, 31)],
+    "varchar(9) primary key": [f"a/{n} é'" for n in range(1, 31)],
+    "blob primary key": [f"k{n}" for n in range(1, 31)],
+    "real primary key, text": [f"k{n}" for n in range(1, 31)],
+}
+"""Thirty keys of each kind that a source table may have; how a key is declared, before a comma."""
 FAILED = "user-defined function raised exception"
 
 
@@ -70,7 +83,7 @@ def spaces(folder):
 def stored_vectors(folder, space=1):
     """The vectors (images, dimensions) of folder/photos.db, in the space's dtype."""
     (dtype,) = rows(folder / "photos.db", "select dtype from imgsim_spaces where id = ?", space)
-    sql = "select vector from imgsim_vectors where space_id = ? order by image_id"
+    sql = "select vector from imgsim_vectors where space_id = ? order by image_key"
     return np.stack([np.frombuffer(v, dtype) for v in rows(folder / "photos.db", sql, space)])
 
 
@@ -89,7 +102,7 @@ def add_images(path, vectors, ids=None, name="toy"):
                 f"insert or ignore into {quoted(space.source_table)} values (?, 2000)", [id]
             )
             conn.execute(
-                "insert into imgsim_vectors (space_id, image_id, vector, norms) "
+                "insert into imgsim_vectors (space_id, image_key, vector, norms) "
                 "values (?, ?, ?, ?)",
                 [space.id, id, space.encode(unit), norms.astype("<f4").tobytes()],
             )
@@ -121,6 +134,12 @@ def rows(database, sql, *parameters):
     return [row[0] if len(row) == 1 else row for row in found]
 
 
+def our_tables(database):
+    """The names of the imgsim_* tables."""
+    tables = rows(database, "select name from sqlite_master where type = 'table'")
+    return [name for name in tables if name.startswith("imgsim_")]
+
+
 def change(path, sql, *parameters):
     """Changes a database by hand, from another connection."""
     with closing(sqlite3.connect(path)) as conn, conn:
@@ -131,6 +150,7 @@ def set_source(path, table):
     """Makes what was made of images that of another table, which has rows with their keys."""
     for name in ("imgsim_spaces", "imgsim_thumbnails"):
         change(path, f"update {name} set source_table = ?", table)
+    change(path, "update imgsim_spaces set source_key = null")
 
 
 def copy_space(path, name, table):
@@ -153,8 +173,9 @@ def renamed(database, table, key_of):
         # From the last one on, so that no new key meets an old one.
         for id, key in sorted(keys.items(), reverse=True):
             for ours in ("imgsim_vectors", "imgsim_thumbnails"):
-                conn.execute(f"update {ours} set image_id = ? where image_id = ?", [key, id])
+                conn.execute(f"update {ours} set image_key = ? where image_key = ?", [key, id])
         conn.execute("drop table images")
+        conn.execute("update imgsim_spaces set source_key = 'the key'")
     set_source(database, table)
     return keys
 
@@ -170,6 +191,14 @@ def lay_out(path, places, placed="fitted"):
         raise_generation(conn, space)
 
 
+def mapped_space(path, kind):
+    """(path, its keys) of thirty images with keys of a kind in KEYS, which lie on a map."""
+    keys = KEYS[kind]
+    make_space(path, random_vectors(30), keys, key=kind.split(",")[0])
+    lay_out(path, {key: (8 * n, 8 * n) for n, key in enumerate(keys)})
+    return path, keys
+
+
 def expected_scores(path, level_weights=None, name="toy"):
     """{id: {id: score}} in float64, straight from what is stored."""
     with closing(sqlite3.connect(path)) as conn:
@@ -178,7 +207,7 @@ def expected_scores(path, level_weights=None, name="toy"):
             [name],
         ).fetchone()
         rows = conn.execute(
-            "select image_id, vector from imgsim_vectors where space_id = ?", [id]
+            "select image_key, vector from imgsim_vectors where space_id = ?", [id]
         ).fetchall()
     dtype = {"float16": "<f2", "float32": "<f4"}[dtype]
     ids = [image for image, _ in rows]

@@ -99,7 +99,7 @@ def embedded(folder, *options):
 
 def assert_same(database, name, closeness=0.9995, other="plain.png"):
     """Two pictures have nearly the same vector."""
-    sql = "select path, vector from images join imgsim_vectors on image_id = images.id"
+    sql = "select path, vector from images join imgsim_vectors on image_key = images.id"
     found = {path.split("/")[-1]: np.frombuffer(blob, "<f4") for path, blob in rows(database, sql)}
     assert found[name] @ found[other] > closeness
 
@@ -112,6 +112,6 @@ def row(database, name, columns):
 
 def thumbnail(database, name):
     """The thumbnail of a picture."""
-    sql = "select jpeg from imgsim_thumbnails join images on id = image_id where path like ?"
+    sql = "select jpeg from imgsim_thumbnails join images on id = image_key where path like ?"
     (jpeg,) = rows(database, sql, f"%{name}")
     return Image.open(io.BytesIO(jpeg))

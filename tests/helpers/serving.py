@@ -3,14 +3,18 @@
 import re
 from html import unescape
 
+from datasette import handle_exception
 from datasette.app import Datasette
 from datasette.utils import tilde_encode
 
 from .waiting import eventually
 
+# Where rich is installed, Datasette prints each error with it, which takes longer than most tests.
+handle_exception.rich = None
+
 IS_1 = hasattr(Datasette, "allowed")
 GALLERY = "/photos/images/-/imgsim"
-ROW_KEYS = {"id", "key", "score", "percentile", "href", "thumbnail"}
+ROW_KEYS = {"id", "key", "score", "percentile", "word", "href", "thumbnail"}
 
 
 def serve(database, plugin=None, immutable=False, settings=None, **config):

@@ -27,24 +27,32 @@ class NoMap(Refused):
 
 async def get_atlas(source: Source, options: Options) -> Atlas:
     """The map of the requested space. Raises NoMap."""
+    return await atlas_of(
+        source, await source.db.execute_fn(lambda conn: chosen_space(conn, source, options))
+    )
+
+
+async def atlas_of(source: Source, space: Space) -> Atlas:
+    """The map of a space, which must be fresh from the database. Raises NoMap."""
     atlases = source.state.atlases
-    space = await source.db.execute_fn(lambda conn: chosen_space(conn, source, options))
     atlas = atlases.ready(space)
     if atlas is None:
         # Requests that wait for a map's first load use this thread, and hold up no others.
         atlas = await in_thread(_loader, atlases.get, space)
     if not len(atlas):
-        raise NoMap(space, await source.db.execute_fn(lambda conn: _command(conn, source, space)))
+        raise NoMap(
+            space, await source.db.execute_fn(lambda conn: map_command(conn, source, space))
+        )
     return atlas
 
 
 def check_map(conn, source: Source, space: Space) -> None:
     """Raises NoMap if a space has no map."""
     if not has_atlas(conn, space):
-        raise NoMap(space, _command(conn, source, space))
+        raise NoMap(space, map_command(conn, source, space))
 
 
-def _command(conn, source: Source, space: Space) -> str:
+def map_command(conn, source: Source, space: Space) -> str:
     """The command that makes the map of a space."""
     words = ["datasette", "imgsim", "map", source.file]
     try:

@@ -3,96 +3,132 @@
 from __future__ import annotations
 
 import functools
-import math
 import posixpath
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from ...atlas.tiles import Frame
 from ...db.tables import SourceTable, quoted, without_blobs
 from ..refused import Refused
+from .steps import Step, date_edges, number_edges, steps_between
 
-# "Tableau 10" without its grey.
+# Each can be told from all others and from OTHER, also by who sees no red, no green or no blue
+# (colours as Machado et al. 2009 simulate them are at least 0.099 apart in OKLab), and from the
+# background of the map (contrast of at least 3). The most different ones come first.
 PALETTE = (
-    "#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#b07aa1",
-    "#76b7b2", "#edc948", "#ff9da7", "#9c755f",
+    "#44ee99", "#cc00ee", "#ffff00", "#ee1100", "#ccccff", "#008855",
+    "#ee8811", "#bbffff", "#9955aa", "#99bbbb", "#ffbb00", "#cc77ee",
 )  # fmt: skip
-OTHER = "#a9b1ba"
-# Viridis (van der Walt & Smith 2015) at nine even steps.
-SCALE = (
-    "#440154", "#472d7b", "#3b528b", "#2c728e", "#21918c",
-    "#28ae80", "#5ec962", "#addc30", "#fde725",
-)  # fmt: skip
+STYLES = tuple(Frame(color, dashed) for dashed in (False, True) for color in PALETTE)
+OTHER = "#8b949e"
+# The upper part of Viridis (van der Walt & Smith 2015): darker colours do not stand out.
+SCALE = ("#277f8e", "#21918c", "#22a884", "#44bf70", "#7ad151", "#bddf26", "#fde725")
 LARGEST = 1e300
 """The number that replaces infinity, which JSON lacks."""
 DATE = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*"
 LOW, HIGH = 0.02, 0.98
 """The quantiles at the ends of a scale, so that outliers do not stretch it."""
+MOST_LISTED = 500
+"""How many values a legend lists, those without a colour of their own included."""
 
 
 @dataclass(frozen=True)
 class Categories:
-    """A colour for each of the most frequent values, and one for all others."""
+    """A frame for each of the most frequent values, and one for all others."""
 
     sql: str
     """The expression whose value is coloured."""
     counts: dict[str, int]
-    """How often each value with its own colour occurs, the most frequent first."""
+    """How often each listed value occurs, the most frequent first."""
     others: int
     """How often other values occur."""
     shared: str = ""
     """What all these values begin with, which the legend leaves out."""
 
-    def color(self, value) -> str | None:
-        """The colour of a value; None for null, which has no frame."""
-        return None if value is None else self._colours.get(value, OTHER)
+    def frame(self, value) -> Frame | None:
+        """The frame of a value; None for null, which has none."""
+        return None if value is None else self._frames.get(value, Frame(OTHER))
 
     @functools.cached_property
-    def _colours(self) -> dict[str, str]:
-        return dict(zip(self.counts, PALETTE))
+    def _frames(self) -> dict[str, Frame]:
+        return dict(zip(self.counts, STYLES))
+
+    def condition(self, value: str) -> tuple[str, list]:
+        """(SQL, its parameters) for the rows with a value of the legend."""
+        return f"{self.sql} = ?", [value]
 
     def legend(self) -> dict:
         entries = [
-            {"label": value.removeprefix(self.shared), "color": self.color(value), "count": count}
+            {
+                "value": value,
+                "label": value.removeprefix(self.shared),
+                "count": count,
+                **self.frame(value)._asdict(),
+            }
             for value, count in self.counts.items()
         ]
         if self.others:
-            entries.append({"label": "all others", "color": OTHER, "count": self.others})
+            entries.append(
+                {
+                    "value": None,
+                    "label": "all others",
+                    "count": self.others,
+                    **Frame(OTHER)._asdict(),
+                }
+            )
         return {"kind": "text", "entries": entries}
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Colours from dark to bright for numbers from `low` to `high`."""
+    """Colours from dark to bright for numbers or dates, in steps."""
 
     sql: str
     """The expression whose value is coloured."""
-    low: float
-    high: float
+    steps: tuple[Step, ...]
+    counts: tuple[int, ...]
+    """How many values are in each step."""
     ends: tuple
-    """`low` and `high` as the legend shows them: numbers or dates."""
+    """The numbers or dates between which nearly all values lie."""
 
-    def color(self, value) -> str | None:
-        """The colour of a value; None if it is not a finite number."""
-        if not isinstance(value, (int, float)) or not math.isfinite(value):
+    @functools.cached_property
+    def _colours(self) -> list[str]:
+        last = max(1, len(self.steps) - 1)
+        return [SCALE[round(place * (len(SCALE) - 1) / last)] for place in range(len(self.steps))]
+
+    @functools.cached_property
+    def _edges(self) -> list[float]:
+        return [step.start for step in self.steps[1:]]
+
+    def frame(self, value) -> Frame | None:
+        """The frame of a value; None if it is not a number."""
+        if not isinstance(value, (int, float)):
             return None
-        share = (value - self.low) / (self.high - self.low)
-        return mixed(min(1.0, max(0.0, share)))
+        return Frame(self._colours[bisect_right(self._edges, value)])
+
+    def condition(self, value: str) -> tuple[str, list]:
+        """(SQL, its parameters) for the rows in the step with this label."""
+        for step in self.steps:
+            if step.label == value:
+                return step.holds(self.sql)
+        return "0", []
 
     def legend(self) -> dict:
         low, high = self.ends
-        return {"kind": "number", "low": low, "high": high, "colors": SCALE}
+        entries = [
+            {
+                "value": step.label,
+                "label": step.label,
+                "count": count,
+                **Frame(color)._asdict(),
+            }
+            for step, count, color in zip(self.steps, self.counts, self._colours)
+        ]
+        return {"kind": "number", "low": low, "high": high, "entries": entries}
 
 
 Legend: TypeAlias = "Categories | Scale"
-
-
-def mixed(share: float) -> str:
-    """The colour at a place of the scale, 0..1."""
-    place = share * (len(SCALE) - 1)
-    first = min(int(place), len(SCALE) - 2)
-    ends = (bytes.fromhex(colour[1:]) for colour in SCALE[first : first + 2])
-    parts = (round(a + (b - a) * (place - first)) for a, b in zip(*ends))
-    return "#{:02x}{:02x}{:02x}".format(*parts)
 
 
 def columns(conn, table: SourceTable) -> list[str]:
@@ -113,42 +149,70 @@ def check_column(conn, table: SourceTable, column: str) -> None:
         )
 
 
+def are_paths(table: SourceTable, column: str) -> bool:
+    """Whether a column holds the paths of the images, of which the folder counts."""
+    return column == "path" == table.label
+
+
+def value_sql(table: SourceTable, column: str) -> str:
+    """The expression whose value is coloured: the column, or the folder of a path."""
+    sql = without_blobs(f"t.{quoted(column)}")
+    return f"rtrim(rtrim({sql}, replace({sql}, '/', '')), '/')" if are_paths(table, column) else sql
+
+
+def is_date(sql: str) -> str:
+    """The SQL condition that an expression is a date in ISO 8601."""
+    return f"({sql} glob '{DATE}' and julianday({sql}) is not null)"
+
+
 def choose_colours(conn, table: SourceTable, column: str) -> Categories | Scale:
     """The colours for a column.
 
-    They are a scale if all values are numbers, or all are dates (ISO 8601 text), and the palette
-    has too few colours; else categories. A path is coloured by its folder. Raises Refused.
+    They are a scale if all values are numbers, or all are dates (ISO 8601 text), and there are
+    too few frames for them; else categories. A path is coloured by its folder. Raises Refused.
     """
     check_column(conn, table, column)
-    sql, shared = without_blobs(f"t.{quoted(column)}"), ""
-    are_paths = column == "path" == table.label
-    if are_paths:
-        sql = f"rtrim(rtrim({sql}, replace({sql}, '/', '')), '/')"
-    rows = table.rows_sql
+    sql, rows = value_sql(table, column), table.rows_sql
     distinct, count, numbers, dates = conn.execute(
         f"""
         select count(distinct {sql}), count({sql}),
         coalesce(sum(typeof({sql}) in ('integer', 'real')), 0),
-        coalesce(sum({sql} glob '{DATE}' and julianday({sql}) is not null), 0) from {rows}
+        coalesce(sum({is_date(sql)}), 0) from {rows}
         """
     ).fetchone()
     if distinct > len(PALETTE) and count in (numbers, dates):
-        value = sql if numbers else f"julianday({sql})"
-        low, high = (_quantile(conn, value, rows, count, share) for share in (LOW, HIGH))
-        if low < high:
-            return Scale(value, low, high, (low, high) if numbers else _days(conn, low, high))
+        scale = _scale(conn, rows, sql if numbers else f"julianday({sql})", count, bool(dates))
+        if scale:
+            return scale
     sql = f"cast({sql} as text)"
     frequent = conn.execute(
         f"""
         select {sql}, count(*) from {rows} where {sql} is not null
-        group by 1 order by 2 desc, 1 limit {len(PALETTE)}
+        group by 1 order by 2 desc, 1 limit {MOST_LISTED}
         """
     ).fetchall()
-    if are_paths and len(frequent) > 1:
+    shared = ""
+    if are_paths(table, column) and len(frequent) > 1:
         common = posixpath.commonprefix([folder for folder, _ in frequent])
         shared = common[: common.rfind("/") + 1]
     others = count - sum(occurrences for _, occurrences in frequent)
     return Categories(sql, dict(frequent), others, shared)
+
+
+def _scale(conn, rows: str, value: str, count: int, are_dates: bool) -> Scale | None:
+    """A scale for the numbers or Julian days that `value` gives; None if nearly all are one."""
+    low, high = (_quantile(conn, value, rows, count, share) for share in (LOW, HIGH))
+    if not low < high:
+        return None
+    steps = steps_between(*(date_edges if are_dates else number_edges)(low, high))
+    conditions = [step.holds(value) for step in steps]
+    counts = conn.execute(
+        f"select {', '.join(f'sum({sql})' for sql, _ in conditions)} from {rows} "
+        f"where {value} is not null",
+        [bound for _, bounds in conditions for bound in bounds],
+    ).fetchone()
+    ends = _days(conn, low, high) if are_dates else (low, high)
+    return Scale(value, steps, counts, ends)
 
 
 def _days(conn, *numbers: float) -> tuple[str, ...]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import urllib.parse
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 from ...db.atlas import has_atlas
 from ...db.spaces import Space, all_spaces, count_vectors
 from ...db.tables import WHOLE_NUMBER
 from ...ingest import settings
+from ...limits import LIMITS
 from ...search.indexes import Loading
+from ...search.results import Hit
 from .. import compat
 from ..answers import (
     NOT_KEPT,
@@ -20,19 +23,14 @@ from ..answers import (
     next_link,
     page,
 )
-from ..options import (
-    Options,
-    bounds_params,
-    chosen_space,
-    chosen_weights,
-    parse_bounds,
-    parse_options,
-    within_bounds,
-)
+from ..options import PAGE_SIZE, Options, chosen_space, chosen_weights, parse_options
+from ..query import OWN_OF_GALLERY, Query
 from ..refused import Refused
 from ..results import Tile, get_index, tiles
+from ..selection import Selection, best_first, count_all, select
 from ..source import Source
-from .atlas import check_map
+from ..views import Views
+from .atlas import map_command
 
 FAILURES_SHOWN = 100
 
@@ -59,33 +57,125 @@ class Contents:
     """Why there can be no search at present."""
     loading: bool
     """Whether the note is about a space that is being loaded."""
-    has_map: bool
+    map_command: str | None
+    """The command that makes the map, if there is none and there are vectors."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a query asks for; without one, the gallery shows all images in the order of the key."""
+
+    query: Query
+    selection: Selection | None = None
+    """None without a query, and while the space of a filter by likeness is being loaded."""
+    keys: tuple = ()
+    """The images of the page."""
+    next: str | None = None
+    count: int | None = None
+    """How many images are selected; None if they are too many to count."""
+    is_ranked: bool = False
+    """Whether they are in order of likeness."""
+    waiting: str | None = None
+    """Why nothing can be selected yet."""
+
+    @property
+    def is_all(self) -> bool:
+        """Whether nothing is asked for."""
+        return self.selection is None and self.waiting is None
+
+    @property
+    def words(self) -> str:
+        """The filters and the order in words."""
+        return f"{self.selection.words}, best first" if self.is_ranked else self.selection.words
 
 
 @page
 async def gallery(datasette, request, source):
     options = parse_options(request)
-    contents = await source.db.execute_fn(lambda conn: _contents(conn, source, options))
-    headers = NOT_KEPT if contents.loading else None
+    query = Query.of_page(request.query_string, OWN_OF_GALLERY)
+    try:
+        asked = await _asked(source, request.actor, options, query)
+    except Loading as ex:
+        if is_json(request):
+            raise
+        asked = Asked(query, waiting=str(ex))
+    contents = await source.db.execute_fn(lambda conn: _contents(conn, source, options, asked))
+
+    def url(base: str, next: str | None, query: Query = query) -> str:
+        return query.page_url(base, _own(options, next))
+
+    address, json_address = source.urls.gallery, f"{source.urls.gallery}.json"
+    headers = NOT_KEPT if contents.loading or asked.waiting else None
     if is_json(request):
-        body = _json(source, request, options, contents)
-        return json_answer(datasette, body, headers=headers)
+        link = next_link(source, request, contents.next, url(json_address, contents.next))
+        return json_answer(datasette, _json(contents, asked) | link, headers=headers)
+    likeness = asked.selection and asked.selection.likeness
+    faceted = asked.selection
+    if asked.is_all and options.next is None and contents.images <= LIMITS.rows_for_facets:
+        with suppress(Refused):  # the gallery of all images needs Datasette for nothing else
+            faceted = await select(source, request.actor, query, with_facets=True)
     context = {
         **common_context(source, options),
         "contents": contents,
+        "asked": asked,
+        "faceted": faceted,
+        "views": Views("Gallery", query, source.urls, likeness),
         "file": source.file,
         "upload": _upload(source, request, options, contents),
         "failures_url": await _failures_url(datasette, request, source, contents),
-        "next_url": source.urls.gallery + options.paged(contents.next) if contents.next else None,
-        "alternate_url_json": f"{source.urls.gallery}.json{options.paged(options.next)}",
+        "url_of": lambda query: url(address, None, query),
+        "first_url": url(address, None),
+        "next_url": url(address, contents.next) if contents.next else None,
+        "alternate_url_json": url(json_address, options.next),
     }
     return await html_answer(datasette, request, "imgsim_gallery.html", context, headers=headers)
 
 
-def _contents(conn, source: Source, options: Options) -> Contents:
+def _own(options: Options, next: str | None) -> dict:
+    """The gallery's own parameters, beside the space, which is in the query."""
+    return {
+        "level_weights": options.level_weights,
+        "_size": options.size if options.size != PAGE_SIZE else None,
+        "_next": next,
+    }
+
+
+async def _asked(source: Source, actor, options: Options, query: Query) -> Asked:
+    """What a query asks for. Raises Refused and Loading."""
+    if not query.asks and not await _is_arranged(source):
+        return Asked(query)
+    is_ranked = bool(query.get("_similar_to")) and not (
+        query.get("_sort") or query.get("_sort_desc")
+    )
+    on_first = options.next is None and not is_ranked
+    # On later pages, Datasette counts only what is left.
+    selection = await select(
+        source, actor, query, options.size if on_first else 0, with_facets=True
+    )
+    if is_ranked:
+        hits = await best_first(source, selection)
+        keys = tuple(hit.id for hit in hits[options.start : options.start + options.size])
+        end = options.start + options.size
+        following = str(end) if len(hits) > end else None
+        return Asked(query, selection, keys, following, len(hits), is_ranked)
+    part = selection
+    if not on_first:
+        part = await select(source, actor, query, options.size, options.next)
+    count = selection.count
+    if count is None:
+        count = await count_all(source, selection)
+    return Asked(query, selection, tuple(part.keys), part.next, count)
+
+
+async def _is_arranged(source: Source) -> bool:
+    """Whether facets, or an order of rows, are configured for the table."""
+    settings = await compat.table_settings(source.datasette, source.db.name, source.table.name)
+    return any(settings.get(name) for name in ("facets", "sort", "sort_desc"))
+
+
+def _contents(conn, source: Source, options: Options, asked: Asked) -> Contents:
     spaces = all_spaces(conn, source.table.name)
-    is_needed = spaces or options.space or options.bbox
-    space = chosen_space(conn, source, options) if is_needed else None
+    space = chosen_space(conn, source, options) if spaces or options.space else None
     if space:
         chosen_weights(space, options)  # refuses a wrong parameter here, not at each link
     counts = count_vectors(conn)
@@ -93,47 +183,55 @@ def _contents(conn, source: Source, options: Options) -> Contents:
     failures = conn.execute(
         f"select source, error {failed} order by source limit {FAILURES_SHOWN}", [source.table.name]
     )
-    shown, following = _rows(conn, source, options, space)
+    shown, following = _page(conn, source, options, asked)
     note, loading = _note(conn, source, space)
+    vectors = counts.get(space.id, 0) if space else 0
+    has_map = bool(space) and has_atlas(conn, space)
     return Contents(
         images=conn.execute(f"select count(*) from {source.table.rows_sql}").fetchone()[0],
         spaces=[_described(listed, counts) for listed in spaces],
         space=space,
-        vectors=counts.get(space.id, 0) if space else 0,
+        vectors=vectors,
         failures=[{"source": file, "error": error} for file, error in failures],
         failed=conn.execute(f"select count(*) {failed}", [source.table.name]).fetchone()[0],
         tiles=shown,
         next=following,
         note=note,
         loading=loading,
-        has_map=bool(space) and has_atlas(conn, space),
+        map_command=map_command(conn, source, space) if vectors and not has_map else None,
     )
 
 
-def _rows(
-    conn, source: Source, options: Options, space: Space | None
-) -> tuple[list[Tile], str | None]:
-    """One page of images in the order of their key, and the `_next` of the page that follows."""
+def _page(conn, source: Source, options: Options, asked: Asked) -> tuple[list[Tile], str | None]:
+    """One page of images, and the `_next` of the page that follows."""
+    ids, following = asked.keys, asked.next
+    if asked.is_all:
+        ids, following = _rows(conn, source, options)
+    shown = [tile for tile in tiles(conn, source, options, ids) if tile]
+    likeness = asked.selection and asked.selection.likeness
+    if likeness:
+        shown = [_scored(tile, likeness.hits.get(tile.id)) for tile in shown]
+    return shown, following
+
+
+def _scored(tile: Tile, hit: Hit | None) -> Tile:
+    return replace(tile, score=hit.score, percentile=hit.percentile, word=hit.word) if hit else tile
+
+
+def _rows(conn, source: Source, options: Options) -> tuple[list, str | None]:
+    """One page of keys in their order, and the `_next` of the page that follows."""
     key = source.table.key_sql
-    where, params = ["1"], {"limit": options.size + 1}
-    if options.bbox and space:
-        bounds = parse_bounds(options.bbox)
-        check_map(conn, source, space)
-        where.append(within_bounds(key))
-        params |= bounds_params(space, bounds)
+    where, params = "1", {"limit": options.size + 1}
     if options.next is not None:
-        where.append(f"{key} > :after")
+        where = f"{key} > :after"
         params["after"] = _after(conn, source, options.next)
     rows = conn.execute(
-        f"select {key} from {source.table.rows_sql} where {' and '.join(where)} "
-        f"order by {key} limit :limit",
+        f"select {key} from {source.table.rows_sql} where {where} order by {key} limit :limit",
         params,
     )
     ids = [id for (id,) in rows]
-    shown = tiles(conn, source, options, ids[: options.size])
-    return [tile for tile in shown if tile], (
-        str(ids[options.size - 1]) if len(ids) > options.size else None
-    )
+    following = str(ids[options.size - 1]) if len(ids) > options.size else None
+    return ids[: options.size], following
 
 
 def _after(conn, source: Source, text: str):
@@ -203,12 +301,13 @@ async def _failures_url(datasette, request, source: Source, contents: Contents) 
     return f"{datasette.urls.table(source.db.name, table)}?{query}"
 
 
-def _json(source: Source, request, options: Options, contents: Contents) -> dict:
+def _json(contents: Contents, asked: Asked) -> dict:
     return {
         "ok": True,
         "space": contents.space.name if contents.space else None,
         "rows": [tile.json() for tile in contents.tiles],
-        **next_link(source, request, f"{source.urls.gallery}.json", options, contents.next),
+        "filtered": contents.images if asked.is_all else asked.count,
+        "facets": [] if asked.is_all else [facet.json() for facet in asked.selection.facets],
         "loading": contents.note if contents.loading else None,
         "counts": {
             "images": contents.images,

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 from ...caching import NotLoaded
 from ..source import Source
+from ..state import file_stamps
 from ..threads import in_thread
 from . import colours
 from .colours import Legend
 
-_reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="imgsim-legend")
+reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="imgsim-legend")
 
 
 async def get_legend(source: Source, column: str) -> Legend:
     """The colours of a column, chosen again if the database has changed. Raises Refused."""
-    legends, version = source.state.legends, _file_stamps(source.db)
+    legends, version = source.state.legends, file_stamps(source.db)
     legend = legends.held(column, version)
     if legend is not None:
         return legend
@@ -33,16 +33,4 @@ async def get_legend(source: Source, column: str) -> Legend:
         except NotLoaded as ex:
             raise ex.load.error from ex
 
-    return await in_thread(_reader, get)
-
-
-def _file_stamps(db) -> tuple:
-    """A value that changes when a database file or its write-ahead log is written to."""
-    stamps: list[tuple | None] = []
-    for path in (db.path, f"{db.path}-wal") if db.path else ():
-        try:
-            stat = os.stat(path)
-            stamps.append((stat.st_mtime_ns, stat.st_size))
-        except OSError:
-            stamps.append(None)
-    return tuple(stamps)
+    return await in_thread(reader, get)

@@ -1,4 +1,4 @@
-"""The map page, and its data as JSON."""
+"""The map page, which also shows the wall, and its data as JSON."""
 
 from __future__ import annotations
 
@@ -6,22 +6,34 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from datasette.database import QueryInterrupted
 
-from ...atlas.load import Atlas
+from ...atlas.load import MAP, WALL, Atlas, View
 from ...db.spaces import all_spaces
 from ...db.tables import quoted, without_blobs
-from ..answers import common_context, html_answer, is_json, json_answer, next_link, page
-from ..options import Options, default_space, parse_bounds, parse_options
+from ...search.indexes import Loading
+from ..answers import (
+    NOT_KEPT,
+    common_context,
+    html_answer,
+    is_json,
+    json_answer,
+    next_link,
+    page,
+)
+from ..options import PAGE_SIZE, Options, parse_bounds, parse_options
 from ..refused import Refused
 from ..results import tiles
 from ..source import Source
+from ..views import Views
 from . import colours
 from .atlas import NoMap, get_atlas
+from .finding import find, told_apart
+from .highlights import both, get_wanted
 from .legends import get_legend
+from .selected import get_selected, map_query
+from .telling import telling_columns
 
 MAX_ROWS = 1000
-NAMES_FOUND = 100
 
 
 @page
@@ -31,32 +43,53 @@ async def map(datasette, request, source):
 
 async def _page(datasette, request, source):
     options = parse_options(request)
-    atlas = missing = None
+    atlas = missing = selected = loading = None
     try:
         atlas = await get_atlas(source, options)
         space = atlas.space
+        selected = await get_selected(source, request, atlas)
     except NoMap as ex:
         missing, space = ex, ex.space
-    spaces, is_default, columns = await source.db.execute_fn(
+    except Loading as ex:
+        loading = ex
+    query, asked = map_query(request), request.args.get("color")
+    spaces, columns = await source.db.execute_fn(
         lambda conn: (
             [listed.name for listed in all_spaces(conn, source.table.name)],
-            default_space(conn, source).id == space.id,
-            colours.columns(conn, source.table),
+            _offered(conn, source, atlas, asked),
         )
     )
     context = {
         **common_context(source, options),
         "space": space,
         "spaces": spaces,
-        "is_default": is_default,
+        "query": query,
+        "views": Views("Map", query, source.urls, selected and selected.selection.likeness),
         "columns": columns,
         "atlas": atlas,
+        "selected": selected,
+        "loading": loading,
+        "view": atlas and atlas.view(options.view),
+        "layouts": [
+            (MAP, query.page_url(source.urls.map)),
+            (WALL, query.page_url(source.urls.map, {"view": WALL})),
+        ],
         "interpolated": 0 if missing else int(np.count_nonzero(~atlas.fitted)),
         "missing": missing,
         "can_stream": datasette.setting("allow_csv_stream"),
-        "alternate_url_json": f"{source.urls.map}.json{options.query()}",
+        "tile_query": query.page_url("", {"view": options.wall}),
+        "alternate_url_json": query.page_url(f"{source.urls.map}.json", {"view": options.wall}),
     }
-    return await html_answer(datasette, request, "imgsim_map.html", context)
+    headers = NOT_KEPT if loading else None
+    return await html_answer(datasette, request, "imgsim_map.html", context, headers=headers)
+
+
+def _offered(conn, source: Source, atlas: Atlas | None, asked: str | None) -> list[str]:
+    """The columns that the page offers for frames: those that tell something, and the asked one."""
+    offered = telling_columns(conn, source.table, atlas) if atlas else []
+    return [
+        name for name in colours.columns(conn, source.table) if name in offered or name == asked
+    ]
 
 
 async def _data(datasette, request, source):
@@ -64,10 +97,22 @@ async def _data(datasette, request, source):
     query = MapQuery.parse(request)
     atlas = await get_atlas(source, options)
     legend = await get_legend(source, query.column) if query.column else None
-    named = await _by_name(source, atlas, query) if query.ids or query.text else None
-    rows, count, following = await source.db.execute_fn(
-        lambda conn: _rows(conn, source, options, atlas, query, named)
+    selected = await get_selected(source, request, atlas)
+    wanted = both(
+        selected and selected.rows,
+        await get_wanted(source, atlas, query.column, legend, query.value),
     )
+    named = await _named(source, atlas, query)
+    rows, count, following = await source.db.execute_fn(
+        lambda conn: _rows(conn, source, options, atlas, query, wanted, named)
+    )
+    size = options.size if options.size != PAGE_SIZE else None
+    url = map_query(request).page_url(
+        f"{source.urls.map}.json",
+        {**query.kept, "view": options.wall, "_size": size, "_next": following},
+    )
+    if query.text and named:
+        await told_apart(source, rows)
     return json_answer(
         datasette,
         {
@@ -76,9 +121,7 @@ async def _data(datasette, request, source):
             "rows": rows,
             "count": count,
             "legend": legend and legend.legend(),
-            **next_link(
-                source, request, f"{source.urls.map}.json", options, following, **query.kept
-            ),
+            **next_link(source, request, following, url),
         },
     )
 
@@ -87,108 +130,130 @@ async def _data(datasette, request, source):
 class MapQuery:
     """Which images of the map a request asks for."""
 
-    bounds: tuple[float, float, float, float] | None
-    """Only images in this rectangle, x0, y0, x1, y1."""
+    box: str | None
+    """Only images in this rectangle, x0,y0,x1,y1."""
     zoom: int | None
     """Only images that are shown at this zoom, with how many each stands for."""
     text: str | None
-    """Only images with this id or with this text in their name."""
+    """Only images with this id or with this text in a column."""
     ids: tuple[str, ...]
     """Only these images."""
     column: str | None
     """The column for the legend."""
+    value: str | None
+    """The value of the legend whose images stand for their neighbourhood."""
 
     @classmethod
     def parse(cls, request) -> MapQuery:
-        zoom, bbox = request.args.get("z") or None, request.args.get("bbox")
+        zoom, box = request.args.get("z") or None, request.args.get("bbox") or None
         if zoom is not None and not (zoom.isdecimal() and len(zoom) < 3):
             raise Refused(400, f"z is a zoom, a whole number from 0, not {zoom!r:.60}")
+        if box:
+            parse_bounds(box)
         return cls(
-            parse_bounds(bbox) if bbox else None,
+            box,
             None if zoom is None else int(zoom),
             request.args.get("find") or None,
             tuple(request.args.getlist("id")),
             request.args.get("color") or None,
+            request.args.get("value"),
         )
 
     @property
     def kept(self) -> dict:
         """The parameters that the next page needs, too."""
-        return {"z": self.zoom, "color": self.column}
+        return {"z": self.zoom, "bbox": self.box, "color": self.column, "value": self.value}
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float] | None:
+        """The rectangle's x0, y0, x1, y1."""
+        return parse_bounds(self.box) if self.box else None
 
 
 def _rows(
-    conn, source: Source, options: Options, atlas: Atlas, query: MapQuery, named: list[int] | None
+    conn,
+    source: Source,
+    options: Options,
+    atlas: Atlas,
+    query: MapQuery,
+    wanted: np.ndarray | None,
+    named: dict[int, str | None] | None,
 ) -> tuple[list[dict], int, str | None]:
     """(the JSON of one page of images, how many there are in all, the `_next` of the next page)."""
     if named is not None:
-        return _described(conn, source, options, atlas, named, None, True), len(named), None
-    rows, counts = _rows_within(atlas, query)
+        more = [{"detail": detail} for detail in named.values()] if query.text else None
+        return _described(conn, source, options, atlas, list(named), more, True), len(named), None
+    rows, more = _rows_within(atlas.view(options.view), query, wanted, options)
     part = slice(options.start, options.start + options.size)
     following = str(part.stop) if len(rows) > part.stop else None
-    shown = counts if counts is None else counts[part]
-    described = _described(conn, source, options, atlas, rows[part], shown, False)
+    described = _described(conn, source, options, atlas, rows[part], more, False)
     return described, len(rows), following
 
 
-def _rows_within(atlas: Atlas, query: MapQuery) -> tuple[np.ndarray, np.ndarray | None]:
-    """Rows of the atlas, and how many images each stands for if the query has a zoom."""
+def _rows_within(
+    view: View, query: MapQuery, wanted: np.ndarray | None, options: Options
+) -> tuple[np.ndarray, list[dict] | None]:
+    """Rows of the atlas, and what the page of a query with a zoom says about each.
+
+    Without a zoom, they are only those that are wanted.
+    """
     if query.zoom is None:
         bounds = query.bounds
-        return (np.arange(len(atlas)) if bounds is None else atlas.inside(*bounds)), None
-    if query.zoom > atlas.cells.deepest:
-        raise Refused(404, f"The map has zooms 0 to {atlas.cells.deepest}, not {query.zoom}")
-    cells = atlas.cells
-    shown = cells.within(query.zoom, query.bounds) if query.bounds else cells.of_zoom(query.zoom)
-    return shown.rows, shown.counts
+        rows = np.arange(len(view.positions)) if bounds is None else view.inside(*bounds)
+        return (rows if wanted is None else rows[wanted[rows]]), None
+    cells = view.cells
+    if query.zoom > cells.deepest:
+        raise Refused(404, f"The {view.name} has zooms 0 to {cells.deepest}, not {query.zoom}")
+    if query.bounds:
+        shown = cells.within(query.zoom, query.bounds, wanted)
+    else:
+        shown = cells.of_zoom(query.zoom, wanted)
+    part = slice(options.start, options.start + options.size)
+    counts, wanted_counts = shown.counts[part].tolist(), shown.wanted[part].tolist()
+    if wanted is None:
+        return shown.rows, [{"count": count} for count in counts]
+    return shown.rows, [{"count": n, "wanted": m} for n, m in zip(counts, wanted_counts)]
 
 
-async def _by_name(source: Source, atlas: Atlas, query: MapQuery) -> list[int]:
-    """Rows of the images with the query's ids, or with its text. Raises Refused."""
-    ids = await source.db.execute_fn(lambda conn: _keys(conn, source, query))
-    if query.text and not query.ids:
-        ids = list(dict.fromkeys([*ids, *await _with_text(source, query.text)]))
-    rows = (atlas.row(id) for id in ids)
-    return [row for row in rows if row is not None][:NAMES_FOUND]
+async def _named(source: Source, atlas: Atlas, query: MapQuery) -> dict[int, str | None] | None:
+    """{row: what a search found there} of the images with the query's ids, or with its text.
+
+    None if the query names no images. Raises Refused.
+    """
+    if query.ids:
+        found = dict.fromkeys(await source.db.execute_fn(lambda conn: _keys(conn, source, query)))
+    elif query.text:
+        found = await find(source, query.text)
+    else:
+        return None
+    rows = {atlas.row(id): detail for id, detail in found.items()}
+    rows.pop(None, None)
+    return rows
 
 
 def _keys(conn, source: Source, query: MapQuery) -> list:
-    """The key for each of the query's ids, or for its text; None where there is no such image.
+    """The key for each of the query's ids; None where there is no such image.
 
     Raises Refused if a single id has no image.
     """
     if len(query.ids) == 1:
         return [source.find(conn, query.ids[0])]
-    return [source.table.find(conn, text) for text in query.ids or (query.text,)]
-
-
-async def _with_text(source: Source, text: str) -> list:
-    """The keys of images with a text in their name, the shortest name first."""
-    if not source.table.label:
-        return []
-    table, label = source.table, source.table.label_sql
-    sql = (
-        f"select {table.key_sql} from {table.rows_sql} "
-        f"where instr(lower({label}), lower(:text)) "
-        f"order by length({label}), {label} limit {NAMES_FOUND}"
-    )
-    try:
-        # This reads all rows, so Datasette's time limit must apply.
-        return [row[0] for row in await source.db.execute(sql, {"text": text})]
-    except QueryInterrupted:
-        return []
+    return [source.table.find(conn, text) for text in query.ids]
 
 
 def _described(
-    conn, source: Source, options: Options, atlas: Atlas, rows, counts, more: bool
+    conn, source: Source, options: Options, atlas: Atlas, rows, known: list[dict] | None, more: bool
 ) -> list[dict]:
-    """The JSON of images on the map, without those whose row was deleted by hand."""
+    """The JSON of images on the map, without those whose row was deleted by hand.
+
+    `known` is added to each; `more` says all about them.
+    """
     ids = [atlas.id(row) for row in rows]
-    described = []
+    described, view = [], atlas.view(options.view)
     for number, (tile, row) in enumerate(zip(tiles(conn, source, options, ids), rows)):
         if tile is None:
             continue
-        x, y = atlas.positions[row].tolist()
+        x, y = view.positions[row].tolist()
         image = {
             **tile.json(),
             "name": tile.name,
@@ -197,11 +262,11 @@ def _described(
             "y": y,
             "placed": "fitted" if atlas.fitted[row] else "interpolated",
         }
-        if counts is not None:
-            image["count"] = int(counts[number])
+        if known is not None:
+            image |= known[number]
         if more:
             image |= {
-                "zoom": atlas.cells.first_zoom(row, atlas.positions[row]),
+                "zoom": view.first_zoom(row),
                 "large": source.large(tile.id),
                 "columns": _columns(conn, source, tile.id),
             }

@@ -78,7 +78,6 @@ def _path(conn, source: Source, text: str) -> str:
 
 
 def _upright_jpeg(path: str) -> bytes:
-    from ...ingest.decode import decode
+    from ...ingest import apart
 
-    with open(path, "rb") as file:
-        return decode(file, 1, thumbnail_size=LARGE_SIDE).thumbnail
+    return apart.SHARED.decode(path, 1, thumbnail_size=LARGE_SIDE).thumbnail

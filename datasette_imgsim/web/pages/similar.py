@@ -19,6 +19,7 @@ from ..answers import (
     next_link,
     page,
 )
+from ..levels import level_words, presets
 from ..options import Options, chosen_space, chosen_weights, default_space, parse_options
 from ..refused import Refused
 from ..results import Results, Tile, get_index, ranked, similar_sql, tiles
@@ -54,7 +55,10 @@ class SimilarPage:
 async def similar(datasette, request, source):
     options = parse_options(request)
     text = tilde_decode(request.url_vars["id"])
-    content = await source.db.execute_fn(lambda conn: _read_page(conn, source, options, text))
+    whole = options.weaker or is_json(request)
+    content = await source.db.execute_fn(
+        lambda conn: _read_page(conn, source, options, text, whole)
+    )
     options, path = content.options, source.urls.similar(content.image.id)
     following = content.results.next if content.results else None
     if is_json(request):
@@ -76,8 +80,9 @@ async def similar(datasette, request, source):
                     "plus": [tile.id for tile in content.plus],
                     "minus": [tile.id for tile in content.minus],
                 },
+                "cut": content.results.json_cut(),
                 "rows": [tile.json() for tile in content.results.tiles],
-                **next_link(source, request, f"{path}.json", options, following),
+                **next_link(source, request, following, f"{path}.json{options.paged(following)}"),
             },
         )
     start = options.start
@@ -86,9 +91,11 @@ async def similar(datasette, request, source):
         **common_context(source, options),
         "content": content,
         "presets": presets(content.space),
+        "words": level_words(list(content.space.levels)),
         "large": source.large(content.image.id),
         "path": path,
         "start": start,
+        "weaker_url": weaker_url(content, path),
         "next_url": path + options.paged(following) if following else None,
         "previous_url": path + options.paged(previous) if start else None,
         "map_url": source.urls.map + options.query(level_weights=None, id=content.image.id),
@@ -101,7 +108,7 @@ async def similar(datasette, request, source):
     return await html_answer(datasette, request, "imgsim_similar.html", context, status, headers)
 
 
-def _read_page(conn, source: Source, options: Options, text: str) -> SimilarPage:
+def _read_page(conn, source: Source, options: Options, text: str, whole: bool) -> SimilarPage:
     space = chosen_space(conn, source, options)
     weights, level_weights = chosen_weights(space, options)
     id = source.find(conn, text)
@@ -110,6 +117,7 @@ def _read_page(conn, source: Source, options: Options, text: str) -> SimilarPage
         for keys in (options.plus, options.minus)
     )
     options = replace(options, plus=tuple(map(str, plus)), minus=tuple(map(str, minus)))
+    asked = [id, *plus, *minus]
     results = loading = missing = None
     try:
         index = get_index(conn, source, space)
@@ -125,42 +133,39 @@ def _read_page(conn, source: Source, options: Options, text: str) -> SimilarPage
                 for name, ids in (("plus", plus), ("minus", minus))
             )
             query = ranking.query_of_examples(conn, index, row, *examples, weights)
-            results = ranked(conn, source, options, index, query)
+            results = ranked(conn, source, options, index, query, whole, asked)
     except Loading as ex:
         loading = ex
     place = read_point(conn, space, id)
+    ends = bool(results and results.cut and results.cut.alike != 0 and not whole)
+    beside = [*asked, *(tile.id for tile in results.tiles)] if results else asked
     return SimilarPage(
-        image=tiles(conn, source, options, [id])[0],
+        image=tiles(conn, source, options, [id], beside)[0],
         options=options,
         space=space,
         spaces=[listed.name for listed in all_spaces(conn, source.table.name)],
         is_default=space == default_space(conn, source),
         level_weights=level_weights,
-        plus=tiles(conn, source, options, plus),
-        minus=tiles(conn, source, options, minus),
+        plus=tiles(conn, source, options, plus, beside),
+        minus=tiles(conn, source, options, minus, beside),
         place=place and place[:2],
-        sql=similar_sql(conn, source, space, id, options.size, _ranking(options, plus, minus)),
+        sql=similar_sql(
+            conn, source, space, id, options.size, _ranking(options, plus, minus), alike=ends
+        ),
         results=results,
         loading=loading,
         missing=missing,
     )
 
 
-def presets(space: Space) -> dict[str, str]:
-    """Names of kinds of likeness -> level weights for them, as in a URL.
-
-    The first levels of a network respond to colours and textures, the last ones to objects (Zeiler
-    & Fergus 2014, arXiv 1311.2901).
-    """
-    names = ("colour and texture", "pattern", "object")
-    levels = list(space.levels)
-    if len(levels) < 2:
-        return {}
-    if len(levels) == 2:
-        names = (names[0], names[2])
-    size = len(levels) / len(names)
-    parts = [levels[round(n * size) : round((n + 1) * size)] for n in range(len(names))]
-    return {name: ",".join(f"{level}:1" for level in part) for name, part in zip(names, parts)}
+def weaker_url(content: SimilarPage, path: str) -> str | None:
+    """The address of the page that goes on where this one ends, if weaker results follow."""
+    options, results = content.options, content.results
+    if not (results and results.weaker):
+        return None
+    if int(results.weaker) == options.start + options.size:
+        options = replace(options, next=results.weaker)
+    return f"{path}{options.with_weaker(True)}#weaker"
 
 
 def _ranking(options: Options, plus: list, minus: list) -> dict:

@@ -1,15 +1,17 @@
-"""The tiles of the map, drawn when they are requested, and kept for a while."""
+"""The tiles of the map and of the wall, drawn when they are requested, and kept for a while."""
 
 from __future__ import annotations
 
-import asyncio
+import functools
 import hashlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import numpy as np
+
 from ...atlas import tiles as drawing
-from ...atlas.cells import CELLS_A_TILE
-from ...atlas.load import Atlas
+from ...atlas.load import WALL, Atlas, View
 from ...db.images import read_thumbnail
 from ..answers import json_only, picture_answer
 from ..options import parse_options
@@ -18,7 +20,9 @@ from ..source import Source
 from ..threads import in_thread
 from .atlas import get_atlas
 from .colours import Legend
+from .highlights import both, get_wanted
 from .legends import get_legend
+from .selected import get_selected
 
 # Decoding and encoding would block the event loop, and must not use the threads that run SQL.
 _painters = ThreadPoolExecutor(max_workers=2, thread_name_prefix="imgsim-tiles")
@@ -29,44 +33,56 @@ async def tile(datasette, request, source):
     z, x, y = (int(request.url_vars[name]) for name in "zxy")
     scale = 2 if request.url_vars["retina"] else 1
     column, version = request.args.get("color") or None, request.args.get("v")
-    atlas = await get_atlas(source, parse_options(request))
-    if z > atlas.cells.deepest or max(x, y) >= 1 << z:
-        raise Refused(404, f"The map has zooms 0 to {atlas.cells.deepest}, and no tile {z}/{x}/{y}")
+    value = request.args.get("value")
+    options = parse_options(request)
+    atlas = await get_atlas(source, options)
+    view = atlas.view(options.view)
+    if z > view.cells.deepest or max(x, y) >= 1 << z:
+        deepest = view.cells.deepest
+        raise Refused(404, f"The {view.name} has zooms 0 to {deepest}, and no tile {z}/{x}/{y}")
     legend = await get_legend(source, column) if column else None
-    shown = await source.db.execute_fn(lambda conn: _shown(conn, source, atlas, (z, x, y), legend))
-    # The key also changes if a row was deleted by hand or has another colour now.
+    selected = await get_selected(source, request, atlas)
+    wanted = both(
+        selected and selected.rows, await get_wanted(source, atlas, column, legend, value)
+    )
+    place = (z, x, y)
+    shown = await source.db.execute_fn(
+        lambda conn: _shown(conn, source, atlas, view, place, legend, wanted)
+    )
+    # The key also changes if a row was deleted by hand, has another colour or is wanted now.
     content = hashlib.sha256(repr(shown).encode()).hexdigest()
     space = atlas.space
-    key = (space.identity, space.generation, z, x, y, scale, column, content)
-    etag, jpeg = source.state.tiles.get(key) or await _draw_once(source, key, shown, scale)
+    key = (space.identity, space.generation, view.name, *place, scale, column, content)
+    paint = functools.partial(_paint, view.cells.cells_a_tile(z), scale, view.name == WALL)
+    etag, jpeg = source.state.tiles.get(key) or await source.state.once(
+        key, lambda: _draw(source, key, shown, paint)
+    )
     # The page names the version it shows: the browser must not keep tiles of another one for it.
     is_outdated = version is not None and version != str(space.generation)
     return picture_answer(datasette, request, etag, jpeg, **({"max_age": 0} if is_outdated else {}))
 
 
-async def _draw_once(source: Source, key: tuple, shown: list, scale: int) -> tuple[str, bytes]:
-    """(ETag, JPEG) of a tile; a request for a tile that is being drawn waits for it."""
-    under_way = source.state.under_way
-    task = under_way.get(key)
-    if task is None:
-        task = under_way[key] = asyncio.ensure_future(_draw(source, key, shown, scale))
-        task.add_done_callback(lambda _: under_way.pop(key))
-    # A client that disconnects must not cancel the tile for the others.
-    return await asyncio.shield(task)
-
-
-async def _draw(source: Source, key: tuple, shown: list, scale: int) -> tuple[str, bytes]:
+async def _draw(
+    source: Source, key: tuple, shown: list, paint: Callable[[list], bytes]
+) -> tuple[str, bytes]:
     pictures = await source.db.execute_fn(lambda conn: _pictures(conn, source, shown))
-    jpeg = await in_thread(_painters, _paint, pictures, scale)
+    jpeg = await in_thread(_painters, paint, pictures)
     tile = source.state.tiles[key] = hashlib.sha256(jpeg).hexdigest()[:32], jpeg
     return tile
 
 
 def _shown(
-    conn, source: Source, atlas: Atlas, place: tuple[int, int, int], legend: Legend | None
+    conn,
+    source: Source,
+    atlas: Atlas,
+    view: View,
+    place: tuple[int, int, int],
+    legend: Legend | None,
+    wanted: np.ndarray | None,
 ) -> list[tuple[int | str, drawing.Picture]]:
     """(id, picture without its thumbnail) of each cell of a tile."""
-    shown = atlas.cells.of_tile(*place)
+    shown = view.cells.of_tile(*place, wanted)
+    cells = view.cells.cells_a_tile(place[0])
     ids = [atlas.id(row) for row in shown.rows]
     table, value = source.table, legend.sql if legend else "null"
     rows = conn.execute(
@@ -75,19 +91,19 @@ def _shown(
         ids,
     )
     values = dict(rows.fetchall())
-    is_deepest = place[0] == atlas.cells.deepest
     return [
         (
             id,
             drawing.Picture(
-                int(column) % CELLS_A_TILE,
-                int(line) % CELLS_A_TILE,
+                int(column) % cells,
+                int(line) % cells,
                 None,
-                legend.color(values[id]) if legend else None,
-                int(count) - 1 if is_deepest else 0,
+                legend.frame(values[id]) if legend else None,
+                max(0, int(count) - 1),
+                not count,
             ),
         )
-        for id, count, column, line in zip(ids, shown.counts, shown.columns, shown.lines)
+        for id, count, column, line in zip(ids, shown.wanted, shown.columns, shown.lines)
         if id in values  # otherwise its row was deleted by hand
     ]
 
@@ -98,5 +114,5 @@ def _pictures(conn, source: Source, shown: list) -> list[drawing.Picture]:
     ]
 
 
-def _paint(pictures: list[drawing.Picture], scale: int) -> bytes:
-    return drawing.encoded(drawing.draw(pictures, CELLS_A_TILE, drawing.TILE * scale))
+def _paint(cells: int, scale: int, is_wall: bool, pictures: list[drawing.Picture]) -> bytes:
+    return drawing.encoded(drawing.draw(pictures, cells, cells, drawing.TILE * scale, is_wall))

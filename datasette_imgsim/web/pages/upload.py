@@ -33,25 +33,36 @@ def _too_many() -> Refused:
 
 
 class _Arriving:
-    """The bytes of the bodies that are arriving, all together."""
+    """A body that is arriving. If all of them are too large together, the oldest gives way."""
 
-    total = 0
+    all: list[_Arriving] = []
 
-    def __init__(self):
-        self.size = 0
+    def __init__(self, request, max_bytes: int):
+        self.size, self.gives_way = 0, False
+        pieces = LIMITS.bytes_a_piece, LIMITS.seconds_a_piece
+        body = compat.body(request, max_bytes, pieces, self.arrived)
+        self.task = asyncio.ensure_future(asyncio.wait_for(body, LIMITS.seconds_a_body))
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        _Arriving.total -= self.size
+    async def data(self) -> bytes | None:
+        """The whole body; None if it is longer than allowed. Raises Refused if it gives way."""
+        _Arriving.all.append(self)
+        try:
+            return await self.task
+        except asyncio.CancelledError:
+            if self.gives_way:
+                raise _too_many() from None
+            raise  # the client has gone
+        finally:
+            if self in _Arriving.all:
+                _Arriving.all.remove(self)
 
     def arrived(self, count: int) -> None:
-        """Counts a piece. Raises Refused if it is too much."""
+        """Counts a piece."""
         self.size += count
-        _Arriving.total += count
-        if _Arriving.total > LIMITS.bytes_of_bodies:
-            raise _too_many()
+        while sum(each.size for each in _Arriving.all) > LIMITS.bytes_of_bodies:
+            oldest = _Arriving.all.pop(0)
+            oldest.gives_way = True
+            oldest.task.cancel()
 
 
 @json_only
@@ -66,14 +77,15 @@ async def search(datasette, request, source):
         lambda conn: _prepared(conn, source, options)
     )
     picture = await _embedded(request, source, space)
+    is_html = "text/html" in request.headers.get("accept", "")
 
     def results(conn):
         index = get_index(conn, source, space)
         query = ranking.query_of_vector(index, picture.vector, weights)
-        return ranked(conn, source, options, index, query)
+        return ranked(conn, source, options, index, query, options.weaker or not is_html)
 
     page = await source.db.execute_fn(results)
-    if "text/html" in request.headers.get("accept", ""):
+    if is_html:
         context = {
             "options": options,
             "results": page,
@@ -91,8 +103,9 @@ async def search(datasette, request, source):
                 "format": picture.facts.format,
                 "level_weights": level_weights,
             },
+            "cut": page.json_cut(),
             "rows": [tile.json() for tile in page.tiles],
-            **next_link(source, request, source.urls.search, options, page.next),
+            **next_link(source, request, page.next, source.urls.search + options.paged(page.next)),
         },
     )
 
@@ -110,14 +123,13 @@ def _prepared(conn, source: Source, options: Options):
 
 async def _body(request, max_bytes: int) -> bytes:
     try:
-        with _Arriving() as arriving:
-            body = compat.body(request, max_bytes, LIMITS.seconds_between_pieces, arriving.arrived)
-            data = await asyncio.wait_for(body, LIMITS.seconds_a_body)
+        data = await _Arriving(request, max_bytes).data()
     except asyncio.TimeoutError:
         raise Refused(
             408,
-            f"The image did not arrive within {LIMITS.seconds_a_body:g} s, or nothing of it for "
-            f"{LIMITS.seconds_between_pieces:g} s: send it again, or a smaller one",
+            f"The image did not arrive within {LIMITS.seconds_a_body:g} s, or less than "
+            f"{LIMITS.bytes_a_piece / 1e3:g} kB of it in {LIMITS.seconds_a_piece:g} s: send it "
+            "again, or a smaller one",
         ) from None
     except compat.BrokenUpload:
         raise Refused(400, "The image did not arrive completely: send it again") from None
@@ -147,7 +159,8 @@ def _embed(space, base, data: bytes):
     from ...ingest import decode, query
 
     try:
-        return query.embed_picture(space, base, data, LIMITS.pixels_of_upload)
+        limits = LIMITS.pixels_of_upload, LIMITS.seconds_of_upload
+        return query.embed_picture(space, base, data, *limits)
     except decode.TooLarge as ex:
         raise Refused(413, f"The image is too large: {ex}") from ex
     except decode.NotAPicture as ex:

@@ -1,48 +1,64 @@
-"""Entries in Datasette's menus, and the styles and scripts of its own pages."""
+"""Entries in Datasette's menus, and the styles of its own pages."""
 
 from __future__ import annotations
 
 from .. import compat
-from ..urls import TableUrls, sql_url
-from . import filters
+from ..query import Query
+from ..state import get_state
+from ..urls import TableUrls
 from .cells import source_tables
 
 
-async def css_urls(datasette, database, table, view_name) -> list[str]:
-    if view_name not in ("table", "row") or table not in await source_tables(datasette, database):
+async def css_urls(datasette, template, database, table, view_name) -> list[str]:
+    """The styles of the cells and strips that a page may have."""
+    sources = await source_tables(datasette, database) if database else {}
+    if view_name == "index":
+        names = ["front.css"] if await _has_sources(datasette) else []
+    elif not sources:
+        names = []
+    elif template.startswith("query") or table in await _views(datasette, database):
+        names = ["table-cells.css"]  # for imgsim_picture()
+    elif view_name == "database":
+        names = ["front.css"]
+    elif view_name in ("table", "row") and table in sources:
+        names = ["table-cells.css", "front.css" if view_name == "row" else "views.css"]
+    else:
+        names = []
+    return [compat.static(datasette, name) for name in names]
+
+
+async def _has_sources(datasette) -> bool:
+    """Whether any database has a source table."""
+    for name in list(datasette.databases):
+        if await source_tables(datasette, name):
+            return True
+    return False
+
+
+async def _views(datasette, database: str) -> list[str]:
+    db = datasette.get_database(database)
+    return await get_state(db).remember_found("views", db.view_names)
+
+
+async def js_urls(datasette, database, table, view_name) -> list[dict]:
+    """The script of the page of a row."""
+    if view_name != "row" or table not in await source_tables(datasette, database):
         return []
-    return [compat.static(datasette, "table-cells.css")]
+    return [{"url": compat.static(datasette, "row.js"), "module": True}]
 
 
-def js_urls(datasette, database, table) -> list[dict]:
-    """The script that orders rows by likeness, if the page is filtered by it."""
-    likeness = filters.current.get()
-    if likeness is None or (likeness.database, likeness.table) != (database, table):
-        return []
-    return [{"url": compat.static(datasette, "table-order.js"), "module": True}]
-
-
-async def table_actions(datasette, actor, database, table) -> list[dict]:
+async def table_actions(datasette, database, table, request) -> list[dict]:
     if table not in await source_tables(datasette, database):
         return []
-    likeness, ordered = filters.current.get(), []
-    url = likeness and await sql_url(datasette, actor, database, likeness.sql)
-    if url:
-        ordered = [
-            {
-                "href": url,
-                "label": "Order by likeness",
-                "description": "The most similar images first, as a query in SQL.",
-            }
-        ]
-    return ordered + [
+    query, urls = Query.of_table(request.query_string), TableUrls(datasette, database, table)
+    return [
         {
-            "href": TableUrls(datasette, database, table).gallery,
+            "href": query.page_url(urls.gallery),
             "label": "Image gallery",
             "description": "See all pictures, and find those like one of yours.",
         },
         {
-            "href": TableUrls(datasette, database, table).map,
+            "href": query.page_url(urls.map),
             "label": "Map of images",
             "description": "All pictures laid out by likeness, to walk through.",
         },

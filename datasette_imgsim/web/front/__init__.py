@@ -1,0 +1,1 @@
+"""Pictures on Datasette's own pages of the instance, of a database and of a row."""
