@@ -39,6 +39,26 @@ def test_a_terminal_shows_progress_with_speed_and_time_left(folder):
     assert "3/3" in printed and re.search(r"\[\d\d:\d\d<00:00, .+ images/s\]", printed)
 
 
+def at_terminal(folder, *options):
+    """What a terminal shows of `embed` that has its output, too."""
+    arguments = ("embed", folder / "photos.db", folder / "images", *TOY, *options)
+    with at_a_terminal(*arguments, with_output=True) as (_, shown):
+        return shown().replace("\r\n", "\n")
+
+
+def test_the_first_run_tells_once_how_pictures_are_shown_large(folder):
+    line = 'plugins: {datasette-imgsim: {images_root: "images"}}\n'
+    assert line in at_terminal(folder)
+    draw(folder / "images/new.jpg", seed=99)
+    assert "images_root" not in at_terminal(folder)
+
+
+def test_only_a_terminal_is_told_and_not_when_quiet(folder):
+    assert "images_root" not in embed_toy(folder)
+    (folder / "photos.db").unlink()
+    assert at_terminal(folder, "--quiet") == ""
+
+
 def test_no_progress_when_quiet(folder):
     assert with_failures(folder, "--quiet").startswith("3 images could not be embedded")
 

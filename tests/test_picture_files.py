@@ -1,6 +1,8 @@
 """Pictures by key over HTTP: thumbnails and large pictures."""
 
 import io
+import sqlite3
+from contextlib import closing
 
 import pytest
 from helpers.commands import imgsim
@@ -143,3 +145,24 @@ async def test_no_large_picture_of_what_looks_like_a_number(photos):
 async def test_without_a_root_there_are_no_large_pictures(photos):
     answer = await get_json(serve(photos / "photos.db"), f"{GALLERY}/large/3.jpg", 404)
     assert "images_root" in answer["error"]
+
+
+@pytest.mark.asyncio
+async def test_a_picture_in_a_column_is_shown_large_without_a_root(tmp_path):
+    database = tmp_path / "photos.db"
+    picture = draw(tmp_path / "a.png", size=(3000, 500)).read_bytes()
+    with closing(sqlite3.connect(database)) as conn, conn:
+        conn.execute("create table products (id integer primary key, photo blob)")
+        conn.executemany("insert into products (photo) values (?)", [[picture], [picture[:-9]]])
+    imgsim("embed", database, "--table", "products", "--column", "photo", "--quiet")
+    change(database, "insert into products values (3, 'no picture'), (4, x'00')")
+    ds, gallery = serve(database), "/photos/products/-/imgsim"
+    response = await ds.client.get(f"{gallery}/large/1.jpg")
+    image = Image.open(io.BytesIO(response.content))
+    assert image.format == "JPEG" and image.size[0] == 2048
+    headers = {"if-none-match": response.headers["etag"]}
+    assert (await ds.client.get(f"{gallery}/large/1.jpg", headers=headers)).status_code == 304
+    for id in (3, 4, 5):
+        assert (await get_json(ds, f"{gallery}/large/{id}.jpg", 404))["error"]
+    html = (await ds.client.get(gallery)).text
+    assert f'data-large="{gallery}/large/1.jpg"' in html

@@ -163,6 +163,7 @@ def embed(database, images, table, column, space_name, quiet, **options):
     from ..collection import Collection
 
     _check_what(images, table, column, any(options[name] for name in OF_FILES))
+    is_new = not database.exists()
     collection = Collection(database, space_name, interface=Terminal(database, quiet))
     with sentences(exit_code=2):
         collection.check_options(**options)
@@ -177,6 +178,9 @@ def embed(database, images, table, column, space_name, quiet, **options):
         if summary.default_space != summary.space:
             text = report.another_default(summary.default_space, summary.space, database)
             click.echo(printable(text))
+        # Once, to somebody who reads it.
+        if is_new and images and summary.embedded and sys.stdout.isatty():
+            click.echo(printable(report.large_pictures(images, database)))
     if summary.failed:
         click.echo(
             f"{count_of_images(summary.failed)} could not be embedded; the reasons are in the "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,6 +58,21 @@ def embed_report(summary: Summary, database: Path) -> str:
     if summary.interrupted:
         text = f"Stopped; the same command goes on from here. So far: {text}"
     return text + "."
+
+
+def large_pictures(paths: tuple[Path, ...], database: Path) -> str:
+    """The setting with which Datasette shows the pictures of these files and folders large."""
+    base = os.path.abspath(database.parent)
+    folders = [os.path.abspath(path if path.is_dir() else path.parent) for path in paths]
+    try:
+        root = os.path.relpath(os.path.commonpath(folders), base)
+    except ValueError:  # on different drives
+        root = folders[0]
+    line = f"plugins: {{datasette-imgsim: {{images_root: {json.dumps(root, ensure_ascii=False)}}}}}"
+    return (
+        "Datasette shows these pictures large with this line in a file datasette.yaml, and "
+        f"'-c datasette.yaml' (Datasette 0.65: '-m datasette.yaml'):\n  {line}"
+    )
 
 
 def another_default(default: str, name: str, database: Path) -> str:

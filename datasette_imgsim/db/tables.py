@@ -251,6 +251,21 @@ def picture_column(conn: sqlite3.Connection, table: SourceTable) -> str | None:
     return None
 
 
+def blob_column(conn: sqlite3.Connection, table: SourceTable) -> str | None:
+    """The column that holds a table's pictures as BLOBs; None if they are files, or unknown."""
+    if "imgsim_contents" not in schema.tables(conn):
+        return None  # made by an older version
+    column = picture_column(conn, table)
+    if column is None:
+        return None
+    sql = (
+        f"select 1 from imgsim_contents as content join {table.rows_sql} "
+        f"on {table.key_sql} = content.image_key where content.source_table = ? "
+        f"and content.path is null and typeof(t.{quoted(column)}) = 'blob' limit 1"
+    )
+    return column if conn.execute(sql, [table.name]).fetchone() else None
+
+
 def source_table_names(conn: sqlite3.Connection) -> list[str]:
     """The tables of a database whose rows are images, as declared. Raises ImgsimError."""
     if "imgsim_spaces" not in schema.tables(conn):

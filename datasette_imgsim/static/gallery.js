@@ -6,6 +6,7 @@
 import { unfoldFacets } from "./facets.js";
 import { takeImages } from "./gallery-upload.js";
 import { watchNotes } from "./loading.js";
+import { watchOpeners } from "./viewer.js";
 
 // A link to something within closed details opens them.
 function openTarget() {
@@ -17,6 +18,7 @@ openTarget();
 
 watchNotes(document);
 unfoldFacets();
+watchOpeners();
 
 const ask = document.querySelector("[data-search]");
 if (ask) takeImages(ask);

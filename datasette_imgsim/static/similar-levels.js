@@ -1,18 +1,14 @@
-// Results follow the level sliders: the page for the new weights is fetched, and its parts that
-// are marked data-live take the place of those that are shown.
+// Results follow the level sliders, and the links beside them.
 
-import { watchNotes } from "./loading.js";
+import { asked, load, say, stop } from "./live.js";
 
 const DEBOUNCE_MS = 120;
 
-/** Lets the results follow the sliders and the links beside them. */
+/** Lets the results follow. Gives a function that sets the sliders as those of a fetched page. */
 export function followLevels(levels) {
   const form = levels.querySelector("form");
   const sliders = [...form.querySelectorAll("input")];
-  const results = document.querySelector('[data-live="results"]');
-  const status = () => document.querySelector('[data-live="found"] [role="status"]');
   let timer;
-  let running = new AbortController();
 
   function showShares() {
     const total = sliders.reduce((sum, slider) => sum + Number(slider.value), 0);
@@ -25,7 +21,7 @@ export function followLevels(levels) {
   }
 
   function addressOf() {
-    const url = new URL(location.href);
+    const url = new URL(asked);
     url.searchParams.delete("_next");
     url.searchParams.delete("level_weights");
     const weights = sliders
@@ -36,53 +32,11 @@ export function followLevels(levels) {
     return url;
   }
 
-  // Pictures that are shown already stay as they are, so that nothing flickers.
-  function replace(shown, fetched) {
-    const pictures = new Map([...shown.querySelectorAll("img")].map((img) => [img.src, img]));
-    for (const img of fetched.querySelectorAll("img")) {
-      const present = pictures.get(new URL(img.getAttribute("src"), location.href).href);
-      if (!present) continue;
-      pictures.delete(present.src);
-      img.replaceWith(present);
+  function setSliders(fetched) {
+    for (const slider of sliders) {
+      slider.value = fetched.querySelector(`[data-levels] input[name="${slider.name}"]`).value;
     }
-    shown.replaceChildren(...fetched.childNodes);
-  }
-
-  async function load(url) {
-    running.abort();
-    running = new AbortController();
-    const { signal } = running;
-    let response, html;
-    results.setAttribute("aria-busy", "true");
-    try {
-      response = await fetch(url, { signal });
-      html = await response.text();
-    } catch {
-      if (!signal.aborted) {
-        results.removeAttribute("aria-busy");
-        status().textContent = "The server could not be reached: these are the results from before";
-      }
-      return;
-    }
-    if (signal.aborted) return;
-    results.removeAttribute("aria-busy");
-    if (!response.ok) return location.assign(url);
-    const fetched = new DOMParser().parseFromString(html, "text/html");
-    for (const shown of document.querySelectorAll("[data-live]")) {
-      const part = fetched.querySelector(`[data-live="${shown.dataset.live}"]`);
-      if (!part) continue;
-      replace(shown, part);
-      watchNotes(shown);
-    }
-    for (const link of levels.querySelectorAll(".imgsim-preset")) markCurrent(link, url);
-    history.replaceState(null, "", url);
-    return fetched;
-  }
-
-  function markCurrent(link, url) {
-    const weights = (address) => new URL(address, location.href).searchParams.get("level_weights");
-    if (weights(link.href) === weights(url)) link.setAttribute("aria-current", "true");
-    else link.removeAttribute("aria-current");
+    showShares();
   }
 
   form.addEventListener("input", () => {
@@ -90,27 +44,19 @@ export function followLevels(levels) {
     if (showShares()) {
       timer = setTimeout(() => load(addressOf()), DEBOUNCE_MS);
     } else {
-      running.abort();
-      results.removeAttribute("aria-busy");
-      status().textContent = "All sliders are at 0: move one up. These are the results from before";
+      stop();
+      say("All sliders are at 0: move one up. These are the results from before");
     }
   });
-  for (const link of levels.querySelectorAll(".imgsim-preset")) {
-    markCurrent(link, location.href);
-    link.addEventListener("click", async (event) => {
-      if (event.metaKey || event.ctrlKey || event.shiftKey) return;
-      event.preventDefault();
-      clearTimeout(timer);
-      const url = addressOf();
-      url.search = new URL(link.href).search;
-      const fetched = await load(url);
-      if (!fetched) return;
-      for (const slider of sliders) {
-        slider.value = fetched.querySelector(`[data-levels] input[name="${slider.name}"]`).value;
-      }
-      showShares();
-    });
-  }
+  levels.addEventListener("click", async (event) => {
+    const link = event.target.closest(".imgsim-preset");
+    if (!link || event.metaKey || event.ctrlKey || event.shiftKey) return;
+    event.preventDefault();
+    clearTimeout(timer);
+    const fetched = await load(link.href);
+    if (fetched) setSliders(fetched);
+  });
   showShares();
   form.hidden = false;
+  return setSliders;
 }

@@ -68,14 +68,24 @@ class Options:
 
     def moved(self, id, to: str | None) -> str:
         """The query string with an image as an example: `to` is 'plus', 'minus' or None."""
-        key = str(id)
-        examples = {
-            name: tuple(example for example in getattr(self, name) if example != key)
+        examples = self._examples_but(id)
+        if to:
+            examples[to] += (str(id),)
+        return replace(self, **examples).paged(None)
+
+    def asking(self, id) -> str:
+        """The query string of another image's similar page, with the examples but that image."""
+        return self.query(**self._examples_but(id))
+
+    def _examples_but(self, id) -> dict[str, tuple[str, ...]]:
+        return {
+            name: tuple(example for example in getattr(self, name) if example != str(id))
             for name in ("plus", "minus")
         }
-        if to:
-            examples[to] += (key,)
-        return replace(self, **examples).paged(None)
+
+    def in_space(self, name: str) -> str:
+        """The query string of the same examples in another space, which has levels of its own."""
+        return replace(self, space=name, level_weights=None).paged(None)
 
     def weighted(self, level_weights: str | None) -> str:
         """The query string with other level weights, as in a URL."""

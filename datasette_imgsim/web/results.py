@@ -33,6 +33,8 @@ class Tile:
     """The address of Datasette's page of its row."""
     thumbnail: str | None
     """The address of its thumbnail, if there is one."""
+    large: str | None = None
+    """The address of its large picture, if there is one."""
     score: float | None = None
     percentile: float | None = None
     word: str | None = None
@@ -75,9 +77,10 @@ def _tile(source: Source, options: Options, id, name: str, has_thumbnail: bool) 
     return Tile(
         id,
         name,
-        source.urls.similar(id) + options.query(),
+        source.urls.similar(id) + options.asking(id),
         source.urls.row(id),
         source.urls.thumbnail(id) if has_thumbnail else None,
+        source.large(id),
     )
 
 

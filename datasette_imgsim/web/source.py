@@ -10,7 +10,7 @@ from pathlib import Path
 from datasette.utils import tilde_decode
 
 from ..db.connect import folder_of
-from ..db.tables import SourceTable, column_names, source_table_names
+from ..db.tables import SourceTable, blob_column, column_names, source_table_names
 from ..errors import ImgsimError
 from . import compat, config, labels
 from .refused import Refused
@@ -30,6 +30,8 @@ class Source:
     config: config.Config
     has_paths: bool
     """Whether the table has a column `path`, which names the files of images."""
+    blobs: str | None
+    """The column that holds the pictures themselves, if one does."""
 
     @property
     def state(self) -> State:
@@ -47,6 +49,8 @@ class Source:
 
     def large(self, id) -> str | None:
         """The address of the large picture of an image; None if there are none."""
+        if self.blobs:
+            return self.urls.large(id)
         if not (self.config.images_root and self.has_paths and self.db.path):
             return None
         return self.urls.large(id)
@@ -86,7 +90,11 @@ async def find_source(datasette, actor, db, name: str) -> Source:
         )
     table = await labels.visible(datasette, actor, db, await labels.labelled(db, table))
     urls = TableUrls(datasette, db.name, name)
-    return Source(datasette, db, table, urls, config.read_config(datasette, db.name), has_paths)
+    settings = config.read_config(datasette, db.name)
+    blobs = await get_state(db).remember(
+        db, f"blob column of {name}", lambda conn: blob_column(conn, table)
+    )
+    return Source(datasette, db, table, urls, settings, has_paths, blobs)
 
 
 def _read(conn: sqlite3.Connection, name: str) -> tuple[SourceTable | None, bool]:

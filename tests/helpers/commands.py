@@ -84,14 +84,18 @@ class Hold:
 
 
 @contextmanager
-def at_a_terminal(*arguments, **options):
+def at_a_terminal(*arguments, with_output=False, **options):
     """Starts `datasette imgsim …` with a terminal of 80 columns as standard error.
+
+    `with_output`, it is standard output, too.
 
     Gives the process and a function that reads what the terminal shows, up to a text or to the
     end of the process. What still runs at the end is killed.
     """
     terminal, own_end = pty.openpty()
     fcntl.ioctl(own_end, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
+    if with_output:
+        options["stdout"] = own_end
     process = start(*arguments, stderr=own_end, **options)
     os.close(own_end)
     with process:

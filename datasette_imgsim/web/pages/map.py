@@ -267,7 +267,7 @@ def _described(
         if more:
             image |= {
                 "zoom": view.first_zoom(row),
-                "large": source.large(tile.id),
+                "large": tile.large,
                 "columns": _columns(conn, source, tile.id),
             }
         described.append(image)

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datasette.utils import tilde_decode
 
 from ...db.images import read_thumbnail
+from ...db.tables import quoted
 from ...errors import ImgsimError
 from .. import config
 from ..answers import json_only, matches, picture_answer
@@ -39,23 +40,43 @@ def _thumbnail(conn, source: Source, text: str) -> bytes:
 @json_only
 async def large(datasette, request, source):
     text = tilde_decode(request.url_vars["id"])
-    if not source.config.images_root:
+    if not (source.blobs or source.config.images_root):
         raise Refused(
             404,
             "Large pictures are not shown here: the setting images_root of datasette-imgsim "
             "names the folder they may be read from",
         )
-    path = await source.db.execute_fn(lambda conn: _path(conn, source, text))
-    refused = Refused(404, f"The file of the image {text!r} cannot be shown")
+    read = _blob if source.blobs else _path
+    picture = await source.db.execute_fn(lambda conn: read(conn, source, text))
+    refused = Refused(404, f"The picture of the image {text!r} cannot be shown")
     try:
-        stat = await in_thread(_decoders, os.stat, path)
-        etag = f"{stat.st_mtime_ns:x}-{stat.st_size:x}"
+        etag = await in_thread(_decoders, _etag, picture)
         if matches(request, etag):
             return picture_answer(datasette, request, etag, b"")
-        jpeg = await in_thread(_decoders, _upright_jpeg, path)
+        jpeg = await in_thread(_decoders, _upright_jpeg, picture)
     except (OSError, ImgsimError) as ex:
         raise refused from ex
     return picture_answer(datasette, request, etag, jpeg)
+
+
+def _etag(picture: str | bytes) -> str:
+    """What changes when a picture does: a file's time and size, the hash of a BLOB."""
+    if isinstance(picture, bytes):
+        return hashlib.sha256(picture).hexdigest()[:32]
+    stat = os.stat(picture)
+    return f"{stat.st_mtime_ns:x}-{stat.st_size:x}"
+
+
+def _blob(conn, source: Source, text: str) -> bytes:
+    """The picture that an image's row holds. Raises Refused."""
+    table = source.table
+    (blob,) = conn.execute(
+        f"select t.{quoted(source.blobs)} from {table.rows_sql} where {table.key_sql} = ?",
+        [source.find(conn, text)],
+    ).fetchone()
+    if not isinstance(blob, bytes):
+        raise Refused(404, f"The row of the image {text!r} holds no picture")
+    return blob
 
 
 def _path(conn, source: Source, text: str) -> str:
@@ -77,7 +98,7 @@ def _path(conn, source: Source, text: str) -> str:
     return path
 
 
-def _upright_jpeg(path: str) -> bytes:
+def _upright_jpeg(picture: str | bytes) -> bytes:
     from ...ingest import apart
 
-    return apart.SHARED.decode(path, 1, thumbnail_size=LARGE_SIDE).thumbnail
+    return apart.SHARED.decode(picture, 1, thumbnail_size=LARGE_SIDE).thumbnail

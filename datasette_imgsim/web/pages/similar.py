@@ -92,7 +92,6 @@ async def similar(datasette, request, source):
         "content": content,
         "presets": presets(content.space),
         "words": level_words(list(content.space.levels)),
-        "large": source.large(content.image.id),
         "path": path,
         "start": start,
         "weaker_url": weaker_url(content, path),
