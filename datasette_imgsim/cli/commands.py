@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import json
+import os
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -163,7 +164,7 @@ def embed(database, images, table, column, space_name, quiet, **options):
     from ..collection import Collection
 
     _check_what(images, table, column, any(options[name] for name in OF_FILES))
-    is_new = not database.exists()
+    is_new = not os.path.exists(database)  # False too where it may not be looked for
     collection = Collection(database, space_name, interface=Terminal(database, quiet))
     with sentences(exit_code=2):
         collection.check_options(**options)
