@@ -13,6 +13,7 @@ from helpers.serving import GALLERY, get_json, serve
 from helpers.waiting import eventually
 
 import datasette_imgsim
+from datasette_imgsim.web import compat
 
 pytestmark = pytest.mark.datasette
 
@@ -50,6 +51,24 @@ async def test_errors_are_one_sentence(photos, path, status, sentence):
     response = await ds.client.get(GALLERY + path.format(""))
     assert response.status_code == status and sentence in unescape(response.text)
     assert "Traceback" not in response.text
+
+
+@pytest.mark.asyncio
+async def test_a_query_of_datasette_that_takes_too_long_is_one_sentence(photos, monkeypatch):
+    ds = serve(photos / "photos.db")
+
+    async def slow(datasette, actor, database, table):
+        numbers = "with recursive c(n) as (select 1 union all select n + 1 from c)"
+        db = ds.get_database(database)
+        await db.execute(f"{numbers} select max(n) from c", custom_time_limit=5)
+
+    assert (await ds.client.get(GALLERY)).status_code == 200  # it has started
+    monkeypatch.setattr(compat, "can_view", slow)
+    for path in (".json", "/similar/3.json"):
+        answer = await get_json(ds, GALLERY + path, 503)
+        expected = "The database cannot be read just now (interrupted): try again later"
+        assert answer["error"] == expected
+    assert "Traceback" not in (await ds.client.get(GALLERY)).text
 
 
 @pytest.mark.asyncio

@@ -77,4 +77,5 @@ async def test_a_database_may_come_or_get_images_later(tmp_path, photos):
     ds.add_database(Database(ds, path=str(photos / "photos.db"), is_mutable=True), name="more")
     for name, expected in (("photos", {"images", "plain"}), ("more", {"images"})):
         get_state(ds.get_database(name)).remembered.clear()  # a moment later
+        ds._last_schema_refresh = 0  # Datasette 1.0 looks for tables once a second
         assert set(await listed(ds, name)) == expected

@@ -91,7 +91,7 @@ async def test_equal_names_of_a_table_without_paths_are_told_apart_by_id(mapped)
 
 
 async def test_a_search_that_takes_too_long_says_what_helps(mapped):
-    ds = serve(mapped / "photos.db", settings={"sql_time_limit_ms": 1})
+    ds = serve(mapped / "photos.db", settings={"sql_time_limit_ms": 50})
     change(mapped / "photos.db", "update images set camera = hex(zeroblob(20000000))")
     answer = await get_json(ds, f"{MAP}.json?find=nowhere", 400)
     assert "sqlite-utils enable-fts photos.db images" in answer["error"]

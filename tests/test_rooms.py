@@ -92,3 +92,14 @@ def test_a_module_says_what_it_is_for_and_is_not_long(path):
     text = path.read_text(encoding="utf-8")
     assert ast.get_docstring(ast.parse(text))
     assert len(text.splitlines()) <= 410
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_errors_of_sqlite_are_those_of_either_module(path):
+    """A connection may be one of pysqlite3, whose errors only sqlite_errors knows, too."""
+    named = {
+        ast.unparse(node)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "sqlite3"
+    }
+    assert not {name for name in named if name.endswith("Error")}

@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from .. import sqlite_errors
 from ..errors import ImgsimError, listed
 from ..limits import LIMITS
 from . import schema
@@ -130,7 +131,7 @@ class SourceTable:
                 f"select (select min(t._rowid_) from {self.rows_sql}), max(t._rowid_) "
                 f"from {self.rows_sql}"
             ).fetchone()
-        except sqlite3.OperationalError:  # a table without rowid
+        except sqlite_errors.OperationalError:  # a table without rowid
             return []
         if first is None:
             return []

@@ -9,3 +9,6 @@ export function make(tag, properties = {}, ...children) {
   element.append(...children);
   return element;
 }
+
+/** Whether a click on a link asks for another tab or window, which is the browser's matter. */
+export const opensElsewhere = (event) => event.metaKey || event.ctrlKey || event.shiftKey;

@@ -1,6 +1,6 @@
 // Lists of small pictures in the panel.
 
-import { make } from "./elements.js";
+import { make, opensElsewhere } from "./elements.js";
 import { picture } from "./map-page.js";
 
 /** A list of small pictures; `open` is called with the row of the one that is clicked. */
@@ -14,7 +14,7 @@ export function thumbnails(rows, open) {
 function thumbnail(row, open) {
   const link = make("a", { href: row.href, title: row.name }, picture(row, { loading: "lazy" }));
   link.addEventListener("click", (event) => {
-    if (event.metaKey || event.ctrlKey || event.shiftKey) return;
+    if (opensElsewhere(event)) return;
     event.preventDefault();
     open(row);
   });

@@ -71,7 +71,7 @@ export function hidesOthers() {
 }
 
 /** How many images an image stands for, itself included: of the chosen value, if it has it. */
-export const standsFor = (row) => row.wanted || row.count || 1;
+const standsFor = (row) => row.wanted || row.count || 1;
 
 /** "5 more", if an image stands for others. */
 export function andMore(row) {

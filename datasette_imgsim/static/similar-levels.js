@@ -1,5 +1,6 @@
 // Results follow the level sliders, and the links beside them.
 
+import { opensElsewhere } from "./elements.js";
 import { asked, load, say, stop } from "./live.js";
 
 const DEBOUNCE_MS = 120;
@@ -50,7 +51,7 @@ export function followLevels(levels) {
   });
   levels.addEventListener("click", async (event) => {
     const link = event.target.closest(".imgsim-preset");
-    if (!link || event.metaKey || event.ctrlKey || event.shiftKey) return;
+    if (!link || opensElsewhere(event)) return;
     event.preventDefault();
     clearTimeout(timer);
     const fetched = await load(link.href);

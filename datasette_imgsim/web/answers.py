@@ -7,7 +7,6 @@ from http import HTTPStatus
 
 from datasette import Forbidden, Response
 
-from .. import sqlite_errors
 from ..errors import ImgsimError
 from ..search.indexes import Loading
 from . import compat
@@ -108,8 +107,9 @@ def _with_errors(view, wants_json):
             return json_answer(datasette, waiting, 503, {"retry-after": "1", **NOT_KEPT})
         except ImgsimError as ex:
             refused = Refused(400, str(ex))
-        except sqlite_errors.Error as ex:
-            refused = Refused(503, f"The database cannot be read just now ({ex}): try again later")
+        except compat.UNREADABLE as ex:
+            why = f"The database cannot be read just now ({ex.args[0]}): try again later"
+            refused = Refused(503, why)
         if wants_json(request):
             error = {"ok": False, "error": refused.message}
             return json_answer(datasette, error, refused.status, refused.headers)

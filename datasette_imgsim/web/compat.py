@@ -10,9 +10,11 @@ import urllib.parse
 from collections.abc import Callable, Mapping
 
 from datasette import Forbidden
+from datasette.database import QueryInterrupted
 from datasette.utils import add_cors_headers
 from markupsafe import Markup, escape
 
+from .. import sqlite_errors
 from ..progress import ignore
 
 try:
@@ -27,6 +29,9 @@ except ImportError:
 else:
     HAS_SLOTS = True
 """Whether plugins may put something at the top of Datasette's pages, as in 1.0."""
+
+UNREADABLE: tuple[type[Exception], ...] = (*sqlite_errors.Error, QueryInterrupted)
+"""What reading a database through Datasette raises where that cannot be done now."""
 
 PLUGIN = "datasette-imgsim"
 EXTRAS = "query,count,count_truncated,human_description_en,facet_results,suggested_facets"
@@ -98,13 +103,6 @@ async def table_json(
         # Datasette 0.65, and 1.0
         answer["too_long"] = any(w in answer["error"] for w in ("took too long", "interrupted"))
     return response.status_code, answer
-
-
-async def table_settings(datasette, database: str, table: str) -> dict:
-    """What is configured for a table, such as its facets and its order."""
-    if HAS_SLOTS:
-        return await datasette.table_config(database, table)
-    return datasette.table_metadata(database, table)
 
 
 async def _visible(datasette, actor, permissions) -> bool:

@@ -6,9 +6,9 @@ configuration says of a table comes first.
 
 from __future__ import annotations
 
-import sqlite3
 from contextlib import suppress
 
+from ... import sqlite_errors
 from ...db.schema import plumbing
 from .. import compat
 from ..state import get_state
@@ -29,7 +29,7 @@ def middleware(datasette, app):
 async def _look(datasette) -> None:
     for name, db in list(datasette.databases.items()):
         if name != "_internal":
-            with suppress(sqlite3.Error):  # the page of that database will say so
+            with suppress(*sqlite_errors.Error):  # the page of that database will say so
                 state = get_state(db)
                 state.hidden = await state.remember(db, "hidden tables", plumbing)
                 compat.hide(datasette, name, state.hidden)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import urllib.parse
 from dataclasses import dataclass
 
@@ -87,7 +86,7 @@ async def row(datasette, request, database: str, table: str) -> Markup:
         )
         text = tilde_decode(request.url_vars["pks"])
         picture = await source.db.execute_fn(lambda conn: _picture(conn, source, text))
-    except (Forbidden, Refused, ImgsimError, sqlite3.Error):
+    except (Forbidden, Refused, ImgsimError, *compat.UNREADABLE):
         return Markup("")  # our own pages say what is wrong
     if picture is None:
         return Markup("")
@@ -105,7 +104,7 @@ async def _strips(datasette, actor, database: str) -> list[Strip]:
         try:
             source = await find_source(datasette, actor, datasette.get_database(database), name)
             strip = await source.db.execute_fn(lambda conn, source=source: _strip(conn, source))
-        except (Forbidden, Refused, ImgsimError, sqlite3.Error):
+        except (Forbidden, Refused, ImgsimError, *compat.UNREADABLE):
             continue
         if strip.tiles:
             strips.append(strip)

@@ -9,6 +9,7 @@ from datasette.database import QueryInterrupted
 from datasette.utils import detect_fts, escape_fts
 
 from ... import sqlite_errors
+from ...db import tables
 from ...db.tables import SourceTable, quoted, without_blobs
 from .. import compat
 from ..refused import Refused
@@ -192,12 +193,6 @@ def _paths(conn, source: Source, ids: list) -> dict:
 
 def shortest_ends(paths: list[str]) -> list[str | None]:
     """For each path, its shortest end from a "/" on that no other has; None if there is none."""
-    parts = [str(path).split("/") for path in paths]
-    ends: list[str | None] = [None] * len(paths)
-    for length in range(1, max(map(len, parts), default=0) + 1):
-        tails = ["/".join(each[-length:]) for each in parts]
-        seen = Counter(tails)
-        for place, tail in enumerate(tails):
-            if ends[place] is None and seen[tail] == 1 and tail:
-                ends[place] = tail
-    return ends
+    ends = list(tables.told_apart(dict(enumerate(paths))).values())
+    seen = Counter(ends)
+    return [end if end and seen[end] == 1 else None for end in ends]

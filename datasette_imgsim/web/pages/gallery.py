@@ -169,7 +169,7 @@ async def _asked(source: Source, actor, options: Options, query: Query) -> Asked
 
 async def _is_arranged(source: Source) -> bool:
     """Whether facets, or an order of rows, are configured for the table."""
-    settings = await compat.table_settings(source.datasette, source.db.name, source.table.name)
+    settings = await compat.table_config(source.datasette, source.db.name, source.table.name)
     return any(settings.get(name) for name in ("facets", "sort", "sort_desc"))
 
 

@@ -1,4 +1,4 @@
-"""Which images of a map have the value of the legend that was chosen."""
+"""Which images of a map stand out: those that pass the filters and have the chosen value."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from ..state import file_stamps
 from ..threads import in_thread
 from .colours import Legend
 from .legends import reader
+from .selected import get_selected
 
 
-async def get_wanted(
+async def _with_value(
     source: Source, atlas: Atlas, column: str | None, legend: Legend | None, value: str | None
 ) -> np.ndarray | None:
     """(n,) bool: whether each row of the atlas has the value; None if no value was chosen."""
@@ -33,11 +34,23 @@ async def get_wanted(
     return await in_thread(reader, get)
 
 
-def both(one: np.ndarray | None, other: np.ndarray | None) -> np.ndarray | None:
-    """Which rows of the atlas pass both masks (n,); None is a mask that all pass."""
-    if one is None or other is None:
-        return other if one is None else one
-    return one & other
+async def get_wanted(
+    source: Source,
+    request,
+    atlas: Atlas,
+    column: str | None,
+    legend: Legend | None,
+    value: str | None,
+) -> np.ndarray | None:
+    """(n,) bool: whether each row of the atlas passes the filters and has the value of the legend.
+
+    None if all do, since neither was asked for. Raises Refused and Loading.
+    """
+    selected = await get_selected(source, request, atlas)
+    with_value = await _with_value(source, atlas, column, legend, value)
+    if selected is None or with_value is None:
+        return with_value if selected is None else selected.rows
+    return selected.rows & with_value
 
 
 def _mask(conn, source: Source, atlas: Atlas, condition: str, parameters: list) -> np.ndarray:

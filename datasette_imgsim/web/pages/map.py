@@ -28,7 +28,7 @@ from ..views import Views
 from . import colours
 from .atlas import NoMap, get_atlas
 from .finding import find, told_apart
-from .highlights import both, get_wanted
+from .highlights import get_wanted
 from .legends import get_legend
 from .selected import get_selected, map_query
 from .telling import telling_columns
@@ -97,11 +97,7 @@ async def _data(datasette, request, source):
     query = MapQuery.parse(request)
     atlas = await get_atlas(source, options)
     legend = await get_legend(source, query.column) if query.column else None
-    selected = await get_selected(source, request, atlas)
-    wanted = both(
-        selected and selected.rows,
-        await get_wanted(source, atlas, query.column, legend, query.value),
-    )
+    wanted = await get_wanted(source, request, atlas, query.column, legend, query.value)
     named = await _named(source, atlas, query)
     rows, count, following = await source.db.execute_fn(
         lambda conn: _rows(conn, source, options, atlas, query, wanted, named)

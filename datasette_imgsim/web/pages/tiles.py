@@ -20,9 +20,8 @@ from ..source import Source
 from ..threads import in_thread
 from .atlas import get_atlas
 from .colours import Legend
-from .highlights import both, get_wanted
+from .highlights import get_wanted
 from .legends import get_legend
-from .selected import get_selected
 
 # Decoding and encoding would block the event loop, and must not use the threads that run SQL.
 _painters = ThreadPoolExecutor(max_workers=2, thread_name_prefix="imgsim-tiles")
@@ -41,10 +40,7 @@ async def tile(datasette, request, source):
         deepest = view.cells.deepest
         raise Refused(404, f"The {view.name} has zooms 0 to {deepest}, and no tile {z}/{x}/{y}")
     legend = await get_legend(source, column) if column else None
-    selected = await get_selected(source, request, atlas)
-    wanted = both(
-        selected and selected.rows, await get_wanted(source, atlas, column, legend, value)
-    )
+    wanted = await get_wanted(source, request, atlas, column, legend, value)
     place = (z, x, y)
     shown = await source.db.execute_fn(
         lambda conn: _shown(conn, source, atlas, view, place, legend, wanted)

@@ -16,6 +16,7 @@ from datasette.utils import tilde_encode
 from datasette.views.base import DatasetteError
 
 from ... import sqlite_errors
+from ...atlas.load import MAP, WALL
 from ...db.spaces import Space
 from ...db.tables import quoted
 from ...errors import ImgsimError, listed
@@ -111,26 +112,27 @@ async def filters_from_request(datasette, request):
 
 async def _in_atlas(source: Source, args) -> tuple[str, dict, str]:
     """(where clause, its parameters, the filter in words)"""
-    bounds = parse_bounds(args.get("_in_atlas"), "_in_atlas")
-    name = args.get("_space") or None
-    space = await source.db.execute_fn(lambda conn: _mapped_space(conn, source, name))
-    x0, y0, x1, y1 = bounds
-    text = f"on the map between x {x0:g} and {x1:g}, y {y0:g} and {y1:g}"
+    bounds, space, text = await _area(source, args, "_in_atlas", MAP)
     return within_bounds(quoted(source.table.key)), bounds_params(space, bounds), text
 
 
 async def _in_wall(source: Source, args) -> tuple[str, dict, str]:
     """(where clause, its parameters, the filter in words)"""
-    bounds = parse_bounds(args.get("_in_wall"), "_in_wall")
-    name = args.get("_space") or None
-    space = await source.db.execute_fn(lambda conn: _mapped_space(conn, source, name))
+    bounds, space, text = await _area(source, args, "_in_wall", WALL)
     atlas = await atlas_of(source, space)
     ids = [atlas.id(row) for row in atlas.wall.inside(*bounds)]
-    x0, y0, x1, y1 = bounds
-    text = f"on the wall between x {x0:g} and {x1:g}, y {y0:g} and {y1:g}"
     # The wall is not stored, so the images are named one by one.
     where = f"{quoted(source.table.key)} in (select value from json_each(:imgsim_ids))"
     return where, {"imgsim_ids": json.dumps(ids)}, text
+
+
+async def _area(source: Source, args, name: str, view: str) -> tuple[tuple, Space, str]:
+    """(the rectangle of a parameter, the space it is in, the filter in words). Raises NoMap."""
+    bounds = parse_bounds(args.get(name), name)
+    space_name = args.get("_space") or None
+    space = await source.db.execute_fn(lambda conn: _mapped_space(conn, source, space_name))
+    x0, y0, x1, y1 = bounds
+    return bounds, space, f"on the {view} between x {x0:g} and {x1:g}, y {y0:g} and {y1:g}"
 
 
 def _mapped_space(conn, source: Source, name: str | None) -> Space:
