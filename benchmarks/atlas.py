@@ -143,11 +143,13 @@ def time_many(database):
             reader = threading.Thread(target=read_all_the_time, args=(copy, done, waits))
             reader.start()
             before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-            subprocess.run(command, check=True)
-            seconds = time.perf_counter() - started
-            after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            done.set()
-            reader.join()
+            try:
+                subprocess.run(command, check=True)
+                seconds = time.perf_counter() - started
+                after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            finally:
+                done.set()
+                reader.join()
             used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
             click.echo(
                 f"  map {' '.join(options):8} {seconds:7.1f} s ({used:7.1f} s of processors)   "

@@ -214,7 +214,10 @@ def test_copies_of_many_images_share_places_and_count_once(few_laid_out):
     assert layout.lay_out_many(few, no_map(few))[1].all()
 
 
-def test_laying_out_many_again_keeps_the_shape(few_laid_out):
+@pytest.mark.parametrize("compared_with_all", [10_000, 50])
+def test_laying_out_many_again_keeps_the_shape(few_laid_out, monkeypatch, compared_with_all):
+    monkeypatch.setattr(LIMITS, "compared_with_all", compared_with_all)
+    monkeypatch.setattr(layout, "VECTORS_A_GROUP", 20)
     vectors, groups = grouped()
     before, _ = layout.lay_out_many(vectors, no_map(vectors))
     again, _ = layout.lay_out_many(vectors, before)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from helpers.commands import python
 from helpers.networks import distance, noise, random_weights
 
 from datasette_imgsim.errors import ImgsimError
@@ -75,3 +76,12 @@ def test_poolings_do_the_same_without_torch(pooling):
 def test_a_single_cell_is_taken_as_it_is(pooling):
     maps = np.array([-1.0, 2.0]).reshape(1, 2, 1, 1)
     assert pooled(maps, pooling).tolist() == [[-1, 2]]
+
+
+@pytest.mark.parametrize("own, expected", [(None, "passive"), ("active", "active")])
+def test_waiting_threads_sleep_unless_the_user_says_otherwise(own, expected, monkeypatch):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    if own:
+        monkeypatch.setenv("OMP_WAIT_POLICY", own)
+    show = "import os, datasette_imgsim.models; print(os.environ['OMP_WAIT_POLICY'])"
+    assert python(show).strip() == expected

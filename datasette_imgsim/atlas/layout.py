@@ -333,12 +333,10 @@ def _compared(vectors: np.ndarray, fitted: np.ndarray) -> Iterator[tuple[np.ndar
 def _by_group(vectors: np.ndarray, heads: np.ndarray) -> list[np.ndarray]:
     """The rows of the vectors to which each head is the nearest."""
     step = max(1, BYTES_AT_ONCE // (4 * len(heads)))
-    groups = np.concatenate(
-        [
-            (vectors[start : start + step] @ heads.T).argmax(axis=1)
-            for start in range(0, len(vectors), step)
-        ]
-    )
+    groups = np.empty(len(vectors), int)
+    for start in range(0, len(vectors), step):
+        batch = slice(start, start + step)
+        groups[batch] = (vectors[batch] @ heads.T).argmax(axis=1)
     order = np.argsort(groups, kind="stable")
     return np.split(order, np.searchsorted(groups[order], np.arange(1, len(heads))))
 
