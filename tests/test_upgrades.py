@@ -10,7 +10,7 @@ from html import unescape
 
 import pytest
 from helpers.commands import imgsim
-from helpers.databases import answer, change, copy_space, random_vectors, rows
+from helpers.databases import answer, change, copy_space, make_defensive, random_vectors, rows
 from helpers.pictures import draw_groups
 from helpers.serving import ask_one, get_json, serve
 
@@ -117,11 +117,30 @@ def newest(tmp_path):
     return path
 
 
+@pytest.fixture(params=["as usual", "defensive"])
+def mode(request, monkeypatch):
+    """SQLite also in its defensive mode, in which nobody may write to its schema."""
+    if request.param == "as usual":
+        return
+    connect = sqlite3.connect
+
+    def connect_defensively(*args, **options):
+        conn = connect(*args, **options)
+        make_defensive(conn)
+        return conn
+
+    monkeypatch.setattr(sqlite3, "connect", connect_defensively)
+    with closing(connect_defensively(":memory:")) as conn:
+        conn.execute("pragma writable_schema = on")
+        with pytest.raises(sqlite3.OperationalError):
+            conn.execute("delete from sqlite_master")
+
+
 def contents(path, table, columns):
     return rows(path, f"select {', '.join(columns)} from {table} order by 1, 2")
 
 
-def test_a_command_upgrades_it_and_nothing_is_lost(old):
+def test_a_command_upgrades_it_and_nothing_is_lost(old, mode):
     before = {}
     for table in ("images", "imgsim_spaces", "imgsim_vectors", "imgsim_atlas"):
         columns = rows(old, "select name from pragma_table_info(?)", table)
@@ -134,7 +153,7 @@ def test_a_command_upgrades_it_and_nothing_is_lost(old):
     assert rows(old, "select source_key from imgsim_spaces") == ["id"]
 
 
-def test_it_is_as_a_new_one_is(old, tmp_path, toy):
+def test_it_is_as_a_new_one_is(old, tmp_path, toy, mode):
     imgsim("spaces", old)
     draw_groups(tmp_path / "images", 1)
     imgsim("embed", tmp_path / "new.db", tmp_path / "images", "--model", "toy")
@@ -142,7 +161,7 @@ def test_it_is_as_a_new_one_is(old, tmp_path, toy):
     assert rows(old, sql) == rows(tmp_path / "new.db", sql)
 
 
-def test_views_indexes_and_triggers_of_the_users_own_go_on(newest):
+def test_views_indexes_and_triggers_of_the_users_own_go_on(newest, mode):
     for statement in (
         "create index mine on imgsim_atlas (image_id, x)",
         "create view places as select path, x from images join imgsim_atlas on image_id = id",
@@ -161,7 +180,7 @@ def test_views_indexes_and_triggers_of_the_users_own_go_on(newest):
     assert rows(newest, "pragma integrity_check") == ["ok"]
 
 
-def test_a_table_that_was_renamed_in_case_has_its_images_once(newest):
+def test_a_table_that_was_renamed_in_case_has_its_images_once(newest, mode):
     for source, id in (("Images", 1), ("images", 1), ("IMAGES", 2), ("zoo", 1), ("Über", 1)):
         change(newest, f"insert into imgsim_thumbnails values ('{source}', {id}, x'ff')")
     copy_space(newest, "second", "Images")

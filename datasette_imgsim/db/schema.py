@@ -8,6 +8,7 @@ import sqlite3
 from sqlite_utils import Migrations
 
 from ..errors import ImgsimError
+from .redefine import redefine
 
 SOURCE_TABLE = "images"
 OF_SPACES = ("imgsim_vectors", "imgsim_atlas")
@@ -208,7 +209,7 @@ def m005_ids_as_text(db):
     for name, statement in TABLES_5.items():
         if "source_table" in statement:
             _merge_spellings(db.conn, name)
-        _redefine(db.conn, name, statement)
+        redefine(db.conn, name, statement)
         if "image_id" in statement:
             owner = "space_id" if "space_id" in statement else "source_table"
             db.conn.execute(f"create index {name}_image_id on {name} (image_id, {owner})")
@@ -236,25 +237,6 @@ def _merge_spellings(conn: sqlite3.Connection, name: str) -> None:
                 f"update or replace {name} set source_table = ? where source_table = ?",
                 [kept, source],
             )
-
-
-def _redefine(conn: sqlite3.Connection, name: str, statement: str) -> None:
-    """Gives a table another definition, under which its rows stay as they are in the file.
-
-    A copy of a million vectors would take half a minute and double the file. What SQLite's manual
-    says of such changes: https://sqlite.org/lang_altertable.html#otheralter
-    """
-    if not conn.execute(f"select 1 from {name} limit 1").fetchone():
-        conn.execute(f"drop table {name}")
-        conn.execute(statement)
-        return
-    (version,) = conn.execute("pragma schema_version").fetchone()
-    conn.execute("pragma writable_schema = on")
-    conn.execute("update sqlite_master set sql = ? where name = ?", [statement, name])
-    conn.execute(f"pragma schema_version = {version + 1}")
-    conn.execute("pragma writable_schema = reset")
-    # Values are compared in another way, and indexes of the user's own may be on image_id.
-    conn.execute(f"reindex {name}")
 
 
 @migrations()

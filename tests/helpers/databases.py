@@ -1,5 +1,7 @@
 """Databases whose vectors are made by hand, and an independent account of their scores."""
 
+import ctypes
+import ctypes.util
 import json
 import sqlite3
 from contextlib import closing
@@ -27,6 +29,7 @@ KEYS = {
 }
 """Thirty keys of each kind that a source table may have; how a key is declared, before a comma."""
 FAILED = "user-defined function raised exception"
+DEFENSIVE = 1010  # SQLITE_DBCONFIG_DEFENSIVE
 
 
 def random_vectors(count, dimensions=10, seed=0):
@@ -249,3 +252,13 @@ def found_ids(text):
 def group(database, id):
     """The folder a drawn picture came from."""
     return rows(database, "select path from images where id = ?", id)[0].split("/")[1]
+
+
+def make_defensive(conn):
+    """Sets SQLite's defensive mode (https://sqlite.org/c3ref/c_dbconfig_defensive.html)."""
+    if hasattr(conn, "setconfig"):  # Python 3.12
+        return conn.setconfig(DEFENSIVE, True)
+    # CPython's object begins with the pointer to SQLite's own.
+    handle = ctypes.c_void_p.from_address(id(conn) + object.__basicsize__)
+    library = ctypes.CDLL(ctypes.util.find_library("sqlite3"))
+    assert library.sqlite3_db_config(handle, DEFENSIVE, ctypes.c_int(1), None) == 0
