@@ -48,10 +48,24 @@ def embed_picture(
     return EmbeddedPicture(space.decode(space.encode(units[0])), picture.thumbnail, picture.facts)
 
 
+def is_ready(space: Space) -> bool:
+    """Whether the network of a space is loaded."""
+    return _network is not None and _network[0] == _key(space)
+
+
+def prepare(space: Space, base: Path) -> None:
+    """Loads the network of a space, unless it is loaded. Raises ImgsimError."""
+    _network_of(space, base)
+
+
+def _key(space: Space) -> tuple:
+    return space.weights_sha256, space.model, *space.levels, space.pooling, str(space.preprocess)
+
+
 def _network_of(space: Space, base: Path) -> Network:
     """The network of a space. The one used last stays loaded."""
     global _network
-    key = (space.weights_sha256, space.model, *space.levels, space.pooling, str(space.preprocess))
+    key = _key(space)
     with _loading:
         if _network is None or _network[0] != key:
             _network = None  # freed first: two networks would need twice the memory
