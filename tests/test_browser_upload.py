@@ -57,9 +57,7 @@ def arrive(page):
     """Waits for the page of the picture; gives the number of results."""
     page.wait_for_url("**/upload/*")
     assert loaded(page, ".imgsim-query img") and fits(page)
-    count = page.locator(".imgsim-tile").count()
-    assert page.inner_text(".imgsim-found [role=status]") == f"{count} alike"
-    return count
+    return page.locator(".imgsim-tile").count()
 
 
 def test_a_chosen_picture_has_a_page_with_an_address(server, page, file):
@@ -68,12 +66,13 @@ def test_a_chosen_picture_has_a_page_with_an_address(server, page, file):
     page.set_input_files("#imgsim-file", file)
     count = arrive(page)
     assert page.inner_text("h1") == "Similar to 0.jpg"
+    assert page.inner_text(".imgsim-found [role=status]") == f"{count} alike"
     picture = page.locator(".imgsim-query").bounding_box()
     results = page.locator(".imgsim-tiles").bounding_box()
     beside = results["x"] >= picture["x"] + picture["width"]
     assert beside == (page.viewport_size["width"] > 640)
-    ours = [v for v in page.evaluate("violations") if "imgsim" in str(v)]
-    assert ours == []
+    # Datasette's own pages have inline scripts.
+    assert page.evaluate("violations.filter((v) => v[1] !== 'inline')") == []
     address = page.url
     page.locator(".imgsim-tile .imgsim-open").first.focus()
     page.keyboard.press("Enter")
@@ -99,7 +98,7 @@ def test_a_chosen_picture_has_a_page_with_an_address(server, page, file):
 )
 def test_it_is_dropped_and_pasted_on_any_page(server, page, file, kind, path, target):
     page.goto(server + path)
-    page.wait_for_selector("label:has-text('Choose an image')")
+    page.wait_for_selector("label:has-text('Use your own image')")
     if kind == "drop":
         give(page, "dragover", file, target=target)
         assert page.locator("body.imgsim-dropping").count() == 1
@@ -140,6 +139,7 @@ def test_the_dialog_shows_the_picture_and_escape_cancels(server, page, file):
         assert dialog.locator("figcaption").inner_text() == "0.jpg"
         assert page.get_attribute(f"{DIALOG} img", "src").startswith("blob:")
         assert loaded(page, f"{DIALOG} img") and fits(page)
+        assert page.evaluate("violations.filter((v) => v[1] !== 'inline')") == []
         while not held:
             page.wait_for_timeout(20)
         box = dialog.bounding_box()

@@ -23,6 +23,9 @@ class EmbeddedPicture:
     facts: Facts
 
 
+SIDE_OF_THUMBNAIL = 640
+"""A page shows it alone, on a phone as wide as the screen: larger than those in a grid."""
+
 _network: tuple[tuple, Network] | None = None
 """The key that identifies the loaded network, and the network."""
 _loading = threading.Lock()
@@ -40,6 +43,7 @@ def embed_picture(
         data,
         space.preprocess["size"],
         space.preprocess["resize"],
+        SIDE_OF_THUMBNAIL,
         max_pixels=max_pixels,
         seconds=seconds,
     )
