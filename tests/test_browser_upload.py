@@ -131,7 +131,10 @@ def test_the_dialog_shows_the_picture_and_escape_cancels(server, page, file):
     page.goto(server + GALLERY)
     gallery, held = page.url, []
     page.route("**/upload?name=*", lambda route: held.append(route))
-    for end in (lambda: page.keyboard.press("Escape"), lambda: page.click("text=Cancel")):
+    for end in (
+        lambda: page.keyboard.press("Escape"),
+        lambda: page.click(f"{DIALOG} >> text=Cancel"),
+    ):
         page.focus("#imgsim-file")
         page.set_input_files("#imgsim-file", file)
         dialog = page.get_by_role("dialog", name="Find images like yours")
@@ -174,7 +177,7 @@ def test_what_cannot_be_compared_is_said_beside_the_picture(server, page, file, 
         page.wait_for_selector(f"{SAID}:has-text('{sentence}')")
         assert "imgsim-wrong" in page.get_attribute(SAID, "class") and fits(page)
         assert page.evaluate(f"{FOCUSED}.textContent") == "Choose another image"
-        page.click("text=Close")
+        page.click(f"{DIALOG} >> text=Close")
         page.wait_for_selector(DIALOG, state="detached")
         page.wait_for_function(f"() => {FOCUSED}.closest('.imgsim-find')")
     page.evaluate(
@@ -183,13 +186,16 @@ def test_what_cannot_be_compared_is_said_beside_the_picture(server, page, file, 
     give(page, "drop", file)
     page.wait_for_selector(f"{SAID}:has-text('trip is a folder: drop one image of it')")
     with page.expect_file_chooser() as chooser:
-        page.click("text=Choose another image")
+        page.click(f"{DIALOG} >> text=Choose another image")
     chooser.value.set_files(file)
     arrive(page)
 
 
 def test_where_a_picture_is_no_longer_held_another_can_be_chosen(server, page, tmp_path):
-    page.goto(f"{server}{GALLERY}/upload/unknown")
+    page.add_init_script("window.requestIdleCallback = (then) => setTimeout(then);")
+    with page.expect_response(f"**{GALLERY}/upload") as asked:  # for the network, meanwhile
+        page.goto(f"{server}{GALLERY}/upload/unknown")
+    assert asked.value.ok
     assert "no longer held here" in page.inner_text(".imgsim-note") and fits(page)
     # A format that the browser cannot show: the page has its thumbnail.
     page.set_input_files("#imgsim-file", draw(tmp_path / "scan.tiff"))

@@ -46,19 +46,19 @@ export const shown = {
   advance(share) {
     progress.hidden = false;
     progress.value = share;
-    if (share < 1) status.textContent = "Sending …";
+    if (share < 1) tell("Sending …");
   },
 
   /** Says what is waited for, of which there is no measure. */
   say(text) {
     progress.removeAttribute("value");
-    if (status.textContent !== text) status.textContent = text;
+    tell(text);
   },
 
   /** Says what is wrong. */
   fail(text) {
     progress.hidden = true;
-    status.textContent = text;
+    tell(text);
     status.className = "imgsim-wrong";
     close.textContent = "Close";
     another.hidden = false;
@@ -68,6 +68,11 @@ export const shown = {
   onCancel: (then) => dialog.addEventListener("close", then),
   onAnother: (then) => (another.onclick = then),
 };
+
+// Screen readers say it whenever it is set.
+function tell(text) {
+  if (status.textContent !== text) status.textContent = text;
+}
 
 function free() {
   URL.revokeObjectURL(picture.src);
