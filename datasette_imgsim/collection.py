@@ -214,7 +214,8 @@ class Collection:
         self, conn: sqlite3.Connection, index: Index, query: str | Path | int, weights
     ) -> Query:
         if not isinstance(query, int) and os.path.isfile(query):
-            return ranking.query_of_vector(index, self._vector(index.space, query), weights)
+            vector = self._vector(index.space, query)
+            return ranking.query_of_vector(conn, index, vector, weights)
         id = index.table.find(conn, str(query) if isinstance(query, Path) else query)
         row = None if id is None else index.row(id)
         if row is None:

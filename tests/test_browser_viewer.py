@@ -81,16 +81,7 @@ def test_links_lead_to_the_row_and_to_similar_images(server, page):
     page.wait_for_url(f"**/similar/{row.split('/')[-1]}")
 
 
-def test_uploaded_results_and_examples_can_be_viewed(server, page, photos):
-    page.goto(server + GALLERY)
-    page.set_input_files("#imgsim-file", photos / "images" / "circles" / "0.jpg")
-    page.wait_for_selector(".imgsim-results .imgsim-tile")
-    count = page.locator(".imgsim-results .imgsim-tile").count()
-    page.locator(".imgsim-results .imgsim-open").first.focus()
-    page.keyboard.press("Enter")
-    name_shown(page, 1)
-    assert page.inner_text(".imgsim-view-place") == f"1 of {count}"
-    page.click(".imgsim-view-close")
+def test_results_beside_examples_can_be_viewed(server, page):
     page.goto(f"{server}{GALLERY}/similar/3?_weaker=1")
     page.locator(".imgsim-tile").nth(3).get_by_role("link", name="more like").click()
     page.wait_for_url("**plus=**")

@@ -20,7 +20,7 @@ from helpers.commands import embed_toy
 from helpers.databases import lay_out, rows
 from helpers.maps import places_of
 from helpers.pictures import as_jpeg, draw_groups
-from helpers.routes import PATTERNS, paths_of
+from helpers.routes import PATTERNS, hold, paths_of
 from helpers.serving import serve
 from helpers.waiting import LONG
 from hypothesis import given
@@ -88,6 +88,7 @@ class Server:
         self.loop = asyncio.new_event_loop()
         self.datasette = serve(database, {"images_root": str(folder)})
         self.run(self.datasette.invoke_startup())
+        hold(self.datasette, database)
 
     def run(self, coroutine):
         """What it gives, once it has come to its end in time."""
@@ -135,9 +136,13 @@ def test_our_routes(server, pattern, data):
 JPEG = as_jpeg(Image.new("RGB", (20, 20), "red"))
 
 
-@given(body=st.binary(max_size=100) | st.just(JPEG), query=parameters(PARAMETERS))
-def test_uploads(server, body, query):
-    server.ask("POST", "/photos/images/-/imgsim/search", query, content=body)
+@given(
+    page=st.sampled_from(["search", "upload"]),
+    body=st.binary(max_size=100) | st.just(JPEG),
+    query=parameters(PARAMETERS),
+)
+def test_uploads(server, page, body, query):
+    server.ask("POST", f"/photos/images/-/imgsim/{page}", query, content=body)
 
 
 @given(suffix=st.sampled_from(["", ".json", ".csv"]), query=parameters(OF_TABLE))

@@ -11,7 +11,7 @@ from datasette.utils import path_from_row_pks
 from helpers.databases import change, lay_out, our_tables, rows
 from helpers.maps import places_of
 from helpers.pictures import as_jpeg
-from helpers.routes import PATTERNS, is_upload, paths_of
+from helpers.routes import PATTERNS, hold, is_upload, paths_of
 from helpers.serving import cookies, serve
 from PIL import Image
 
@@ -81,7 +81,9 @@ def addresses(ds, table, row):
 
 
 def server(folder, denied):
-    return serve(folder / "photos.db", {"images_root": str(folder)}, **DENIED[denied])
+    ds = serve(folder / "photos.db", {"images_root": str(folder)}, **DENIED[denied])
+    hold(ds, folder / "photos.db")
+    return ds
 
 
 def all_paths():

@@ -119,7 +119,7 @@ def test_a_vector_from_outside_ranks_as_one_of_the_space(tmp_path, loaded):
     conn, vectors = loaded(path)
     weights = ranking.weights(vectors.space)
     (blob,) = conn.execute("select vector from imgsim_vectors where image_key = 7").fetchone()
-    query = ranking.query_of_vector(vectors, vectors.space.decode(blob), weights)
+    query = ranking.query_of_vector(conn, vectors, vectors.space.decode(blob), weights)
     own = replace(ranking.query_of_image(conn, vectors, vectors.row(7), weights), ids=())
     assert ranking.rank(conn, vectors, query, 9) == ranking.rank(conn, vectors, own, 9)
 

@@ -23,6 +23,9 @@ class EmbeddedPicture:
     facts: Facts
 
 
+SIDE_OF_THUMBNAIL = 640
+"""A page shows it alone, on a phone as wide as the screen: larger than those in a grid."""
+
 _network: tuple[tuple, Network] | None = None
 """The key that identifies the loaded network, and the network."""
 _loading = threading.Lock()
@@ -40,6 +43,7 @@ def embed_picture(
         data,
         space.preprocess["size"],
         space.preprocess["resize"],
+        SIDE_OF_THUMBNAIL,
         max_pixels=max_pixels,
         seconds=seconds,
     )
@@ -48,10 +52,24 @@ def embed_picture(
     return EmbeddedPicture(space.decode(space.encode(units[0])), picture.thumbnail, picture.facts)
 
 
+def is_ready(space: Space) -> bool:
+    """Whether the network of a space is loaded."""
+    return _network is not None and _network[0] == _key(space)
+
+
+def prepare(space: Space, base: Path) -> None:
+    """Loads the network of a space, unless it is loaded. Raises ImgsimError."""
+    _network_of(space, base)
+
+
+def _key(space: Space) -> tuple:
+    return space.weights_sha256, space.model, *space.levels, space.pooling, str(space.preprocess)
+
+
 def _network_of(space: Space, base: Path) -> Network:
     """The network of a space. The one used last stays loaded."""
     global _network
-    key = (space.weights_sha256, space.model, *space.levels, space.pooling, str(space.preprocess))
+    key = _key(space)
     with _loading:
         if _network is None or _network[0] != key:
             _network = None  # freed first: two networks would need twice the memory

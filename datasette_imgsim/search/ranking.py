@@ -105,15 +105,43 @@ def query_of_examples(
     Each level is the unit vector of: image + mean of `plus` - half the mean of `minus` (after
     Rocchio 1971, Relevance Feedback in Information Retrieval).
     """
-    vector = index.vector(conn, row)
+    return _query(conn, index, index.vector(conn, row), (row,), plus, minus, weights)
+
+
+def query_of_vector(
+    conn: sqlite3.Connection,
+    index: Index,
+    vector: np.ndarray,
+    weights: np.ndarray,
+    plus: Collection[int] = (),
+    minus: Collection[int] = (),
+) -> Query:
+    """The query for images like a vector (dimensions,) that is not in the index, nor centred.
+
+    Rows of examples act as in `query_of_examples`.
+    """
+    unit = centred(index.space, index.centre, vector[None])[0]
+    return _query(conn, index, unit, (), plus, minus, weights)
+
+
+def _query(
+    conn: sqlite3.Connection,
+    index: Index,
+    vector: np.ndarray,
+    rows: tuple[int, ...],
+    plus: Collection[int],
+    minus: Collection[int],
+    weights: np.ndarray,
+) -> Query:
+    """The query of a centred vector, which is that of `rows`, and of examples."""
     if plus or minus:
         vector = vector.copy()
-        for rows, factor in ((plus, 1), (minus, -0.5)):
-            if rows:
-                vector += factor * index.vectors(conn, list(rows)).mean(axis=0)
+        for examples, factor in ((plus, 1), (minus, -0.5)):
+            if examples:
+                vector += factor * index.vectors(conn, list(examples)).mean(axis=0)
         for part in index.space.slices.values():
             vector[part] /= max(np.linalg.norm(vector[part]), 1e-12)
-    ids = tuple(index.ids[used_row] for used_row in (row, *plus, *minus))
+    ids = tuple(index.ids[used_row] for used_row in (*rows, *plus, *minus))
     return Query(vector * per_number(index.space, weights), weights, ids)
 
 
@@ -131,12 +159,6 @@ def example_rows(name: str, ids: Collection, row_of: Callable[..., int | None]) 
             raise ImgsimError(f"{name} names the image {id!r}, which has no vector in this space")
         rows[row] = None  # '7' and 7 may be one image
     return list(rows)
-
-
-def query_of_vector(index: Index, vector: np.ndarray, weights: np.ndarray) -> Query:
-    """The query for images like a vector (dimensions,) that is not in the index, nor centred."""
-    unit = centred(index.space, index.centre, vector[None])[0]
-    return Query(unit * per_number(index.space, weights), weights)
 
 
 def pair(query: Query, vector: np.ndarray) -> float:

@@ -4,7 +4,6 @@
 // to the address in the page and not to imports, so that the script would run twice.
 
 import { unfoldFacets } from "./facets.js";
-import { takeImages } from "./gallery-upload.js";
 import { watchNotes } from "./loading.js";
 import { watchOpeners } from "./viewer.js";
 
@@ -19,6 +18,3 @@ openTarget();
 watchNotes(document);
 unfoldFacets();
 watchOpeners();
-
-const ask = document.querySelector("[data-search]");
-if (ask) takeImages(ask);

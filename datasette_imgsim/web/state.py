@@ -20,6 +20,7 @@ from ..limits import LIMITS
 from ..search import functions
 from ..search.indexes import Indexes
 from . import config
+from .held import HeldPictures
 from .urls import TableUrls
 
 SECONDS_REMEMBERED = 2
@@ -51,6 +52,7 @@ class State:
         """Which images of a map pass a filter or have a value, (n,) bool."""
         self.remembered: TTLCache = TTLCache(1_000, SECONDS_REMEMBERED)
         """Recent results of `remember`, by name."""
+        self.held = HeldPictures()
         self.hidden: list[str] = []
         """The tables that Datasette's lists of tables leave out."""
 

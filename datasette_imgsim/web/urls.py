@@ -43,6 +43,14 @@ class TableUrls:
     def search(self) -> str:
         return f"{self.gallery}/search"
 
+    @property
+    def upload(self) -> str:
+        return f"{self.gallery}/upload"
+
+    def uploaded(self, token: str) -> str:
+        """The page of a picture that is held under a token."""
+        return f"{self.upload}/{token}"
+
     def similar(self, id) -> str:
         return f"{self.gallery}/similar/{tilde_encode(str(id))}"
 

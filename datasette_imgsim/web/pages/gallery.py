@@ -1,4 +1,4 @@
-"""The gallery page: all images of a source table, its spaces and failures, and the upload form."""
+"""The gallery page: all images of a source table, its spaces and failures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from ...db.atlas import has_atlas
 from ...db.spaces import Space, all_spaces, count_vectors
 from ...db.tables import WHOLE_NUMBER
-from ...ingest import settings
 from ...limits import LIMITS
 from ...search.indexes import Loading
 from ...search.results import Hit
@@ -23,6 +22,7 @@ from ..answers import (
     next_link,
     page,
 )
+from ..chooser import chooser
 from ..options import PAGE_SIZE, Options, chosen_space, chosen_weights, parse_options
 from ..query import OWN_OF_GALLERY, Query
 from ..refused import Refused
@@ -121,7 +121,7 @@ async def gallery(datasette, request, source):
         "faceted": faceted,
         "views": Views("Gallery", query, source.urls, likeness),
         "file": source.file,
-        "upload": _upload(source, request, options, contents),
+        "upload": chooser(source, request.actor, contents.space) if contents.vectors else None,
         "failures_url": await _failures_url(datasette, request, source, contents),
         "url_of": lambda query: url(address, None, query),
         "first_url": url(address, None),
@@ -275,18 +275,6 @@ def _described(space: Space, counts: dict[int, int]) -> dict:
         "dimensions": space.dimensions,
         "dtype": space.dtype,
         "vectors": counts.get(space.id, 0),
-    }
-
-
-def _upload(source: Source, request, options: Options, contents: Contents) -> dict | None:
-    """What the upload form needs; None if the actor may not search with an image."""
-    if not contents.vectors or not source.config.may_upload(request.actor):
-        return None
-    return {
-        "url": source.urls.search + options.query(),
-        "max_bytes": source.config.max_upload_bytes,
-        "max_mb": source.config.max_upload_mb,
-        "unavailable": settings.unavailable(contents.space, source.folder),
     }
 
 

@@ -20,6 +20,7 @@ from ..answers import (
     next_link,
     page,
 )
+from ..chooser import chooser
 from ..options import PAGE_SIZE, Options, parse_bounds, parse_options
 from ..refused import Refused
 from ..results import tiles
@@ -69,6 +70,7 @@ async def _page(datasette, request, source):
         "atlas": atlas,
         "selected": selected,
         "loading": loading,
+        "upload": None if missing or loading else chooser(source, request.actor, space),
         "view": atlas and atlas.view(options.view),
         "layouts": [
             (MAP, query.page_url(source.urls.map)),

@@ -1,11 +1,12 @@
 """The URLs of the views."""
 
-from . import gallery, map, pictures, similar, tiles, upload
+from . import gallery, map, pictures, similar, tiles, upload, uploaded
 
 _TABLE = r"^/(?P<database>[^/]+)/(?P<table>[^/]+)/-/imgsim"
 # A key may be an empty text.
 _ID = r"(?P<id>[^/.]*)"
 _PLACE = r"(?P<z>\d{1,2})/(?P<x>\d{1,9})/(?P<y>\d{1,9})"
+_TOKEN = r"(?P<token>[^/.]+)"
 _FORMAT = r"(?P<format>\.json)?$"
 
 ROUTES = [
@@ -14,6 +15,9 @@ ROUTES = [
     (_TABLE + r"/map" + _FORMAT, map.map),
     (_TABLE + rf"/tiles/{_PLACE}(?P<retina>@2x)?\.jpg$", tiles.tile),
     (_TABLE + r"/search" + _FORMAT, upload.search),
+    (_TABLE + r"/upload$", upload.upload),
+    (_TABLE + rf"/upload/{_TOKEN}" + _FORMAT, uploaded.uploaded),
+    (_TABLE + rf"/upload/{_TOKEN}\.jpg$", uploaded.thumbnail),
     (_TABLE + rf"/thumbnail/{_ID}\.jpg$", pictures.thumbnail),
     (_TABLE + rf"/large/{_ID}\.jpg$", pictures.large),
 ]

@@ -1,14 +1,19 @@
-"""The similar page: one image, and the images most like it."""
+"""The similar page: one picture, and the images most like it."""
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from typing import Protocol
 
+import numpy as np
 from datasette.utils import tilde_decode
 
 from ...db.atlas import read_point
 from ...db.spaces import Space, all_spaces
 from ...search import ranking
+from ...search.index import Index
 from ...search.indexes import Loading
 from ..answers import (
     NOT_KEPT,
@@ -19,6 +24,7 @@ from ..answers import (
     next_link,
     page,
 )
+from ..chooser import chooser
 from ..levels import level_words, presets
 from ..options import Options, chosen_space, chosen_weights, default_space, parse_options
 from ..refused import Refused
@@ -27,11 +33,77 @@ from ..source import Source
 from ..urls import sql_url
 
 
+class Missing(Exception):
+    """A picture cannot be compared in a space; says why."""
+
+
+class Picture(Protocol):
+    """What images are compared with."""
+
+    @property
+    def path(self) -> str:
+        """The address of its similar page."""
+
+    @property
+    def id(self) -> int | str | None:
+        """The key of the image; None for a picture that is not in the table."""
+
+    @property
+    def space(self) -> str | None:
+        """The name of the space that is used if a request names none; None: the default one."""
+
+    @property
+    def facts(self) -> dict:
+        """What JSON says of a picture that is not in the table."""
+
+    def query(
+        self,
+        conn: sqlite3.Connection,
+        index: Index,
+        plus: Collection[int],
+        minus: Collection[int],
+        weights: np.ndarray,
+    ) -> ranking.Query:
+        """What images are ranked by, with rows of examples. Raises Missing."""
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """An image of the table, as what images are compared with."""
+
+    id: int | str
+    path: str
+    space: None = None
+
+    @property
+    def facts(self) -> dict:
+        return {}
+
+    def query(
+        self,
+        conn: sqlite3.Connection,
+        index: Index,
+        plus: Collection[int],
+        minus: Collection[int],
+        weights: np.ndarray,
+    ) -> ranking.Query:
+        """What images are ranked by. Raises Missing for an image without a vector."""
+        row = index.row(self.id)
+        if row is None:
+            raise Missing(
+                f"The image {str(self.id)!r} has no vector in the space {index.space.name!r}: "
+                "run 'datasette imgsim embed' again, or choose another space"
+            )
+        return ranking.query_of_examples(conn, index, row, plus, minus, weights)
+
+
 @dataclass(frozen=True)
 class SimilarPage:
     """What a similar page shows."""
 
-    image: Tile
+    picture: Picture
+    image: Tile | None
+    """The image of the table that is the picture; None for one that is not in the table."""
     options: Options
     """With the examples' keys as they are stored, each once."""
     space: Space
@@ -43,9 +115,10 @@ class SimilarPage:
     minus: list[Tile]
     place: tuple[float, float] | None
     """x and y on the map, 0 to 256."""
-    sql: str
+    sql: str | None
+    """The query for the same results; None for a picture that is not in the table."""
     results: Results | None
-    """None while the space is loading, and for an image without a vector."""
+    """None while the space is loading, and for a picture that cannot be compared."""
     loading: Loading | None
     missing: str | None
     """Why there can be no results."""
@@ -53,14 +126,30 @@ class SimilarPage:
 
 @page
 async def similar(datasette, request, source):
-    options = parse_options(request)
     text = tilde_decode(request.url_vars["id"])
+
+    def find(conn) -> StoredImage:
+        id = source.find(conn, text)
+        return StoredImage(id, source.urls.similar(id))
+
+    return await answer_similar(datasette, request, source, find)
+
+
+async def answer_similar(
+    datasette,
+    request,
+    source: Source,
+    find: Callable[[sqlite3.Connection], Picture],
+    headers: dict | None = None,
+):
+    """The similar page of the picture that `find` gives, or its JSON, with these headers."""
+    options = parse_options(request)
     whole = options.weaker or is_json(request)
     content = await source.db.execute_fn(
-        lambda conn: _read_page(conn, source, options, text, whole)
+        lambda conn: _read_page(conn, source, options, find(conn), whole)
     )
-    options, path = content.options, source.urls.similar(content.image.id)
-    following = content.results.next if content.results else None
+    options, picture = content.options, content.picture
+    path, following = picture.path, content.results.next if content.results else None
     if is_json(request):
         if content.loading:
             raise content.loading
@@ -72,10 +161,7 @@ async def similar(datasette, request, source):
                 "ok": True,
                 "space": content.space.name,
                 "query": {
-                    "id": content.image.id,
-                    "href": content.image.href,
-                    "thumbnail": content.image.thumbnail,
-                    **({"x": content.place[0], "y": content.place[1]} if content.place else {}),
+                    **_json_of_picture(content),
                     "level_weights": content.level_weights,
                     "plus": [tile.id for tile in content.plus],
                     "minus": [tile.id for tile in content.minus],
@@ -84,6 +170,7 @@ async def similar(datasette, request, source):
                 "rows": [tile.json() for tile in content.results.tiles],
                 **next_link(source, request, following, f"{path}.json{options.paged(following)}"),
             },
+            headers=headers,
         )
     start = options.start
     previous = str(max(0, start - options.size)) if start > options.size else None
@@ -97,60 +184,77 @@ async def similar(datasette, request, source):
         "weaker_url": weaker_url(content, path),
         "next_url": path + options.paged(following) if following else None,
         "previous_url": path + options.paged(previous) if start else None,
-        "map_url": source.urls.map + options.query(level_weights=None, id=content.image.id),
-        "rows_like_url": source.urls.rows_like(content.image.id),
-        "sql_url": await sql_url(datasette, request.actor, source.db.name, content.sql),
         "alternate_url_json": f"{path}.json{options.paged(options.next)}",
+        "upload": chooser(source, request.actor, content.space),
     }
+    if content.image:
+        context |= {
+            "map_url": source.urls.map + options.query(level_weights=None, id=content.image.id),
+            "rows_like_url": source.urls.rows_like(content.image.id),
+            "sql_url": await sql_url(datasette, request.actor, source.db.name, content.sql),
+        }
     status = 404 if content.missing else 200
-    headers = NOT_KEPT if content.loading else None
+    headers = NOT_KEPT if content.loading else headers
     return await html_answer(datasette, request, "imgsim_similar.html", context, status, headers)
 
 
-def _read_page(conn, source: Source, options: Options, text: str, whole: bool) -> SimilarPage:
+def _json_of_picture(content: SimilarPage) -> dict:
+    if content.image is None:
+        return content.picture.facts
+    place = dict(zip("xy", content.place or ()))
+    image = content.image
+    return {"id": image.id, "href": image.href, "thumbnail": image.thumbnail, **place}
+
+
+def _read_page(
+    conn, source: Source, options: Options, picture: Picture, whole: bool
+) -> SimilarPage:
+    default = default_space(conn, source)
+    if options.space is None and picture.space not in (None, default.name):
+        options = replace(options, space=picture.space)
     space = chosen_space(conn, source, options)
     weights, level_weights = chosen_weights(space, options)
-    id = source.find(conn, text)
     plus, minus = (
         list(dict.fromkeys(source.find(conn, key) for key in keys))
         for keys in (options.plus, options.minus)
     )
     options = replace(options, plus=tuple(map(str, plus)), minus=tuple(map(str, minus)))
-    asked = [id, *plus, *minus]
+    own = [] if picture.id is None else [picture.id]
+    asked = [*own, *plus, *minus]
     results = loading = missing = None
     try:
         index = get_index(conn, source, space)
-        row = index.row(id)
-        if row is None:
-            missing = (
-                f"The image {text!r} has no vector in the space {space.name!r}: "
-                "run 'datasette imgsim embed' again, or choose another space"
-            )
-        else:
-            examples = (
-                ranking.example_rows(name, ids, index.row)
-                for name, ids in (("plus", plus), ("minus", minus))
-            )
-            query = ranking.query_of_examples(conn, index, row, *examples, weights)
-            results = ranked(conn, source, options, index, query, whole, asked)
+        query = picture.query(
+            conn,
+            index,
+            ranking.example_rows("plus", plus, index.row),
+            ranking.example_rows("minus", minus, index.row),
+            weights,
+        )
+        results = ranked(conn, source, options, index, query, whole, asked)
     except Loading as ex:
         loading = ex
-    place = read_point(conn, space, id)
+    except Missing as ex:
+        missing = str(ex)
     ends = bool(results and results.cut and results.cut.alike != 0 and not whole)
     beside = [*asked, *(tile.id for tile in results.tiles)] if results else asked
+    place = read_point(conn, space, picture.id) if own else None
+    sql = None
+    if own:
+        asked_in_sql = _ranking(options, plus, minus)
+        sql = similar_sql(conn, source, space, picture.id, options.size, asked_in_sql, alike=ends)
     return SimilarPage(
-        image=tiles(conn, source, options, [id], beside)[0],
+        picture=picture,
+        image=tiles(conn, source, options, own, beside)[0] if own else None,
         options=options,
         space=space,
         spaces=[listed.name for listed in all_spaces(conn, source.table.name)],
-        is_default=space == default_space(conn, source),
+        is_default=space == default,
         level_weights=level_weights,
         plus=tiles(conn, source, options, plus, beside),
         minus=tiles(conn, source, options, minus, beside),
         place=place and place[:2],
-        sql=similar_sql(
-            conn, source, space, id, options.size, _ranking(options, plus, minus), alike=ends
-        ),
+        sql=sql,
         results=results,
         loading=loading,
         missing=missing,

@@ -1,19 +1,22 @@
-"""Search with an uploaded image: one model is loaded, and one image is embedded at a time."""
+"""Pictures that visitors send: one model is loaded, and one picture is embedded at a time."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+from ...db.spaces import Space
 from ...errors import ImgsimError
 from ...ingest import settings
 from ...limits import LIMITS
 from ...search import ranking
 from .. import compat
-from ..answers import html_answer, json_answer, json_only, next_link
+from ..answers import NOT_KEPT, json_answer, json_only, next_link
+from ..chooser import check_may_upload
+from ..held import Held
 from ..options import Options, chosen_space, chosen_weights, parse_options
 from ..refused import Refused
 from ..results import get_index, ranked
@@ -21,11 +24,15 @@ from ..source import Source
 
 WAITING = 3
 """How many requests may wait for the model."""
+NAMELESS = "your image"
+"""The name of a picture that was sent without one."""
 
 # The model has its own thread, so that SQL queries and other pages continue while it computes.
 _model = ThreadPoolExecutor(max_workers=1, thread_name_prefix="imgsim-model")
 # Acquired when a body has arrived: slow clients must not keep others out.
 _places = threading.Semaphore(1 + WAITING)
+# Held by a request that the network be loaded: it takes no place, and one is enough.
+_preparing = threading.Semaphore(1)
 
 
 def _too_many() -> Refused:
@@ -67,31 +74,18 @@ class _Arriving:
 
 @json_only
 async def search(datasette, request, source):
+    """What is most like a picture that is sent, for programs."""
     if request.method != "POST":
         raise Refused(405, "POST an image here, as the request body", {"allow": "POST"})
-    options = parse_options(request)
-    if not source.config.may_upload(request.actor):
-        raise Refused(403, "You may not search with an image of your own here")
-    # Errors in the request, and a space that is not loaded, are reported before the image is read.
-    space, weights, level_weights = await source.db.execute_fn(
-        lambda conn: _prepared(conn, source, options)
-    )
-    picture = await _embedded(request, source, space)
-    is_html = "text/html" in request.headers.get("accept", "")
+    check_may_upload(source, request.actor)
+    options, (space, weights, level_weights), picture = await _received(request, source)
 
     def results(conn):
         index = get_index(conn, source, space)
-        query = ranking.query_of_vector(index, picture.vector, weights)
-        return ranked(conn, source, options, index, query, options.weaker or not is_html)
+        query = ranking.query_of_vector(conn, index, picture.vector, weights)
+        return ranked(conn, source, options, index, query, whole=True)
 
     page = await source.db.execute_fn(results)
-    if is_html:
-        context = {
-            "options": options,
-            "results": page,
-            "thumbnail": "data:image/jpeg;base64," + base64.b64encode(picture.thumbnail).decode(),
-        }
-        return await html_answer(datasette, request, "imgsim_results.html", context)
     return json_answer(
         datasette,
         {
@@ -110,15 +104,72 @@ async def search(datasette, request, source):
     )
 
 
+@json_only
+async def upload(datasette, request, source):
+    """Takes a picture that gets a page; GET asks for the network to be loaded before that."""
+    check_may_upload(source, request.actor)
+    if request.method == "POST":
+        return await _hold(datasette, request, source)
+    if request.method not in ("GET", "HEAD"):
+        raise Refused(405, "POST an image here, as the request body", {"allow": "GET, HEAD, POST"})
+    options = parse_options(request)
+    space = await source.db.execute_fn(lambda conn: _usable_space(conn, source, options))
+    is_ready = _prepare(space, source.folder)
+    await source.db.execute_fn(lambda conn: get_index(conn, source, space))
+    answer = {"ok": True, "ready": is_ready}
+    token = compat.csrf_token(request)
+    return json_answer(datasette, answer | ({"csrftoken": token} if token else {}), 200, NOT_KEPT)
+
+
+async def _hold(datasette, request, source: Source):
+    """Holds the picture that is sent, and gives the address of its page."""
+    options, (space, _, _), picture = await _received(request, source)
+    name = " ".join((request.args.get("name") or "").split())[: LIMITS.characters_of_name]
+    token = source.state.held.put(Held(source.table.name, space, name or NAMELESS, picture))
+    href = source.urls.uploaded(token) + options.query()
+    return json_answer(datasette, {"ok": True, "href": href}, headers=NOT_KEPT)
+
+
+async def _received(request, source: Source):
+    """(the options, the space and level weights, the picture that is sent). Raises Refused."""
+    options = parse_options(request)
+    # Errors in the request, and a space that is not loaded, are reported before the image is read.
+    chosen = await source.db.execute_fn(lambda conn: _prepared(conn, source, options))
+    return options, chosen, await _embedded(request, source, chosen[0])
+
+
 def _prepared(conn, source: Source, options: Options):
     """The space and level weights to search with. Raises Loading if the space is not loaded."""
-    space = chosen_space(conn, source, options)
+    space = _usable_space(conn, source, options)
     weights, level_weights = chosen_weights(space, options)
+    get_index(conn, source, space)
+    return space, weights, level_weights
+
+
+def _usable_space(conn, source: Source, options: Options) -> Space:
+    """The space that a request names. Raises Refused if its network is not on this machine."""
+    space = chosen_space(conn, source, options)
     sentence = settings.unavailable(space, source.folder)
     if sentence:
         raise Refused(503, sentence)
-    get_index(conn, source, space)
-    return space, weights, level_weights
+    return space
+
+
+def _prepare(space: Space, base: Path) -> bool:
+    """Whether the network of a space is loaded; if not, the model's thread soon loads it."""
+    from ...ingest import query
+
+    if query.is_ready(space):
+        return True
+    if _preparing.acquire(blocking=False):
+        try:
+            work = _model.submit(query.prepare, space, base)
+        except RuntimeError:  # threads cannot start: the first picture waits for it
+            _preparing.release()
+        else:
+            # Why it cannot be loaded is told to who sends a picture.
+            work.add_done_callback(lambda _work: _preparing.release())
+    return False
 
 
 async def _body(request, max_bytes: int) -> bytes:
