@@ -14,7 +14,7 @@ pytestmark = pytest.mark.datasette
 
 TABLE = "/photos/images"
 # Of our own pages, all but Datasette's own frame; axe judges the page as a whole, too.
-WHOLE = {"exclude": [["header"], ["footer"], ["navigation-search"]]}
+WHOLE = {"exclude": [["header"], ["footer"]]}
 PAGES = {
     "gallery": (GALLERY, WHOLE),
     "gallery, filtered": (f"{GALLERY}?_similar_to=3&_facet=format&format=PNG", WHOLE),
@@ -60,6 +60,8 @@ def axe():
 
 def check(axe, page, context):
     """axe finds nothing, at either width, in light and in dark."""
+    # Of Datasette 1.0; it is an element whose `matches` is no function, at which axe stumbles.
+    page.evaluate("document.querySelector('navigation-search')?.remove()")
     for width, height in ((1280, 900), (390, 800)):
         page.set_viewport_size({"width": width, "height": height})
         for scheme in ("light", "dark"):
