@@ -36,7 +36,7 @@ def test_one_walks_from_view_to_view_with_the_filter(page, url):
         tab(page, name)
         page.wait_for_url(f"{url}{base}?**")
         assert "_similar_to=3" in page.url and "_similar_min=50" in page.url
-        assert "closer than 50 % of random pairs" in page.inner_text(".imgsim-filter")
+        assert page.inner_text(".content").count("closer than 50 % of random pairs") == 1
         assert loaded(page, ".imgsim-filter img") and fits(page)
     assert page.evaluate("violations.filter((v) => v[2].includes('/static-plugins/'))") == []
     page.locator(".imgsim-filter").get_by_role("link", name="clear").click()
@@ -69,6 +69,17 @@ def test_the_map_keeps_the_filter_in_all_it_asks_for(page, url):
     page.wait_for_selector(".leaflet-tile-loaded")
     page.wait_for_function("() => document.querySelector('.imgsim-map').dataset.loaded")
     assert "12 of 24 images" in page.inner_text(".imgsim-filter")
+    page.fill("#imgsim-find", "jpg")
+    page.wait_for_selector(".imgsim-hits li")
+    hits = page.locator(".imgsim-hits li").all_inner_texts()
+    assert ["outside the filter" in hit for hit in hits] == [False] * 12 + [True] * 12
+    assert page.inner_text(".imgsim-found") == "24 images found, 12 outside the filter"
+    page.fill("#imgsim-find", "")
+    page.wait_for_selector(".imgsim-hits", state="hidden")
+    page.select_option(".imgsim-colour select", "format")
+    page.wait_for_selector(".imgsim-legend summary")
+    counts = page.locator(".imgsim-legend .imgsim-quiet").all_text_contents()
+    assert counts == ["0 of 12", "12 of 12"]  # JPEG, PNG
     page.click(".imgsim-select")
     page.locator(".imgsim-map").focus()
     page.keyboard.press("Enter")

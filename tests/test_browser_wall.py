@@ -63,6 +63,14 @@ def test_one_switches_from_the_map_to_the_wall_and_back(page, url):
     assert shown_view(page) == "Wall" and page.inner_text("h1") == "Wall of images"
     assert loaded(page, TILES) and fits(page)
     assert page.evaluate("[...document.querySelectorAll('.leaflet-tile')].map((t) => t.src)[0]")
+    # A tall window has no empty ground below or beside the wall.
+    page.set_viewport_size({"width": 390, "height": 1200})
+    page.goto(f"{url}?view=wall")
+    settle(page)
+    side = 160 * 2 ** float(re.search(r"at=(\d+)/", page.url)[1])  # five cells of 32
+    box = page.locator(".imgsim-stage").bounding_box()
+    assert max(box["width"], box["height"]) <= side
+    page.go_back()
     page.go_back()
     settle(page)
     assert shown_view(page) == "Map"

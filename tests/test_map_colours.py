@@ -1,6 +1,7 @@
 """Frames on the map in the colours of a column, and their legend."""
 
 import re
+import urllib.parse
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from helpers.serving import GALLERY, get_json, serve
 
 from datasette_imgsim.atlas.tiles import BACKGROUND
 from datasette_imgsim.limits import LIMITS
+from datasette_imgsim.web.pages import colours
 from datasette_imgsim.web.pages.colours import OTHER, PALETTE, SCALE
 from datasette_imgsim.web.state import get_state
 
@@ -83,6 +85,26 @@ async def test_a_step_of_a_scale_stands_out(mapped, column):
         query = {"z": "2", "color": column, "value": entry["value"], "_size": "1000"}
         answer = (await ds.client.get(f"{MAP}.json", params=query)).json()
         assert sum(row["wanted"] for row in answer["rows"]) == entry["count"]
+
+
+@pytest.mark.parametrize("column", ["path", "bytes", "own"])
+@pytest.mark.parametrize(
+    "query, passing",
+    [("id__lte=8", 8), ("_similar_to=3&_similar_min=0", 23), ("id__exact=99", 0)],
+)
+async def test_a_legend_counts_what_passes_the_filter(mapped, column, query, passing, monkeypatch):
+    monkeypatch.setattr(colours, "MOST_LISTED", 20)  # of 24 values, so that there are others
+    change(mapped / "photos.db", "alter table images add column own text")
+    change(mapped / "photos.db", "update images set own = 'text ' || id")
+    ds = serve(mapped / "photos.db")
+    base = f"{MAP}.json?color={column}"
+    entries = (await get_json(ds, f"{base}&{query}"))["legend"]["entries"]
+    assert sum(entry["wanted"] for entry in entries) == passing
+    for entry in entries[:3]:
+        value = urllib.parse.quote(entry["value"])
+        shown = (await get_json(ds, f"{base}&{query}&value={value}&z=2&_size=1000"))["rows"]
+        assert sum(row["wanted"] for row in shown) == entry["wanted"]
+    assert "wanted" not in (await get_json(ds, base))["legend"]["entries"][0]
 
 
 async def test_a_value_that_is_not_there_dims_all(mapped):

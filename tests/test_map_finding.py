@@ -6,6 +6,7 @@ from helpers.databases import change
 from helpers.maps import MAP
 from helpers.serving import get_json, serve
 
+from datasette_imgsim.web.pages import finding
 from datasette_imgsim.web.pages.finding import _excerpt, shortest_ends
 
 pytestmark = [pytest.mark.datasette, pytest.mark.asyncio]
@@ -42,6 +43,29 @@ async def test_the_id_comes_first_then_the_names(described):
     assert hits[0][0] == 7 and hits[0][2] is None
     hits = await found(described, "circles")
     assert [bool(detail and "story" in detail) for _, _, detail in hits] == 6 * [False] + 6 * [True]
+
+
+async def test_images_within_the_filter_come_first(described, monkeypatch):
+    ds = serve(described)
+    query = f"{MAP}.json?find=jpg&path__contains=stripes"
+    stripes = [True] * 6 + [False] * 18
+    assert [row["selected"] for row in (await get_json(ds, query))["rows"]] == stripes
+    assert "selected" not in (await get_json(ds, f"{MAP}.json?find=jpg"))["rows"][0]
+    # Also of more than are shown, and of those that a full-text index finds
+    monkeypatch.setattr(finding.find, "__defaults__", (None, 5))
+    assert [row["selected"] for row in (await get_json(ds, query))["rows"]] == [True] * 5
+    with sqlite_utils.Database(described) as db:
+        db["images"].enable_fts(["story"])
+    rows = (await get_json(serve(described), f"{MAP}.json?find=harbour&id__gt=9"))["rows"]
+    assert [row["selected"] for row in rows] == [True] * 3 + [False] * 2
+
+
+async def test_an_image_is_opened_whatever_the_filter(described, gate):
+    ds = serve(described)
+    for name in ("find=jpg", "z=0"):
+        await get_json(ds, f"{MAP}.json?{name}&_similar_to=3", 503)
+    (row,) = (await get_json(ds, f"{MAP}.json?id=5&_similar_to=3"))["rows"]
+    assert row["id"] == 5 and "selected" not in row
 
 
 async def test_checksums_are_only_searched_for_what_may_be_one(described):

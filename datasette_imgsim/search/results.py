@@ -12,7 +12,7 @@ from ..limits import LIMITS
 from . import interrupts, ranking
 from .calibration import get_calibration
 from .index import Index
-from .likeness import FAINT, steps
+from .likeness import FAINT, Steps, steps
 from .ranking import Query
 
 
@@ -39,28 +39,37 @@ class Cut:
     """How many images are alike; None if they are more than were ranked."""
 
 
-def find_cut(conn: sqlite3.Connection, index: Index, query: Query, hits: list[Hit]) -> Cut | None:
-    """The cut of a ranking, of which `hits` are the best; None if there are too few images."""
-    found = steps(conn, index, query)
-    if found is None:
-        return None
-    alike = sum(hit.word != FAINT for hit in hits)
-    is_known = alike < len(hits) or len(hits) >= len(index) - len(query.ids)
-    return Cut(found.alike, alike if is_known else None)
-
-
 def best(conn: sqlite3.Connection, index: Index, query: Query, k: int) -> list[Hit]:
     """The k images most like a query, best first; equal scores in order of id.
 
     Images whose row was deleted by hand are replaced by the next best.
     """
+    return _best(conn, index, query, k, steps(conn, index, query))
+
+
+def best_and_cut(
+    conn: sqlite3.Connection, index: Index, query: Query, k: int
+) -> tuple[list[Hit], Cut | None]:
+    """The k best, and where images stop being alike; None if there are too few to say."""
+    found = steps(conn, index, query)
+    hits = _best(conn, index, query, k, found)
+    if found is None:
+        return hits, None
+    alike = sum(hit.word != FAINT for hit in hits)
+    is_known = alike < len(hits) or len(hits) >= len(index) - len(query.ids)
+    return hits, Cut(found.alike, alike if is_known else None)
+
+
+def _best(
+    conn: sqlite3.Connection, index: Index, query: Query, k: int, found: Steps | None
+) -> list[Hit]:
     count = k
     while True:
         scored = ranking.rank(conn, index, query, count)
         present = index.table.present(conn, [id for id, _ in scored])
         remaining = [(id, score) for id, score in scored if id in present]
         if len(remaining) >= k or len(scored) < count:
-            return _hits(conn, index, query, remaining[:k])
+            return _hits(conn, index, query, remaining[:k], found)
         count *= 2
 
 
@@ -71,9 +80,9 @@ def reaching(
 
     `enough` is true for each image down to some score, and false for those below.
     """
-    k = LIMITS.first_hits
+    k, found = LIMITS.first_hits, steps(conn, index, query)
     while True:
-        hits = best(conn, index, query, k)
+        hits = _best(conn, index, query, k, found)
         reached = [hit for hit in hits if enough(hit)]
         if len(reached) < k:
             return reached
@@ -82,8 +91,10 @@ def reaching(
             return None
 
 
-def _hits(conn: sqlite3.Connection, index: Index, query: Query, scored: list[tuple]) -> list[Hit]:
-    calibration, found = get_calibration(conn, index, query.weights), steps(conn, index, query)
+def _hits(
+    conn: sqlite3.Connection, index: Index, query: Query, scored: list[tuple], found: Steps | None
+) -> list[Hit]:
+    calibration = get_calibration(conn, index, query.weights)
     if calibration is None or found is None:
         return [Hit(id, score, None, None) for id, score in scored]
     percentiles = calibration.percentiles_of(np.array([score for _, score in scored])).tolist()

@@ -38,7 +38,9 @@ function open() {
   find("nohits").hidden = rows.length > 0;
   list.hidden = rows.length === 0;
   input.setAttribute("aria-expanded", rows.length > 0);
-  spoken.textContent = rows.length === 1 ? "1 image found" : `${rows.length} images found`;
+  const words = rows.length === 1 ? "1 image found" : `${rows.length} images found`;
+  const outside = rows.filter(isOutside).length;
+  spoken.textContent = outside ? `${words}, ${outside} outside the filter` : words;
   choose(-1);
 }
 
@@ -50,9 +52,15 @@ function close() {
   choose(-1);
 }
 
+// With a filter, those that pass it come first.
+const isOutside = (row) => row.selected === false;
+
 function option(row, number) {
   const words = make("span", {}, row.name);
-  if (row.detail) words.append(make("span", { className: "imgsim-quiet" }, row.detail));
+  const details = [row.detail, isOutside(row) && "outside the filter"].filter(Boolean);
+  if (details.length) {
+    words.append(make("span", { className: "imgsim-quiet" }, details.join(" · ")));
+  }
   const item = make("li", { id: `imgsim-hit-${number}` }, picture(row, { alt: "" }), words);
   item.setAttribute("role", "option");
   item.addEventListener("mousedown", (event) => event.preventDefault()); // the focus stays

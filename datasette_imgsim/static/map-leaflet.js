@@ -1,7 +1,8 @@
 // Leaflet and its map of the page, which shows a part of the square from (0, 0) to (SIDE, SIDE):
 // the map fills it, the wall a rectangle in its upper left corner.
 
-import { root } from "./map-page.js";
+import { find } from "./elements.js";
+import { root, wall } from "./map-page.js";
 
 export const SIDE = 256;
 /** The zooms that there are, and the last one at which cells get smaller. */
@@ -14,6 +15,27 @@ export const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
 // The plugin datasette-leaflet says in the page where Leaflet is.
 export const L = await import(root.dataset.leaflet);
 
+const stage = find("stage");
+const width = Number(root.dataset.width);
+const height = Number(root.dataset.height);
+
+// The zoom at which the whole fits about into the window. A wall fills the width of a tall one.
+function fitting() {
+  const { clientWidth: x, clientHeight: y } = stage;
+  const zoom = isTall()
+    ? Math.ceil(Math.log2(x / width))
+    : Math.round(Math.log2((x * y) / (width * height)) / 2);
+  return Math.min(deepest, Math.max(0, zoom));
+}
+
+const isTall = () => wall && stage.clientWidth <= stage.clientHeight;
+
+// A tall window ends where the wall does.
+if (isTall()) {
+  const end = Math.min(stage.clientHeight, height * 2 ** fitting());
+  find("atlas").style.height = `${end}px`;
+}
+
 const StillMap = L.Map.extend({
   panBy(offset, options) {
     return L.Map.prototype.panBy.call(this, offset, { ...options, animate: false });
@@ -24,8 +46,8 @@ const StillMap = L.Map.extend({
 });
 
 export const world = L.latLngBounds([
-  [-Number(root.dataset.height), 0],
-  [0, Number(root.dataset.width)],
+  [-height, 0],
+  [0, width],
 ]);
 export const map = new (still ? StillMap : L.Map)(root, {
   crs: L.CRS.Simple,
@@ -41,7 +63,5 @@ export const map = new (still ? StillMap : L.Map)(root, {
 
 /** Shows the whole map, as large as fits about into the window. */
 export function showWhole() {
-  const { x, y } = map.getSize();
-  const fitting = Math.round(Math.log2(Math.sqrt(x * y) / SIDE));
-  map.setView(world.getCenter(), Math.min(deepest, Math.max(0, fitting)));
+  map.setView(world.getCenter(), fitting());
 }

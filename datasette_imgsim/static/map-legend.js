@@ -58,12 +58,14 @@ export async function showLegend() {
   }, signal);
 }
 
-function entry({ value, label, color, dashed, count }) {
+function entry({ value, label, color, dashed, count, wanted }) {
   const swatch = make("span", { className: "imgsim-swatch" });
   swatch.style.borderColor = color;
   if (dashed) swatch.classList.add("imgsim-dashed");
   const name = make("span", { className: "imgsim-value" }, label || "(empty)");
-  const many = make("span", { className: "imgsim-quiet" }, count.toLocaleString("en"));
+  const all = count.toLocaleString("en");
+  const said = wanted === undefined ? all : `${wanted.toLocaleString("en")} of ${all}`;
+  const many = make("span", { className: "imgsim-quiet" }, said);
   if (value === null) return make("li", { className: "imgsim-entry" }, swatch, name, many);
   const button = make("button", { type: "button", className: "imgsim-entry" }, swatch, name, many);
   button.dataset.value = value;

@@ -7,7 +7,7 @@ import "./map-empty.js";
 import "./map-find.js";
 import { openImage } from "./map-image.js";
 import "./map-keys.js";
-import { deepest, map, world } from "./map-leaflet.js";
+import { deepest, map, showWhole, world } from "./map-leaflet.js";
 import { showLegend } from "./map-legend.js";
 import { hidePanel } from "./map-panel.js";
 import { latLng } from "./map-places.js";
@@ -49,11 +49,4 @@ function show(place) {
 function showOpened(stay) {
   if (state.bbox !== null) openArea(state.bbox.split(","), { fly: !stay });
   else if (state.id !== null) openImage(state.id, { fly: !stay, stay });
-}
-
-function showWhole() {
-  const { x, y } = map.getSize();
-  const side = Math.sqrt(world.getEast() * -world.getSouth());
-  const fitting = Math.round(Math.log2(Math.sqrt(x * y) / side));
-  map.setView(world.getCenter(), Math.min(deepest, Math.max(0, fitting)));
 }

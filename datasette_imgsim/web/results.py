@@ -15,7 +15,7 @@ from ..search.index import Index
 from ..search.indexes import CannotLoad
 from ..search.likeness import FAINT
 from ..search.ranking import Query
-from ..search.results import Cut, best, find_cut
+from ..search.results import Cut, best_and_cut
 from .options import Options
 from .refused import Refused
 from .source import Source
@@ -141,8 +141,7 @@ def ranked(
     start, end = options.start, options.start + options.size
     if vectors.most_hits is not None and end > vectors.most_hits:
         raise Refused(400, f"Of so many images only the best {vectors.most_hits:,} are ranked")
-    hits = best(conn, vectors, query, max(end, LIMITS.first_hits) + 1)
-    cut = find_cut(conn, vectors, query, hits)
+    hits, cut = best_and_cut(conn, vectors, query, max(end, LIMITS.first_hits) + 1)
     weaker = None
     if cut and cut.alike and not whole and cut.alike < len(hits):
         if cut.alike <= end:

@@ -15,6 +15,7 @@ from datasette.database import QueryInterrupted
 from datasette.utils import sqlite_timelimit
 
 from .. import sqlite_errors
+from ..db.tables import quoted
 from ..limits import LIMITS
 from ..search.results import Hit
 from . import compat
@@ -116,7 +117,8 @@ async def select(
         suggested=[
             (_name(facet), _query_of(facet["toggle_url"])) for facet in answer["suggested_facets"]
         ],
-        sql=sql[: sql.rindex(" limit ")],
+        # Datasette 0.65 selects the key twice.
+        sql=f"select {quoted(source.table.key)} from ({sql[: sql.rindex(' limit ')]})",
         parameters=parameters,
     )
 
@@ -140,12 +142,20 @@ async def read_keys(
     source: Source, selection: Selection, collect: Callable[[Iterator], Result]
 ) -> Result:
     """What `collect` makes of the keys of all selected rows. Raises Refused."""
+    return await read_selected(
+        source, selection, selection.sql, lambda rows: collect(row[0] for row in rows)
+    )
+
+
+async def read_selected(
+    source: Source, selection: Selection, sql: str, collect: Callable[[Iterator], Result]
+) -> Result:
+    """What `collect` makes of the rows of a query that holds the selection's. Raises Refused."""
 
     def read(conn):
         # They may be a million: these may take longer than Datasette gives to a page of rows.
         with sqlite_timelimit(conn, 1000 * LIMITS.seconds_of_selection):
-            rows = conn.execute(selection.sql, selection.parameters)
-            return collect(row[0] for row in rows)
+            return collect(conn.execute(sql, selection.parameters))
 
     try:
         return await source.db.execute_fn(read)

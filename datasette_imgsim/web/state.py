@@ -49,7 +49,8 @@ class State:
         self.masks: TTLCache = TTLCache(
             LIMITS.bytes_of_masks, LIMITS.seconds_of_masks, getsizeof=len
         )
-        """Which images of a map pass a filter or have a value, (n,) bool."""
+        """Which images of a map pass a filter or have a value, (n,) bool, and how many of each
+        value pass."""
         self.remembered: TTLCache = TTLCache(1_000, SECONDS_REMEMBERED)
         """Recent results of `remember`, by name."""
         self.held = HeldPictures()

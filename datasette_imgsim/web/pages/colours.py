@@ -54,6 +54,14 @@ class Categories:
     def _frames(self) -> dict[str, Frame]:
         return dict(zip(self.counts, STYLES))
 
+    def entry(self, value) -> int | None:
+        """Which entry of the legend a value belongs to; None for null."""
+        return None if value is None else self._entries.get(value, len(self.counts))
+
+    @functools.cached_property
+    def _entries(self) -> dict[str, int]:
+        return {value: number for number, value in enumerate(self.counts)}
+
     def condition(self, value: str) -> tuple[str, list]:
         """(SQL, its parameters) for the rows with a value of the legend."""
         return f"{self.sql} = ?", [value]
@@ -103,9 +111,12 @@ class Scale:
 
     def frame(self, value) -> Frame | None:
         """The frame of a value; None if it is not a number."""
-        if not isinstance(value, (int, float)):
-            return None
-        return Frame(self._colours[bisect_right(self._edges, value)])
+        entry = self.entry(value)
+        return None if entry is None else Frame(self._colours[entry])
+
+    def entry(self, value) -> int | None:
+        """Which entry of the legend a value belongs to; None if it is not a number."""
+        return bisect_right(self._edges, value) if isinstance(value, (int, float)) else None
 
     def condition(self, value: str) -> tuple[str, list]:
         """(SQL, its parameters) for the rows in the step with this label."""

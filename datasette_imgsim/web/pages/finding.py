@@ -13,6 +13,7 @@ from ...db import tables
 from ...db.tables import SourceTable, quoted, without_blobs
 from .. import compat
 from ..refused import Refused
+from ..selection import Selection
 from ..source import Source
 
 MOST_FOUND = 50
@@ -25,12 +26,14 @@ TOO_LONG = (
 CHECKSUM = re.compile("[0-9a-fA-F]{8,}")
 
 
-async def find(source: Source, text: str, limit: int = MOST_FOUND) -> dict:
+async def find(
+    source: Source, text: str, selection: Selection | None = None, limit: int = MOST_FOUND
+) -> dict:
     """{key: where the text was found, such as "artist: Rembrandt", or None for id and name}.
 
     First the image with this id, then what the full-text index of the table finds, if it has one,
-    then images with the text in a column of text, those with it in their name first. Raises
-    Refused if nothing was found in Datasette's time limit.
+    then images with the text in a column of text, those with it in their name first. Of many, the
+    selected ones are found first. Raises Refused if nothing was found in Datasette's time limit.
     """
     found: dict = {}
     id = await source.db.execute_fn(lambda conn: source.table.find(conn, text))
@@ -39,7 +42,7 @@ async def find(source: Source, text: str, limit: int = MOST_FOUND) -> dict:
     try:
         for search in (_in_index, _in_columns):
             if len(found) < limit:
-                for key, detail in (await search(source, text, limit)).items():
+                for key, detail in (await search(source, text, selection, limit)).items():
                     found.setdefault(key, detail)
     except QueryInterrupted:
         if not found:
@@ -47,7 +50,7 @@ async def find(source: Source, text: str, limit: int = MOST_FOUND) -> dict:
     return dict(list(found.items())[:limit])
 
 
-async def _in_index(source: Source, text: str, limit: int) -> dict:
+async def _in_index(source: Source, text: str, selection: Selection | None, limit: int) -> dict:
     """What the full-text index finds, which is the one that Datasette's own search uses."""
     name = source.table.name
     setting = await compat.table_config(source.datasette, source.db.name, name)
@@ -63,7 +66,8 @@ async def _in_index(source: Source, text: str, limit: int) -> dict:
         f"where {quoted(index)} match :match limit 1000)"
     )
     own = [name for name in await _text_columns(source, "") if name in columns]
-    return await _search(source, table, own, sql, text, limit, match=_match(text, is_fts5))
+    match = _match(text, is_fts5)
+    return await _search(source, table, own, sql, text, selection, limit, match=match)
 
 
 def _about(conn, index: str) -> tuple[bool, list[str]]:
@@ -81,12 +85,12 @@ def _match(text: str, is_fts5: bool) -> str:
     return f"{words}*" if is_fts5 else f'{words[:-1]}*"'
 
 
-async def _in_columns(source: Source, text: str, limit: int) -> dict:
+async def _in_columns(source: Source, text: str, selection: Selection | None, limit: int) -> dict:
     columns = await _text_columns(source, text)
     if not columns:
         return {}
     anywhere = " or ".join(_has_text(sql) for sql in _expressions(source.table, columns))
-    return await _search(source, source.table, columns, f"where {anywhere}", text, limit)
+    return await _search(source, source.table, columns, f"where {anywhere}", text, selection, limit)
 
 
 async def _text_columns(source: Source, text: str) -> list[str]:
@@ -122,10 +126,14 @@ async def _search(
     columns: list[str],
     where: str,
     text: str,
+    selection: Selection | None,
     limit: int,
     **more,
 ) -> dict:
-    """{key: the column and value with the text} of rows, those with it in their label first."""
+    """{key: the column and value with the text} of rows.
+
+    First those that are selected, and among them those with the text in their label.
+    """
     expressions = _expressions(table, columns)
     # FTS finds words that are not next to each other: then no column has the text as it is.
     column = " ".join(
@@ -136,13 +144,15 @@ async def _search(
         f"case {column} end found_in, case {value} end" if columns else "null found_in, null"
     )
     label = table.label_sql
+    first = f"{table.key_sql} not in ({selection.sql}), " if selection else ""
+    parameters = {"text": text, **more, **(selection.parameters if selection else {})}
     sql = (
         f"select {table.key_sql}, {columns_sql} from {table.rows_sql} {where} "
-        f"order by found_in is null, found_in, length({label}), {label} limit {limit}"
+        f"order by {first}found_in is null, found_in, length({label}), {label} limit {limit}"
     )
     try:
         # This reads all rows, so Datasette's time limit must apply.
-        rows = await source.db.execute(sql, {"text": text, **more})
+        rows = await source.db.execute(sql, parameters)
     except sqlite_errors.OperationalError:  # a full-text index that cannot be asked
         return {}
     return {

@@ -12,7 +12,7 @@ from ..state import file_stamps
 from ..threads import in_thread
 from .colours import Legend
 from .legends import reader
-from .selected import get_selected
+from .selected import Selected
 
 
 async def _with_value(
@@ -36,17 +36,16 @@ async def _with_value(
 
 async def get_wanted(
     source: Source,
-    request,
+    selected: Selected | None,
     atlas: Atlas,
     column: str | None,
     legend: Legend | None,
     value: str | None,
 ) -> np.ndarray | None:
-    """(n,) bool: whether each row of the atlas passes the filters and has the value of the legend.
+    """(n,) bool: whether each row of the atlas is selected and has the value of the legend.
 
-    None if all do, since neither was asked for. Raises Refused and Loading.
+    None if all do, since neither was asked for. Raises Refused.
     """
-    selected = await get_selected(source, request, atlas)
     with_value = await _with_value(source, atlas, column, legend, value)
     if selected is None or with_value is None:
         return with_value if selected is None else selected.rows

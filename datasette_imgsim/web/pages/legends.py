@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 from ...caching import NotLoaded
+from ..selection import read_selected
 from ..source import Source
 from ..state import file_stamps
 from ..threads import in_thread
 from . import colours
 from .colours import Legend
+from .selected import Selected
 
 reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="imgsim-legend")
 
@@ -34,3 +37,39 @@ async def get_legend(source: Source, column: str) -> Legend:
             raise ex.load.error from ex
 
     return await in_thread(reader, get)
+
+
+async def legend_json(
+    source: Source, column: str, legend: Legend, selected: Selected | None
+) -> dict:
+    """A legend as JSON. With a filter, each entry has `wanted`: how many of its rows pass it.
+
+    Raises Refused.
+    """
+    found = legend.legend()
+    if selected is not None:
+        key = ("legend", column, *selected.key)
+        counts = await source.state.once(key, lambda: _counts(source, legend, selected, key))
+        for number, entry in enumerate(found["entries"]):
+            entry["wanted"] = counts[number]
+    return found
+
+
+async def _counts(source: Source, legend: Legend, selected: Selected, key: tuple) -> Counter:
+    """How many of the selected rows belong to each entry of a legend, by its number."""
+    held, table = source.state.masks, source.table
+    counts = held.get(key)
+    if counts is None:
+        sql = (
+            f"select {legend.sql}, count(*) from {table.rows_sql} "
+            f"where {table.key_sql} in ({selected.selection.sql}) group by 1"
+        )
+
+        def collect(rows):
+            counts: Counter = Counter()
+            for value, count in rows:
+                counts[legend.entry(value)] += count
+            return counts
+
+        counts = held[key] = await read_selected(source, selected.selection, sql, collect)
+    return counts

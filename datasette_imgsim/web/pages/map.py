@@ -30,8 +30,8 @@ from . import colours
 from .atlas import NoMap, get_atlas
 from .finding import find, told_apart
 from .highlights import get_wanted
-from .legends import get_legend
-from .selected import get_selected, map_query
+from .legends import get_legend, legend_json
+from .selected import Selected, get_selected, map_query
 from .telling import telling_columns
 
 MAX_ROWS = 1000
@@ -99,8 +99,11 @@ async def _data(datasette, request, source):
     query = MapQuery.parse(request)
     atlas = await get_atlas(source, options)
     legend = await get_legend(source, query.column) if query.column else None
-    wanted = await get_wanted(source, request, atlas, query.column, legend, query.value)
-    named = await _named(source, atlas, query)
+    selected = None if query.ids else await get_selected(source, request, atlas)
+    named = await _named(source, atlas, query, selected)
+    wanted = None
+    if named is None:
+        wanted = await get_wanted(source, selected, atlas, query.column, legend, query.value)
     rows, count, following = await source.db.execute_fn(
         lambda conn: _rows(conn, source, options, atlas, query, wanted, named)
     )
@@ -118,7 +121,7 @@ async def _data(datasette, request, source):
             "space": atlas.space.name,
             "rows": rows,
             "count": count,
-            "legend": legend and legend.legend(),
+            "legend": legend and await legend_json(source, query.column, legend, selected),
             **next_link(source, request, following, url),
         },
     )
@@ -175,12 +178,12 @@ def _rows(
     atlas: Atlas,
     query: MapQuery,
     wanted: np.ndarray | None,
-    named: dict[int, str | None] | None,
+    named: dict[int, dict] | None,
 ) -> tuple[list[dict], int, str | None]:
     """(the JSON of one page of images, how many there are in all, the `_next` of the next page)."""
     if named is not None:
-        more = [{"detail": detail} for detail in named.values()] if query.text else None
-        return _described(conn, source, options, atlas, list(named), more, True), len(named), None
+        known = list(named.values())
+        return _described(conn, source, options, atlas, list(named), known, True), len(named), None
     rows, more = _rows_within(atlas.view(options.view), query, wanted, options)
     part = slice(options.start, options.start + options.size)
     following = str(part.stop) if len(rows) > part.stop else None
@@ -213,20 +216,26 @@ def _rows_within(
     return shown.rows, [{"count": n, "wanted": m} for n, m in zip(counts, wanted_counts)]
 
 
-async def _named(source: Source, atlas: Atlas, query: MapQuery) -> dict[int, str | None] | None:
-    """{row: what a search found there} of the images with the query's ids, or with its text.
+async def _named(
+    source: Source, atlas: Atlas, query: MapQuery, selected: Selected | None
+) -> dict[int, dict] | None:
+    """{row: JSON about it} of the images with the query's ids, or with its text.
 
     None if the query names no images. Raises Refused.
     """
     if query.ids:
-        found = dict.fromkeys(await source.db.execute_fn(lambda conn: _keys(conn, source, query)))
+        keys = await source.db.execute_fn(lambda conn: _keys(conn, source, query))
+        rows = {atlas.row(id): {} for id in keys}
     elif query.text:
-        found = await find(source, query.text)
+        found = await find(source, query.text, selected and selected.selection)
+        rows = {atlas.row(id): {"detail": detail} for id, detail in found.items()}
     else:
         return None
-    rows = {atlas.row(id): detail for id, detail in found.items()}
     rows.pop(None, None)
-    return rows
+    if selected is None:
+        return rows
+    known = {row: {**more, "selected": bool(selected.rows[row])} for row, more in rows.items()}
+    return dict(sorted(known.items(), key=lambda pair: not pair[1]["selected"]))
 
 
 def _keys(conn, source: Source, query: MapQuery) -> list:

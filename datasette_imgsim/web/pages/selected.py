@@ -21,6 +21,8 @@ class Selected:
     selection: Selection
     rows: np.ndarray
     """(n,) bool, for each row of the atlas."""
+    key: tuple
+    """What these rows depend on."""
 
     @property
     def count(self) -> int:
@@ -46,14 +48,13 @@ async def get_selected(source: Source, request, atlas: Atlas) -> Selected | None
     selection = await state.remember_found(
         name, lambda: state.once(name, lambda: select(source, request.actor, query))
     )
-    rows = await state.once(
-        ("rows", *_key(source, selection, atlas)), lambda: _rows(source, selection, atlas)
-    )
-    return Selected(selection, rows)
+    key = _key(source, selection, atlas)
+    rows = await state.once(("rows", *key), lambda: _rows(source, selection, atlas, key))
+    return Selected(selection, rows, key)
 
 
-async def _rows(source: Source, selection: Selection, atlas: Atlas) -> np.ndarray:
-    held, key = source.state.masks, _key(source, selection, atlas)
+async def _rows(source: Source, selection: Selection, atlas: Atlas, key: tuple) -> np.ndarray:
+    held = source.state.masks
     rows = held.get(key)
     if rows is None:
         rows = held[key] = await read_keys(source, selection, atlas.selected)
@@ -61,7 +62,6 @@ async def _rows(source: Source, selection: Selection, atlas: Atlas) -> np.ndarra
 
 
 def _key(source: Source, selection: Selection, atlas: Atlas) -> tuple:
-    """What the selected rows of a map depend on."""
     parameters = json.dumps(selection.parameters, sort_keys=True)
     space = atlas.space
     return (

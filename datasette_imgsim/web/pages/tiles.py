@@ -22,6 +22,7 @@ from .atlas import get_atlas
 from .colours import Legend
 from .highlights import get_wanted
 from .legends import get_legend
+from .selected import get_selected
 
 # Decoding and encoding would block the event loop, and must not use the threads that run SQL.
 _painters = ThreadPoolExecutor(max_workers=2, thread_name_prefix="imgsim-tiles")
@@ -40,7 +41,8 @@ async def tile(datasette, request, source):
         deepest = view.cells.deepest
         raise Refused(404, f"The {view.name} has zooms 0 to {deepest}, and no tile {z}/{x}/{y}")
     legend = await get_legend(source, column) if column else None
-    wanted = await get_wanted(source, request, atlas, column, legend, value)
+    selected = await get_selected(source, request, atlas)
+    wanted = await get_wanted(source, selected, atlas, column, legend, value)
     place = (z, x, y)
     shown = await source.db.execute_fn(
         lambda conn: _shown(conn, source, atlas, view, place, legend, wanted)

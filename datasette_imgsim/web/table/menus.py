@@ -24,7 +24,7 @@ async def css_urls(datasette, template, database, table, view_name) -> list[str]
         names = ["table-cells.css", "front.css" if view_name == "row" else "views.css"]
     else:
         names = []
-    return [compat.static(datasette, name) for name in names]
+    return [compat.static(datasette, name) for name in (["colours.css", *names] if names else [])]
 
 
 async def _has_sources(datasette) -> bool:
