@@ -1,0 +1,240 @@
+"""The k images with the best scores for each image of an index.
+
+Blocks of rough scores come from matrix products, which may round equal vectors differently. So
+they only choose pairs, with a margin, whose scores are then computed as a search does it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from typing import TypeGuard
+
+import numpy as np
+
+from ..atlas import layout
+from ..db.neighbours import Neighbours
+from ..limits import LIMITS
+from ..progress import Advance, Progress, silent
+from ..search import ranking
+from ..search.index import ROUGH, Index, InMemory
+
+ROWS_AT_ONCE = 1_024
+BYTES_OF_PAIRS = 4_000_000
+ALLOWANCE, SPARE = 2, 40
+"""A reduction chooses ALLOWANCE times as many candidates as neighbours, and SPARE more."""
+GROUPS_COMPARED = 120
+"""Of very many images, an image looks for neighbours among so many groups of 200 on average."""
+SCORES_AT_ONCE = 4_000_000
+
+
+def nearest(
+    conn: sqlite3.Connection, index: Index, k: int, progress: Progress = silent
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest of each image of an index, best first; equal scores in order of id.
+
+    Returns their rows (n, k) int32, -1 where there are fewer images, and scores (n, k) float32,
+    -inf there. They are what a search finds, exactly for up to LIMITS.compared_exactly images
+    whose vectors are in memory. Of more, a reduction chooses candidates in the groups near to an
+    image, whose scores are exact.
+    """
+    best = Best.empty(len(index), k)
+    rows = np.arange(len(index))
+    with progress(len(index), " images", "Finding neighbours") as advance:
+        if _is_exact(index):
+            _compare_all(conn, index, best, advance)
+        else:
+            _compare_in_groups(conn, index, best, rows, np.zeros(len(index), bool), advance)
+    return best.rows, best.scores
+
+
+def nearest_of(
+    conn: sqlite3.Connection,
+    index: Index,
+    lists: Neighbours,
+    new: np.ndarray,
+    lost: np.ndarray,
+    progress: Progress = silent,
+) -> np.ndarray:
+    """Fills the empty lists of rows `new` and `lost`, and adds `new` to the others' lists.
+
+    Returns the rows of these others whose lists have changed.
+    """
+    best = Best(lists.rows, lists.scores)
+    is_offered = np.ones(len(index), bool)
+    is_offered[new] = is_offered[lost] = False
+    before = lists.rows.copy()
+    with progress(len(new) + len(lost), " images", "Finding neighbours") as advance:
+        for rows, offered in ((new, is_offered), (lost, np.zeros(len(index), bool))):
+            if not len(rows):
+                continue
+            if _is_exact(index):
+                _compare_some(conn, index, best, rows, offered, advance)
+            else:
+                _compare_in_groups(conn, index, best, rows, offered, advance)
+    return np.flatnonzero(is_offered & (before != lists.rows).any(axis=1))
+
+
+def scores_of(
+    conn: sqlite3.Connection, index: Index, images: np.ndarray, others: np.ndarray
+) -> np.ndarray:
+    """The scores of pairs (pairs,) of rows, float32, as a search for images like the first ones."""
+    factors = ranking.per_number(index.space, ranking.weights(index.space))
+    scores = np.empty(len(images), np.float32)
+    step = max(1, BYTES_OF_PAIRS // (4 * index.space.dimensions))
+    for start in range(0, len(images), step):
+        a, b = images[start : start + step], others[start : start + step]
+        if isinstance(index, InMemory):
+            left, right = index.matrix[a], index.matrix[b]
+        else:
+            used, places = np.unique(np.concatenate([a, b]), return_inverse=True)
+            left, right = np.split(index.vectors(conn, used)[places], 2)
+        left *= factors
+        scores[start : start + step] = ranking.rounded(np.vecdot(right, left))
+    return scores
+
+
+@dataclass
+class Best:
+    """The k best of each of n images that were found so far."""
+
+    rows: np.ndarray
+    """(n, k) int32, -1 at the end where there are fewer."""
+    scores: np.ndarray
+    """(n, k) float32, -inf there; exact."""
+
+    @classmethod
+    def empty(cls, count: int, k: int) -> Best:
+        return cls(np.full((count, k), -1, np.int32), np.full((count, k), -np.inf, np.float32))
+
+    def least(self, images: np.ndarray | slice) -> np.ndarray:
+        """What the rough score of another image must reach to enter the lists of images."""
+        return self.scores[images, -1] - np.float32(ROUGH)
+
+    def enter(self, images: np.ndarray, others: np.ndarray, scores: np.ndarray) -> None:
+        """Enters others (m,), none of which is there, into the lists of images (m,)."""
+        k = self.rows.shape[1]
+        touched, place = np.unique(images, return_inverse=True)
+        owners = np.concatenate([np.repeat(np.arange(len(touched)), k), place])
+        rows = np.concatenate([self.rows[touched].ravel(), others.astype(np.int32)])
+        values = np.concatenate([self.scores[touched].ravel(), scores])
+        order = np.lexsort((rows, -values, owners))
+        counts = k + np.bincount(place, minlength=len(touched))
+        starts = np.cumsum(counts) - counts
+        kept = order[starts[:, None] + np.arange(k)]
+        self.rows[touched], self.scores[touched] = rows[kept], values[kept]
+
+
+def _is_exact(index: Index) -> TypeGuard[InMemory]:
+    return isinstance(index, InMemory) and len(index) <= LIMITS.compared_exactly
+
+
+def _blocks(rows: np.ndarray) -> list[np.ndarray]:
+    return [rows[start : start + ROWS_AT_ONCE] for start in range(0, len(rows), ROWS_AT_ONCE)]
+
+
+def _compare_all(conn: sqlite3.Connection, index: InMemory, best: Best, advance: Advance) -> None:
+    """Compares each image with all others, each pair once."""
+    factors = ranking.per_number(index.space, ranking.weights(index.space))
+    blocks = _blocks(np.arange(len(index)))
+    for number, rows in enumerate(blocks):
+        queries = index.matrix[rows[0] : rows[-1] + 1] * factors
+        for others in blocks[number:]:
+            rough = queries @ index.matrix[others[0] : others[-1] + 1].T
+            _offer(conn, index, best, rough, rows, others)
+            if others is not rows:
+                _offer(conn, index, best, rough.T, others, rows)
+        advance(len(rows))
+
+
+def _compare_some(
+    conn: sqlite3.Connection,
+    index: InMemory,
+    best: Best,
+    rows: np.ndarray,
+    is_offered: np.ndarray,
+    advance: Advance,
+) -> None:
+    """Compares rows with all others; they are offered to the lists of those that are marked."""
+    factors = ranking.per_number(index.space, ranking.weights(index.space))
+    for part in _blocks(rows):
+        queries = index.matrix[part] * factors
+        for others in _blocks(np.arange(len(index))):
+            rough = queries @ index.matrix[others[0] : others[-1] + 1].T
+            _offer(conn, index, best, rough, part, others)
+            offered = np.flatnonzero(is_offered[others])
+            if len(offered):
+                _offer(conn, index, best, rough[:, offered].T, others[offered], part)
+        advance(len(part))
+
+
+def _offer(
+    conn: sqlite3.Connection,
+    index: InMemory,
+    best: Best,
+    rough: np.ndarray,
+    images: np.ndarray,
+    others: np.ndarray,
+) -> None:
+    """Enters the others (b,) into the lists of images (a,), given rough scores (a, b)."""
+    k = best.rows.shape[1]
+    least = best.least(images)
+    if rough.shape[1] > k + 1 and np.isneginf(least).any():
+        # Lists that are not full: only the best of this block can enter, beside the image itself.
+        of_block = np.partition(rough, -k - 1, axis=1)[:, -k - 1] - np.float32(ROUGH)
+        least = np.maximum(least, of_block)
+    a, b = np.nonzero(rough >= least[:, None])
+    is_other = images[a] != others[b]
+    a, b = a[is_other], b[is_other]
+    if len(a) > 2 * k * len(images):
+        kept = _without_ties(a, rough[a, b], k)
+        a, b = a[kept], b[kept]
+    if len(a):
+        pairs = images[a], others[b]
+        best.enter(*pairs, scores_of(conn, index, *pairs))
+
+
+def _without_ties(lists: np.ndarray, rough: np.ndarray, k: int) -> np.ndarray:
+    """Which of the pairs (m,) can enter their list; `lists` (m,) is in ascending order.
+
+    There may be many copies of one picture: of those that tie with the k-th, k are enough.
+    """
+    _, starts, counts = np.unique(lists, return_index=True, return_counts=True)
+    order = np.lexsort((-rough, lists))
+    kth = np.repeat(rough[order][starts + np.minimum(counts, k) - 1], counts)
+    is_tied = np.abs(rough - kth) <= ROUGH
+    so_far = np.cumsum(is_tied)
+    place = so_far - np.repeat((so_far - is_tied)[starts], counts)
+    return (rough > kth + ROUGH) | (is_tied & (place <= k))
+
+
+def _compare_in_groups(
+    conn: sqlite3.Connection,
+    index: Index,
+    best: Best,
+    rows: np.ndarray,
+    is_offered: np.ndarray,
+    advance: Advance,
+) -> None:
+    """Like `_compare_some`, among those in the groups near to each, by their reduced vectors."""
+    vectors = index.compact(np.sqrt(ranking.weights(index.space)))
+    asked = vectors if len(rows) == len(vectors) else vectors[rows]
+    wanted = ALLOWANCE * best.rows.shape[1] + SPARE
+    for places, candidates in layout.compared(asked, vectors, GROUPS_COMPARED):
+        compared = vectors[candidates]
+        count = min(wanted + 1, len(candidates))  # the image itself may be among them
+        step = max(1, SCORES_AT_ONCE // len(candidates))
+        for start in range(0, len(places), step):
+            part = places[start : start + step]
+            rough = asked[part] @ compared.T
+            chosen = np.argpartition(rough, len(candidates) - count, axis=1)[:, -count:]
+            images, others = np.repeat(rows[part], count), candidates[chosen].ravel()
+            is_other = images != others
+            images, others = images[is_other], others[is_other]
+            scores = scores_of(conn, index, images, others)
+            best.enter(images, others, scores)
+            can_enter = is_offered[others] & (scores >= best.least(others))
+            if can_enter.any():
+                pairs = others[can_enter], images[can_enter]
+                best.enter(*pairs, scores_of(conn, index, *pairs))
+            advance(len(part))
