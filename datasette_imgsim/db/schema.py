@@ -272,8 +272,8 @@ def m007_neighbours(db):
     db.conn.execute(NEIGHBOURS_SQL)
 
 
-# The indexes are constraints, since SQLite renames those with their table, and a large one is filled
-# under another name. None is on neighbour_key: a million images would take an hour to write.
+# The indexes are constraints, since SQLite renames those with their table, which is filled under
+# another name. None is on neighbour_key: a million images would take an hour to write.
 NEIGHBOURS_SQL = """CREATE TABLE imgsim_neighbours (
     space_id integer not null references imgsim_spaces(id),
     image_id text generated always as (cast(image_key as text)) virtual,
