@@ -22,7 +22,8 @@ from .blocks import Block, blocks
 
 BYTES_OF_PAIRS = 250_000
 """Of the vectors of pairs that are scored at once: what fits into the cache of a processor."""
-BYTES_A_READ = 4_000_000
+BYTES_A_READ = 64_000_000
+"""Of the vectors of pairs that are not in memory: images of a group have many candidates alike."""
 ALLOWANCE, SPARE = 2, 40
 """A reduction chooses ALLOWANCE times as many candidates as neighbours, and SPARE more."""
 GROUPS_COMPARED = 120
