@@ -137,12 +137,15 @@ def _compare_all(index: InMemory, best: Best, advance: Advance) -> None:
     # Blocks with themselves come first: later, few images can enter a list.
     for part in parts:
         _offer(best, part, part, *part.better(part))
+    # So many images seem done with each block, since the first ones are compared with most others.
+    shares = np.arange(len(parts), 0, -1).cumsum()
+    done = len(index) * shares // shares[-1]
     for number, part in enumerate(parts):
         for other in parts[number + 1 :]:
             rough = part.rough(other) if best.are_full(part, other) else part.better(other)
             _offer(best, part, other, *rough)
             _offer(best, other, part, *rough, by_column=True)
-        advance(len(part.rows))
+        advance(int(done[number] - (done[number - 1] if number else 0)))
 
 
 def _compare_some(
