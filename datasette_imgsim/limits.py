@@ -118,6 +118,14 @@ class Limits:
     rows_of_atlas: int = 5_000
     """The most rows of a map that one transaction writes."""
 
+    # Neighbours
+    most_neighbours: int = 1_000
+    """The most neighbours that are stored of each image."""
+    compared_exactly: int = 100_000
+    """Of more images, neighbours are looked for among those of groups near to each."""
+    rows_of_neighbours: int = 50_000
+    """The most rows of neighbours that one transaction writes."""
+
     # Evaluation
     vectors_at_once: int = 1_000
     """How many vectors are read from an index at once."""

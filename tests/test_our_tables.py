@@ -19,6 +19,8 @@ pytestmark = [pytest.mark.datasette, pytest.mark.asyncio]
 
 TABLES = [*OF_SPACES, *OF_IMAGES]
 FILLED = {
+    "imgsim_neighbours": "(space_id, image_key, rank, neighbour_key, score) "
+    "select 1, id, 1, id, 0.5 from images",
     "imgsim_thumbnails": "(source_table, image_key, jpeg) select 'images', id, x'ffd8' from images",
     "imgsim_contents": "(source_table, image_key, sha256) select 'images', id, 'a' from images",
     "imgsim_readings": "(source_table, image_key) select 'images', id from images",
@@ -29,6 +31,7 @@ THE_MAP_IN_SQL = (
     (Path(__file__).parent.parent / "docs/sql.md")
     .read_text(encoding="utf-8")
     .split("## The map in SQL")[1]
+    .split("\n## ")[0]
 )
 
 

@@ -7,6 +7,9 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "datasette_imgsim"
 BASE = {"errors", "limits", "progress", "caching", "sqlite_errors"}
+BELOW_COLLECTION = BASE | {
+    "db", "models", "search", "ingest", "atlas", "explore", "evaluate", "verify",
+}  # fmt: skip
 # What each room may import, beside itself and what stands in BASE before it.
 ROOMS = {
     "errors": set(),
@@ -20,11 +23,12 @@ ROOMS = {
     "search": BASE | {"db"},
     "ingest": BASE | {"db", "models"},
     "atlas": BASE | {"db", "search"},
+    "explore": BASE | {"db", "models", "search", "ingest", "atlas"},
     "evaluate": BASE | {"db", "search"},
     "verify": BASE | {"db", "search", "ingest"},
-    "collection": BASE | {"db", "models", "search", "ingest", "atlas", "evaluate", "verify"},
-    "cli": BASE | {"db", "models", "search", "ingest", "atlas", "evaluate", "verify", "collection"},
-    "web": BASE | {"db", "search", "ingest", "atlas"},
+    "collection": BELOW_COLLECTION,
+    "cli": BELOW_COLLECTION | {"collection"},
+    "web": BASE | {"db", "search", "ingest", "atlas", "explore"},
     "sqlite_utils_plugin": {"search"},
     "__init__": {"cli", "web", "collection"},
 }

@@ -294,7 +294,7 @@ def place(
     """
     placed = np.empty((len(vectors), 2))
     with progress(len(vectors), " images", "Placing") as advance:
-        for rows, candidates in _compared(vectors, fitted):
+        for rows, candidates in compared(vectors, fitted):
             places, others = positions[candidates], fitted[candidates]
             k = min(NEIGHBOURS, len(candidates))
             step = max(1, BYTES_AT_ONCE // (4 * len(candidates)))
@@ -309,11 +309,13 @@ def place(
     return placed
 
 
-def _compared(vectors: np.ndarray, fitted: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def compared(
+    vectors: np.ndarray, fitted: np.ndarray, groups: int = GROUPS_COMPARED
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Batches of rows of `vectors`, each with the rows of `fitted` to look for neighbours among.
 
-    Of many these are the ones in the nearest groups: each vector belongs to the group of the
-    nearest of some random ones (an inverted file; Jégou, Douze and Schmid 2011, Product
+    Of many these are the ones in the `groups` nearest groups: each vector belongs to the group of
+    the nearest of some random ones (an inverted file; Jégou, Douze and Schmid 2011, Product
     quantization for nearest neighbor search).
     """
     if len(fitted) <= LIMITS.compared_with_all:
@@ -321,16 +323,16 @@ def _compared(vectors: np.ndarray, fitted: np.ndarray) -> Iterator[tuple[np.ndar
         return
     random = np.random.default_rng(0)
     heads = fitted[random.permutation(len(fitted))[: len(fitted) // VECTORS_A_GROUP]]
-    members = _by_group(fitted, heads)
+    members = by_group(fitted, heads)
     heads = heads[[len(rows) > 0 for rows in members]]  # all but copies of others
     members = [rows for rows in members if len(rows)]
-    near = np.argsort(-(heads @ heads.T), axis=1)[:, :GROUPS_COMPARED]
-    for group, rows in enumerate(_by_group(vectors, heads)):
+    near = np.argsort(-(heads @ heads.T), axis=1)[:, :groups]
+    for group, rows in enumerate(by_group(vectors, heads)):
         if len(rows):
             yield rows, np.concatenate([members[each] for each in near[group]])
 
 
-def _by_group(vectors: np.ndarray, heads: np.ndarray) -> list[np.ndarray]:
+def by_group(vectors: np.ndarray, heads: np.ndarray) -> list[np.ndarray]:
     """The rows of the vectors to which each head is the nearest."""
     step = max(1, BYTES_AT_ONCE // (4 * len(heads)))
     groups = np.empty(len(vectors), int)

@@ -11,7 +11,7 @@ from ..errors import ImgsimError
 from .redefine import redefine
 
 SOURCE_TABLE = "images"
-OF_SPACES = ("imgsim_vectors", "imgsim_atlas")
+OF_SPACES = ("imgsim_vectors", "imgsim_atlas", "imgsim_neighbours")
 """Our tables with rows for the images of a space."""
 OF_IMAGES = ("imgsim_thumbnails", "imgsim_contents", "imgsim_readings")
 """Our tables with rows for the images of a source table."""
@@ -247,6 +247,26 @@ def m006_folder(db):
         db.conn.execute(f"alter table images add column folder {FOLDER_SQL}")
 
 
+@migrations()
+def m007_neighbours(db):
+    """The images most like each image, and what they were computed from."""
+    db.conn.execute("alter table imgsim_spaces add column neighbours text")
+    db.conn.execute(NEIGHBOURS_SQL)
+
+
+# The indexes are constraints, since SQLite renames those with their table, which is filled under
+# another name. None is on neighbour_key: a million images would take an hour to write.
+NEIGHBOURS_SQL = """CREATE TABLE imgsim_neighbours (
+    space_id integer not null references imgsim_spaces(id),
+    image_id text generated always as (cast(image_key as text)) virtual,
+    image_key not null,
+    rank integer not null,
+    neighbour_id text generated always as (cast(neighbour_key as text)) virtual,
+    neighbour_key not null,
+    score real not null,
+    unique (space_id, image_key, rank),
+    unique (image_id, space_id, image_key, rank)
+)"""
 # SQLite computes it whenever it is read, so it is right however a path is changed. All characters
 # of the path but "/" are taken off its end, then that "/".
 FOLDER_SQL = """text generated always as (

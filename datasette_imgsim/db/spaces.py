@@ -280,13 +280,14 @@ def set_default_space(conn: Writer, space: Space) -> None:
 
 
 def drop_space(conn: Writer, space: Space) -> None:
-    """Removes a space with its vectors and map; the oldest one left becomes the default."""
+    """Removes a space with all that is stored of it; the oldest one left becomes the default."""
     for ids in batches(embedded_ids(conn, space), space.rows_a_transaction):
         with conn.transaction():
-            conn.executemany(
-                "delete from imgsim_vectors where space_id = ? and image_key = ?",
-                [(space.id, id) for id in ids],
-            )
+            for table in ("imgsim_vectors", "imgsim_neighbours"):
+                conn.executemany(
+                    f"delete from {table} where space_id = ? and image_key = ?",
+                    [(space.id, id) for id in ids],
+                )
             raise_generation(conn, space)
     with conn.transaction():
         for table in schema.OF_SPACES:

@@ -111,6 +111,10 @@ class Index(ABC):
         d is `space.dimensions`, or less if only reduced vectors are in memory.
         """
 
+    def compact(self, factors: np.ndarray) -> np.ndarray:
+        """The same of the reduced vectors, (n, fewer numbers), where the index has them."""
+        return self.scaled(factors)
+
     @abstractmethod
     def candidates(self, query: np.ndarray, count: int) -> np.ndarray:
         """Rows (m,) that include the `count` best for the vector of a query (dimensions,)."""
@@ -143,6 +147,9 @@ class WithReduction(InMemory):
     reduction: Reduction = field(kw_only=True)
     reduced: np.ndarray = field(kw_only=True)
     """(n, reduction.numbers) float32."""
+
+    def compact(self, factors):
+        return _scaled_reduced(self, factors)
 
     def candidates(self, query, count):
         if count > FEW:
@@ -195,8 +202,7 @@ class ReductionOnly(Index):
         return vectors
 
     def scaled(self, factors):
-        sizes = [axes.shape[1] for _, _, axes in self.reduction.parts]
-        return self.reduced * np.repeat(factors.astype(np.float32), sizes)
+        return _scaled_reduced(self, factors)
 
     def candidates(self, query, count):
         return _reduced_candidates(self, query, count)
@@ -204,6 +210,11 @@ class ReductionOnly(Index):
 
 def _bytes_of_ranking(ranking: tuple[np.ndarray, np.ndarray]) -> int:
     return sum(part.nbytes for part in ranking)
+
+
+def _scaled_reduced(index: WithReduction | ReductionOnly, factors: np.ndarray) -> np.ndarray:
+    sizes = [axes.shape[1] for _, _, axes in index.reduction.parts]
+    return index.reduced * np.repeat(factors.astype(np.float32), sizes)
 
 
 def _reduced_candidates(

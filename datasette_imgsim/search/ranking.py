@@ -163,11 +163,11 @@ def example_rows(name: str, ids: Collection, row_of: Callable[..., int | None]) 
 
 def pair(query: Query, vector: np.ndarray) -> float:
     """The score, -1..1, of a query and a vector (dimensions,) of the index."""
-    # The same as `_rounded`, which is slow for a single number.
+    # The same as `rounded`, which is slow for a single number.
     return min(1.0, max(-1.0, round(float(np.dot(vector, query.vector)) * SCALE) / SCALE))
 
 
-def _rounded(scores: np.ndarray) -> np.ndarray:
+def rounded(scores: np.ndarray) -> np.ndarray:
     """Scores as float64 within -1..1, without -0.0."""
     rounded = np.rint(scores.astype(np.float64) * SCALE) / SCALE
     return np.fmin(1, np.fmax(-1, rounded)) + 0.0
@@ -200,7 +200,7 @@ def _best(
     """(rows, scores) of the k best images, without the rows that are left out."""
     rows = index.candidates(vector, k + len(set(left_out)))
     rows = rows[~np.isin(rows, left_out)]
-    scores = _rounded(_scores(conn, index, vector, rows))
+    scores = rounded(_scores(conn, index, vector, rows))
     best = np.lexsort((rows, -scores))[:k]
     interrupts.check(conn)
     return rows[best], scores[best]
