@@ -24,14 +24,15 @@ from .db.spaces import (
     set_default_space,
 )
 from .db.tables import SourceTable, column_names, with_foreign_label
-from .errors import ImgsimError, check_choice, listed
+from .errors import ImgsimError, check_choice, check_number, listed
 from .evaluate import Evaluation, read_labels
-from .explore import duplicates
+from .explore import duplicates, neighbours
 from .ingest import decode, settings
 from .ingest.job import Interface, Job, Silent
 from .ingest.options import RunOptions
 from .ingest.outcomes import Summary
 from .ingest.query import embed_picture
+from .limits import LIMITS
 from .search import calibration, indexes, ranking, results
 from .search.index import Index
 from .search.ranking import Query
@@ -185,6 +186,18 @@ class Collection:
                 raise ImgsimError("Name two images or more, by their ids")
             save_verdicts(conn, space.source_table, keys, verdict)
         return len(keys)
+
+    def neighbours(self, k: int | None = None) -> neighbours.Summary:
+        """Stores the k images most like each image in `imgsim_neighbours`.
+
+        k is at most 1,000; None stands for as many as are stored, else 20. Where few images are
+        new, have changed or are gone, only what this changes is computed.
+        """
+        if k is not None:
+            check_number("k", k, 1, LIMITS.most_neighbours)
+        with self._writer() as conn:
+            space = choose_space(conn, self.space, self.table)
+            return neighbours.update(conn, space, k, self.interface.progress)
 
     @contextmanager
     def evaluation(self, label: str | None = None) -> Iterator[Evaluation]:

@@ -119,6 +119,8 @@ class Limits:
     """The most rows of a map that one transaction writes."""
 
     # Neighbours
+    most_neighbours: int = 1_000
+    """The most neighbours that are stored of each image."""
     compared_exactly: int = 100_000
     """Of more images, neighbours are looked for among those of groups near to each."""
     rows_of_neighbours: int = 20_000

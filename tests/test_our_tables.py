@@ -31,6 +31,7 @@ THE_MAP_IN_SQL = (
     (Path(__file__).parent.parent / "docs/sql.md")
     .read_text(encoding="utf-8")
     .split("## The map in SQL")[1]
+    .split("\n## ")[0]
 )
 
 

@@ -323,16 +323,16 @@ def compared(
         return
     random = np.random.default_rng(0)
     heads = fitted[random.permutation(len(fitted))[: len(fitted) // VECTORS_A_GROUP]]
-    members = _by_group(fitted, heads)
+    members = by_group(fitted, heads)
     heads = heads[[len(rows) > 0 for rows in members]]  # all but copies of others
     members = [rows for rows in members if len(rows)]
     near = np.argsort(-(heads @ heads.T), axis=1)[:, :groups]
-    for group, rows in enumerate(_by_group(vectors, heads)):
+    for group, rows in enumerate(by_group(vectors, heads)):
         if len(rows):
             yield rows, np.concatenate([members[each] for each in near[group]])
 
 
-def _by_group(vectors: np.ndarray, heads: np.ndarray) -> list[np.ndarray]:
+def by_group(vectors: np.ndarray, heads: np.ndarray) -> list[np.ndarray]:
     """The rows of the vectors to which each head is the nearest."""
     step = max(1, BYTES_AT_ONCE // (4 * len(heads)))
     groups = np.concatenate(

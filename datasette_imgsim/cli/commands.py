@@ -2,63 +2,34 @@
 
 from __future__ import annotations
 
-import functools
-import io
 import json
 import os
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from ..db.dtypes import DTYPES
-from ..errors import ImgsimError, listed
+from ..errors import listed
 from ..limits import LIMITS
 from ..models.pooling import POOLINGS
-from . import report
+from . import exploring, report
+from .group import (
+    database_argument,
+    imgsim,
+    reports_errors,
+    sentences,
+    space_option,
+    table_option,
+)
 from .report import images as count_of_images
 from .report import printable
 from .terminal import Terminal
 
-database_argument = click.argument(
-    "database", metavar="DB", type=click.Path(dir_okay=False, path_type=Path)
-)
-table_option = click.option("--table", metavar="T", help="Use the default space of this table")
+__all__ = ["exploring", "imgsim"]  # with the commands of the other modules
+
 OF_FILES = ("gps", "exclude", "no_follow", "prune", "prune_missing_folders")
 """Options of `embed` that make no sense for the rows of a table."""
-space_option = click.option("--space", "space_name", metavar="NAME", help="Which space to use")
-
-
-@contextmanager
-def sentences(exit_code: int = 1):
-    """Ends the command with the text of an ImgsimError."""
-    try:
-        yield
-    except ImgsimError as ex:
-        error = click.ClickException(printable(str(ex)))
-        error.exit_code = exit_code
-        raise error from ex
-
-
-def reports_errors(function):
-    """Makes a command end with the sentence of an ImgsimError instead of a traceback."""
-
-    @functools.wraps(function)
-    def inner(*args, **kwargs):
-        with sentences():
-            return function(*args, **kwargs)
-
-    return inner
-
-
-@click.group()
-def imgsim():
-    """Find similar pictures: embed them with a truncated VGG and rank them by likeness."""
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal that does not know all characters must not end a command.
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
 
 
 @imgsim.command()
@@ -274,52 +245,6 @@ def evaluate_space(database, label, label_from_folder, space_name, table, sweep,
                                   ensure_ascii=False))  # fmt: skip
         else:
             click.echo(report.evaluation_report(evaluation, results, swept))
-
-
-@imgsim.command("map")
-@database_argument
-@space_option
-@table_option
-@click.option("--refit", is_flag=True, help="Lay all images out anew, starting from the old map")
-@click.option(
-    "--png",
-    type=click.Path(dir_okay=False, writable=True, path_type=Path),
-    help="Also draw the whole map into this file",
-)
-@click.option("--wall", is_flag=True, help="Draw the wall there: pictures side by side, no gaps")
-@click.option(
-    "--size",
-    type=click.IntRange(64, 10_000),
-    default=4000,
-    show_default=True,
-    help="Side of that picture in pixels",
-)
-@reports_errors
-def map_space(database, space_name, table, refit, png, wall, size):
-    """Lay the images of a space out as a map, like ones side by side.
-
-    Run it again after images were added: it places them among those they are like and moves
-    nothing else. --refit gives all of them the places they would have now; the map keeps its shape.
-
-    Exit code: 0 when the map is made or was up to date, 1 when it could not be made, 130 after
-    Ctrl-C, which leaves the map as it was.
-    """
-    from ..collection import Collection
-
-    if wall and not png:
-        raise click.UsageError("--wall is about the picture of the map: name it with --png FILE")
-    collection = Collection(database, space_name, table, Terminal(database, quiet=False))
-    try:
-        summary = collection.map(refit)
-    except KeyboardInterrupt:
-        click.echo(printable(f"Stopped; the map in {database} is as it was."), err=True)
-        sys.exit(130)
-    click.echo(printable(report.map_report(summary, database, space_name)))
-    if summary.damaged:
-        click.echo(f"{count_of_images(summary.damaged)} left out: the vector is damaged.", err=True)
-    if png:
-        shown = collection.draw_map(png, size, wall)
-        click.echo(printable(f"{png} shows {shown:,} of {count_of_images(summary.total)}."))
 
 
 @imgsim.command()

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ..collection import Match
     from ..db.spaces import Space
     from ..evaluate import Evaluation, Result
+    from ..explore.neighbours import Summary as NeighboursSummary
     from ..ingest.outcomes import Summary
     from ..models.base import Model
     from ..verify import Report
@@ -146,6 +147,21 @@ def map_report(summary: MapSummary, database: Path, space_name: str | None) -> s
     option = ["--space", space_name] if space_name else []
     command = shlex.join(["datasette", "imgsim", "map", str(database), *option, "--refit"])
     return f"{text}; '{command}' lays all of them out anew."
+
+
+def neighbours_report(summary: NeighboursSummary) -> str:
+    each = min(summary.k, summary.total - 1)
+    if each == 0:
+        return "There is one image: it has no neighbours."
+    nearest = f"the {each} nearest" if each > 1 else "the nearest"
+    if summary.computed == summary.total:
+        return f"Found {nearest} of each of {images(summary.total)}."
+    if summary.computed == 0:
+        return f"No new images: {nearest} of each of {images(summary.total)} are as they were."
+    text = f"Found {nearest} of {images(summary.computed)} among {summary.total:,}"
+    if summary.joined:
+        text += f"; new ones are now among those of {summary.joined:,} others"
+    return f"{text}."
 
 
 def model_report(model: Model, is_default: bool, missing: str | None) -> str:

@@ -268,13 +268,12 @@ def m006_folder(db):
 @migrations()
 def m007_neighbours(db):
     """The images most like each image, and what they were computed from."""
-    db.conn.execute(NEIGHBOURS_SQL)
     db.conn.execute("alter table imgsim_spaces add column neighbours text")
+    db.conn.execute(NEIGHBOURS_SQL)
 
 
-# The indexes are constraints, since SQLite renames those of constraints with their table: a large
-# one is filled under another name. An index that finds an image in the lists of others would cost
-# a million images an hour of writing.
+# The indexes are constraints, since SQLite renames those with their table, which is filled under
+# another name. None is on neighbour_key: a million images would take an hour to write.
 NEIGHBOURS_SQL = """CREATE TABLE imgsim_neighbours (
     space_id integer not null references imgsim_spaces(id),
     image_id text generated always as (cast(image_key as text)) virtual,

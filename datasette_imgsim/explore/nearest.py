@@ -18,9 +18,11 @@ from ..limits import LIMITS
 from ..progress import Advance, Progress, silent
 from ..search import ranking
 from ..search.index import ROUGH, Index, InMemory
+from .blocks import Block, blocks
 
-ROWS_AT_ONCE = 1_024
-BYTES_OF_PAIRS = 4_000_000
+BYTES_OF_PAIRS = 250_000
+"""Of the vectors of pairs that are scored at once: what fits into the cache of a processor."""
+BYTES_A_READ = 4_000_000
 ALLOWANCE, SPARE = 2, 40
 """A reduction chooses ALLOWANCE times as many candidates as neighbours, and SPARE more."""
 GROUPS_COMPARED = 120
@@ -42,7 +44,7 @@ def nearest(
     rows = np.arange(len(index))
     with progress(len(index), " images", "Finding neighbours") as advance:
         if _is_exact(index):
-            _compare_all(conn, index, best, advance)
+            _compare_all(index, best, advance)
         else:
             _compare_in_groups(conn, index, best, rows, np.zeros(len(index), bool), advance)
     return best.rows, best.scores
@@ -69,7 +71,7 @@ def nearest_of(
             if not len(rows):
                 continue
             if _is_exact(index):
-                _compare_some(conn, index, best, rows, offered, advance)
+                _compare_some(index, best, rows, offered, advance)
             else:
                 _compare_in_groups(conn, index, best, rows, offered, advance)
     return np.flatnonzero(is_offered & (before != lists.rows).any(axis=1))
@@ -80,17 +82,15 @@ def scores_of(
 ) -> np.ndarray:
     """The scores of pairs (pairs,) of rows, float32, as a search for images like the first ones."""
     factors = ranking.per_number(index.space, ranking.weights(index.space))
+    if isinstance(index, InMemory):
+        return _scores(index.matrix, index.matrix, images, others, factors)
     scores = np.empty(len(images), np.float32)
-    step = max(1, BYTES_OF_PAIRS // (4 * index.space.dimensions))
+    step = max(1, BYTES_A_READ // (4 * index.space.dimensions))
     for start in range(0, len(images), step):
-        a, b = images[start : start + step], others[start : start + step]
-        if isinstance(index, InMemory):
-            left, right = index.matrix[a], index.matrix[b]
-        else:
-            used, places = np.unique(np.concatenate([a, b]), return_inverse=True)
-            left, right = np.split(index.vectors(conn, used)[places], 2)
-        left *= factors
-        scores[start : start + step] = ranking.rounded(np.vecdot(right, left))
+        part = slice(start, start + step)
+        used, places = np.unique(np.stack([images[part], others[part]]), return_inverse=True)
+        vectors, (a, b) = index.vectors(conn, used), places.reshape(2, -1)
+        scores[part] = _scores(vectors, vectors, a, b, factors)
     return scores
 
 
@@ -107,9 +107,9 @@ class Best:
     def empty(cls, count: int, k: int) -> Best:
         return cls(np.full((count, k), -1, np.int32), np.full((count, k), -np.inf, np.float32))
 
-    def least(self, images: np.ndarray | slice) -> np.ndarray:
-        """What the rough score of another image must reach to enter the lists of images."""
-        return self.scores[images, -1] - np.float32(ROUGH)
+    def are_full(self, *parts: Block) -> bool:
+        """Whether all images of blocks have k others in their lists."""
+        return all((self.rows[part.rows, -1] >= 0).all() for part in parts)
 
     def enter(self, images: np.ndarray, others: np.ndarray, scores: np.ndarray) -> None:
         """Enters others (m,), none of which is there, into the lists of images (m,)."""
@@ -129,69 +129,103 @@ def _is_exact(index: Index) -> TypeGuard[InMemory]:
     return isinstance(index, InMemory) and len(index) <= LIMITS.compared_exactly
 
 
-def _blocks(rows: np.ndarray) -> list[np.ndarray]:
-    return [rows[start : start + ROWS_AT_ONCE] for start in range(0, len(rows), ROWS_AT_ONCE)]
-
-
-def _compare_all(conn: sqlite3.Connection, index: InMemory, best: Best, advance: Advance) -> None:
+def _compare_all(index: InMemory, best: Best, advance: Advance) -> None:
     """Compares each image with all others, each pair once."""
     factors = ranking.per_number(index.space, ranking.weights(index.space))
-    blocks = _blocks(np.arange(len(index)))
-    for number, rows in enumerate(blocks):
-        queries = index.matrix[rows[0] : rows[-1] + 1] * factors
-        for others in blocks[number:]:
-            rough = queries @ index.matrix[others[0] : others[-1] + 1].T
-            _offer(conn, index, best, rough, rows, others)
-            if others is not rows:
-                _offer(conn, index, best, rough.T, others, rows)
-        advance(len(rows))
+    parts = blocks(index, factors, np.arange(len(index)))
+    # Blocks with themselves come first: later, few images can enter a list.
+    for part in parts:
+        _offer(best, part, part, *part.better(part))
+    for number, part in enumerate(parts):
+        for other in parts[number + 1 :]:
+            rough = part.rough(other) if best.are_full(part, other) else part.better(other)
+            _offer(best, part, other, *rough)
+            _offer(best, other, part, *rough, by_column=True)
+        advance(len(part.rows))
 
 
 def _compare_some(
-    conn: sqlite3.Connection,
-    index: InMemory,
-    best: Best,
-    rows: np.ndarray,
-    is_offered: np.ndarray,
-    advance: Advance,
+    index: InMemory, best: Best, rows: np.ndarray, is_offered: np.ndarray, advance: Advance
 ) -> None:
     """Compares rows with all others; they are offered to the lists of those that are marked."""
     factors = ranking.per_number(index.space, ranking.weights(index.space))
-    for part in _blocks(rows):
-        queries = index.matrix[part] * factors
-        for others in _blocks(np.arange(len(index))):
-            rough = queries @ index.matrix[others[0] : others[-1] + 1].T
-            _offer(conn, index, best, rough, part, others)
-            offered = np.flatnonzero(is_offered[others])
-            if len(offered):
-                _offer(conn, index, best, rough[:, offered].T, others[offered], part)
-        advance(len(part))
+    parts = blocks(index, factors, np.arange(len(index)))
+    for asked in blocks(index, factors, rows):
+        for other in parts:
+            rough = asked.rough(other) if best.are_full(asked, other) else asked.better(other)
+            _offer(best, asked, other, *rough)
+            if is_offered[other.rows].any():
+                _offer(best, other, asked, *rough, by_column=True, is_offered=is_offered)
+        advance(len(asked.rows))
 
 
 def _offer(
-    conn: sqlite3.Connection,
-    index: InMemory,
     best: Best,
+    images: Block,
+    others: Block,
     rough: np.ndarray,
-    images: np.ndarray,
-    others: np.ndarray,
+    margin: float,
+    by_column: bool = False,
+    is_offered: np.ndarray | None = None,
 ) -> None:
-    """Enters the others (b,) into the lists of images (a,), given rough scores (a, b)."""
+    """Enters others into the lists of images, or of those that are marked.
+
+    The rough scores are (images, others), or (others, images) if `by_column`; true ones are at
+    most `margin` away.
+    """
     k = best.rows.shape[1]
-    least = best.least(images)
-    if rough.shape[1] > k + 1 and np.isneginf(least).any():
+    axis = 0 if by_column else 1
+    last = best.scores[images.rows, -1]
+    least = last - np.float32(margin)
+    if len(others.rows) > k + 1 and np.isneginf(least).any():
         # Lists that are not full: only the best of this block can enter, beside the image itself.
-        of_block = np.partition(rough, -k - 1, axis=1)[:, -k - 1] - np.float32(ROUGH)
-        least = np.maximum(least, of_block)
-    a, b = np.nonzero(rough >= least[:, None])
-    is_other = images[a] != others[b]
+        of_block = np.partition(rough, -k - 1, axis).take(-k - 1, axis)
+        least = np.maximum(least, of_block - np.float32(2 * margin))
+    # Only an image with a smaller id could enter a list of copies.
+    least[(last >= 1) & (best.rows[images.rows, -1] < others.rows[0])] = np.inf
+    if is_offered is not None:
+        least[~is_offered[images.rows]] = np.inf
+    places = _places(rough >= (least if by_column else least[:, None]))
+    a, b = divmod(places, rough.shape[1])
+    if by_column:
+        a, b = b, a
+    is_other = images.rows[a] != others.rows[b]
     a, b = a[is_other], b[is_other]
-    if len(a) > 2 * k * len(images):
-        kept = _without_ties(a, rough[a, b], k)
+    if len(a) > 2 * k * len(images.rows):
+        if margin > ROUGH:
+            better, margin = images.better(others)
+            _offer(best, images, others, better, margin, is_offered=is_offered)
+            return
+        order = np.lexsort((b, a))
+        a, b = a[order], b[order]
+        kept = _without_ties(a, rough[b, a] if by_column else rough[a, b], k)
         a, b = a[kept], b[kept]
     if len(a):
-        pairs = images[a], others[b]
-        best.enter(*pairs, scores_of(conn, index, *pairs))
+        scores = _scores(images.vectors, others.vectors, a, b, images.factors)
+        can_enter = scores >= last[a]
+        best.enter(images.rows[a[can_enter]], others.rows[b[can_enter]], scores[can_enter])
+
+
+def _places(mask: np.ndarray) -> np.ndarray:
+    """The places of the few that are true, as `np.flatnonzero` gives them, but faster."""
+    flat = mask.reshape(-1)
+    if len(flat) % 8:
+        return np.flatnonzero(flat)
+    words = np.flatnonzero(flat.view(np.uint64))
+    word, byte = np.nonzero(flat.reshape(-1, 8)[words])
+    return words[word] * 8 + byte
+
+
+def _scores(
+    images: np.ndarray, others: np.ndarray, a: np.ndarray, b: np.ndarray, factors: np.ndarray
+) -> np.ndarray:
+    """The scores (pairs,) of vectors a of images and b of others, as a search computes them."""
+    scores = np.empty(len(a), np.float32)
+    step = max(1, BYTES_OF_PAIRS // images[:1].nbytes)
+    for start in range(0, len(a), step):
+        part = slice(start, start + step)
+        scores[part] = np.vecdot(others[b[part]], images[a[part]] * factors)
+    return ranking.rounded(scores).astype(np.float32)
 
 
 def _without_ties(lists: np.ndarray, rough: np.ndarray, k: int) -> np.ndarray:
@@ -233,7 +267,7 @@ def _compare_in_groups(
             images, others = images[is_other], others[is_other]
             scores = scores_of(conn, index, images, others)
             best.enter(images, others, scores)
-            can_enter = is_offered[others] & (scores >= best.least(others))
+            can_enter = is_offered[others] & (scores >= best.scores[others, -1] - ROUGH)
             if can_enter.any():
                 pairs = others[can_enter], images[can_enter]
                 best.enter(*pairs, scores_of(conn, index, *pairs))

@@ -1,0 +1,104 @@
+"""The commands about a whole collection: its map, and who is near to whom."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from ..limits import LIMITS
+from . import report
+from .group import database_argument, imgsim, reports_errors, space_option, table_option
+from .report import images as count_of_images
+from .report import printable
+from .terminal import Terminal
+
+
+@imgsim.command("map")
+@database_argument
+@space_option
+@table_option
+@click.option("--refit", is_flag=True, help="Lay all images out anew, starting from the old map")
+@click.option(
+    "--png",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="Also draw the whole map into this file",
+)
+@click.option("--wall", is_flag=True, help="Draw the wall there: pictures side by side, no gaps")
+@click.option(
+    "--size",
+    type=click.IntRange(64, 10_000),
+    default=4000,
+    show_default=True,
+    help="Side of that picture in pixels",
+)
+@reports_errors
+def map_space(database, space_name, table, refit, png, wall, size):
+    """Lay the images of a space out as a map, like ones side by side.
+
+    Run it again after images were added: it places them among those they are like and moves
+    nothing else. --refit gives all of them the places they would have now; the map keeps its shape.
+    Then it brings the neighbours of each image up to date, as 'neighbours' does.
+
+    Exit code: 0 when the map is made or was up to date, 1 when it could not be made, 130 after
+    Ctrl-C, which leaves the map as it was.
+    """
+    from ..collection import Collection
+
+    if wall and not png:
+        raise click.UsageError("--wall is about the picture of the map: name it with --png FILE")
+    collection = Collection(database, space_name, table, Terminal(database, quiet=False))
+    try:
+        summary = collection.map(refit)
+    except KeyboardInterrupt:
+        click.echo(printable(f"Stopped; the map in {database} is as it was."), err=True)
+        sys.exit(130)
+    click.echo(printable(report.map_report(summary, database, space_name)))
+    tell_damaged(summary.damaged)
+    if png:
+        shown = collection.draw_map(png, size, wall)
+        click.echo(printable(f"{png} shows {shown:,} of {count_of_images(summary.total)}."))
+    find_neighbours(collection, None)
+
+
+@imgsim.command("neighbours")
+@database_argument
+@click.option(
+    "-k",
+    type=click.IntRange(1, LIMITS.most_neighbours),
+    help="How many of each image  [default: as many as before, at first 20]",
+)
+@space_option
+@table_option
+@reports_errors
+def store_neighbours(database, k, space_name, table):
+    """Store which images each image is most like, in the table imgsim_neighbours.
+
+    Run it again after images were added, changed or removed: only what that changes is computed.
+    'map' does it, too.
+
+    Exit code: 0 when the neighbours are stored or were up to date, 1 when that failed, 130 after
+    Ctrl-C.
+    """
+    from ..collection import Collection
+
+    collection = Collection(database, space_name, table, Terminal(database, quiet=False))
+    summary = find_neighbours(collection, k)
+    click.echo(report.neighbours_report(summary))
+    tell_damaged(summary.damaged)
+
+
+def find_neighbours(collection, k: int | None):
+    """Brings the neighbours up to date and gives what was done; Ctrl-C ends the command."""
+    try:
+        return collection.neighbours(k)
+    except KeyboardInterrupt:
+        text = f"Stopped; the neighbours in {collection.database} are as they were."
+        click.echo(printable(text), err=True)
+        sys.exit(130)
+
+
+def tell_damaged(count: int) -> None:
+    if count:
+        click.echo(f"{count_of_images(count)} left out: the vector is damaged.", err=True)
