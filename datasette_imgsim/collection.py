@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 from .atlas import layout, poster
 from .db import schema
 from .db.connect import Writer, errors_named, folder_of, open_reader, open_writer
+from .db.duplicates import KINDS, VERDICTS, Group, count_groups, read_groups, save_verdicts
 from .db.spaces import (
     Space,
     all_spaces,
@@ -22,10 +23,10 @@ from .db.spaces import (
     reread,
     set_default_space,
 )
-from .db.tables import column_names, with_foreign_label
-from .errors import ImgsimError, check_number, listed
+from .db.tables import SourceTable, column_names, with_foreign_label
+from .errors import ImgsimError, check_choice, check_number, listed
 from .evaluate import Evaluation, read_labels
-from .explore import neighbours
+from .explore import duplicates, neighbours
 from .ingest import decode, settings
 from .ingest.job import Interface, Job, Silent
 from .ingest.options import RunOptions
@@ -52,6 +53,16 @@ class Match(Hit):
     """Relative to the folder of the database; None if the table has no paths."""
     name: str
     """Its label in the table, which is the name of its file if the label is a path, else its id."""
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """What `Collection.duplicates` found."""
+
+    space: str
+    groups: list[Group]
+    counts: dict[str, tuple[int, int]]
+    """{kind: (groups, images in them that are not the ones to keep)}, also of other kinds."""
 
 
 class Collection:
@@ -138,6 +149,43 @@ class Collection:
         with self._reader() as conn:
             space = choose_space(conn, self.space, self.table)
             return poster.save(conn, space, Path(path), size, wall)
+
+    def duplicates(self, kinds: Iterable[str] = KINDS) -> Duplicates:
+        """The groups of images that show one picture, or one moment, with one of each to keep.
+
+        `kinds` are exact, near and burst. The groups are stored: a later call only reads them
+        where no image and no verdict has changed.
+        """
+        kinds = list(kinds)
+        for kind in kinds:
+            check_choice("A kind of duplicates", kind, KINDS)
+        with self._writer() as conn:
+            space = choose_space(conn, self.space, self.table)
+            space = duplicates.update(conn, space, self.interface.progress)
+            found = read_groups(conn, space, kinds)
+            return Duplicates(space.name, found, count_groups(conn, space))
+
+    def decide(self, ids: Iterable[int | str], verdict: str) -> int:
+        """Remembers that images are "different", or that duplicates are "settled": all stay.
+
+        Either way, `duplicates` puts no two of them into one group again. Returns how many images
+        they are. Raises ImgsimError if there are fewer than two, or an id is unknown.
+        """
+        check_choice("A verdict", verdict, VERDICTS)
+        with self._writer() as conn:
+            space = choose_space(conn, self.space, self.table)
+            table = SourceTable.read(conn, space.source_table)
+            keys = []
+            for id in ids:
+                key = table.find(conn, id)
+                if key is None:
+                    raise ImgsimError(f"There is no image {id!r} in the table {table.name!r}")
+                keys.append(key)
+            keys = list(dict.fromkeys(keys))
+            if len(keys) < 2:
+                raise ImgsimError("Name two images or more, by their ids")
+            save_verdicts(conn, space.source_table, keys, verdict)
+        return len(keys)
 
     def neighbours(self, k: int | None = None) -> neighbours.Summary:
         """Stores the k images most like each image in `imgsim_neighbours`.

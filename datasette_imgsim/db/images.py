@@ -310,6 +310,10 @@ def forget_images(conn: sqlite3.Connection, table: str, ids: Iterable) -> None:
             f"delete from {name} as ours where {condition} and image_key = :id",
             [{"table": table, "id": id} for id in ids],
         )
+    conn.executemany(
+        "delete from imgsim_verdicts where source_table = ? and other_key = ?",
+        [(table, id) for id in ids],
+    )
     if ids:
         conn.execute(
             "update imgsim_spaces set generation = generation + 1 where source_table = ?", [table]

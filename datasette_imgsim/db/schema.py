@@ -11,9 +11,9 @@ from ..errors import ImgsimError
 from .redefine import redefine
 
 SOURCE_TABLE = "images"
-OF_SPACES = ("imgsim_vectors", "imgsim_atlas", "imgsim_neighbours")
+OF_SPACES = ("imgsim_vectors", "imgsim_atlas", "imgsim_neighbours", "imgsim_duplicates")
 """Our tables with rows for the images of a space."""
-OF_IMAGES = ("imgsim_thumbnails", "imgsim_contents", "imgsim_readings")
+OF_IMAGES = ("imgsim_thumbnails", "imgsim_contents", "imgsim_readings", "imgsim_verdicts")
 """Our tables with rows for the images of a source table."""
 
 migrations = Migrations("datasette-imgsim")
@@ -267,6 +267,42 @@ NEIGHBOURS_SQL = """CREATE TABLE imgsim_neighbours (
     unique (space_id, image_key, rank),
     unique (image_id, space_id, image_key, rank)
 )"""
+
+
+@migrations()
+def m008_duplicates(db):
+    """Groups of images that show one picture, and what people say of them."""
+    db.conn.execute(DUPLICATES_SQL)
+    db.conn.execute(VERDICTS_SQL)
+    db.conn.execute("alter table imgsim_spaces add column duplicates text")
+
+
+DUPLICATES_SQL = """CREATE TABLE imgsim_duplicates (
+    space_id integer not null references imgsim_spaces(id),
+    group_id integer not null,
+    kind text not null,
+    image_id text generated always as (cast(image_key as text)) virtual,
+    image_key not null,
+    keep integer not null,
+    note text not null,
+    unique (space_id, group_id, image_key),
+    unique (space_id, image_key, group_id),
+    unique (image_id, space_id, group_id)
+)"""
+# Each pair is there in both orders, so that it is found, and forgotten, by either of its images.
+VERDICTS_SQL = """CREATE TABLE imgsim_verdicts (
+    source_table text not null collate nocase,
+    image_id text generated always as (cast(image_key as text)) virtual,
+    image_key not null,
+    other_id text generated always as (cast(other_key as text)) virtual,
+    other_key not null,
+    verdict text not null,
+    decided_at text not null,
+    unique (source_table, image_key, other_key),
+    unique (source_table, other_key, image_key),
+    unique (image_id, source_table, other_key)
+)"""
+
 # SQLite computes it whenever it is read, so it is right however a path is changed. All characters
 # of the path but "/" are taken off its end, then that "/".
 FOLDER_SQL = """text generated always as (
