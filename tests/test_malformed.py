@@ -35,14 +35,14 @@ from datasette_imgsim.web.table.filters import FILTERS
 pytestmark = pytest.mark.datasette
 
 WEB = Path(datasette_imgsim.__file__).parent / "web"
+OF_TABLE = sorted({*FILTERS, "_similar_min"})
 PARAMETERS = sorted(
     {
         name
         for file in WEB.rglob("*.py")
         for name in re.findall(r"args(?:\.get|\.getlist)?[(\[]\"(\w+)\"", file.read_text())
-    }
+    }.union(OF_TABLE)
 )
-OF_TABLE = sorted({*FILTERS, "_similar_min"})
 ODD = (
     *("", " ", "0", "-0", "-1", "3", "03", "3.0", "1e3", "1e999", "nan", "inf", "-inf", "max"),
     *("9" * 19, "9" * 5000, "٣", "²", "½", "1_0", "0x1", "null", "true", "[]", "{}", "\0"),
@@ -121,7 +121,7 @@ def server(tmp_path_factory):
 
 
 def test_the_parameters_are_found():
-    assert {"_size", "_next", "level_weights", "plus", "color", *OF_TABLE} <= set(PARAMETERS)
+    assert {"_size", "_next", "level_weights", "plus", "color", "_similar_to"} <= set(PARAMETERS)
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
