@@ -23,6 +23,7 @@ from ..answers import (
 from ..options import PAGE_SIZE, Options, parse_bounds, parse_options
 from ..refused import Refused
 from ..results import tiles
+from ..scripts import leaflet
 from ..source import Source
 from ..views import Views
 from . import colours
@@ -70,6 +71,7 @@ async def _page(datasette, request, source):
         "selected": selected,
         "loading": loading,
         "view": atlas and atlas.view(options.view),
+        "leaflet": leaflet(datasette),
         "layouts": [
             (MAP, query.page_url(source.urls.map)),
             (WALL, query.page_url(source.urls.map, {"view": WALL})),
