@@ -98,10 +98,11 @@ def visit(browser, url: str, line: dict | None) -> tuple[Counter, list[float]]:
     page.wait_for_function("() => shownAt.size > 0")
     page.wait_for_load_state("networkidle")
     times = page.evaluate(TIMES)
-    weight = Counter(requests=len(finished))
+    weight: Counter = Counter()
     for request in finished:
         kind = next(name for name, fits in KINDS.items() if fits(request))
         sizes = request.sizes()
+        weight["requests"] += 1
         weight[kind] += sizes["responseBodySize"] + sizes["responseHeadersSize"]
     context.close()
     return weight, times
