@@ -9,7 +9,7 @@ from datasette import Forbidden, Response
 
 from ..errors import ImgsimError
 from ..search.indexes import Loading
-from . import compat
+from . import compat, scripts
 from .options import Options
 from .refused import Refused
 from .source import Source, requested_source
@@ -47,7 +47,11 @@ def common_context(source: Source, options: Options) -> dict:
 async def html_answer(
     datasette, request, template: str, context: dict, status=200, headers: dict | None = None
 ) -> Response:
-    context = {"imgsim_static": functools.partial(compat.static, datasette), **context}
+    context = {
+        "imgsim_static": functools.partial(compat.static, datasette),
+        "imgsim_script": functools.partial(scripts.script, datasette),
+        **context,
+    }
     body = await datasette.render_template(template, context, request=request, view_name="imgsim")
     return Response.html(body, status=status, headers=headers)
 

@@ -172,6 +172,11 @@ def static(datasette, filename: str) -> str:
     return datasette.urls.static_plugins(PLUGIN, filename)
 
 
+def imported(datasette, filename: str) -> str:
+    """The address of a script that another one imports: without what 1.0 adds in pages."""
+    return datasette.urls.static_plugins(PLUGIN, filename)
+
+
 def cors_headers() -> dict[str, str]:
     """The headers with which other sites may ask, as Datasette 1.0 has them, also for 0.65."""
     headers = {

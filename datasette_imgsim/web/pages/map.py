@@ -24,6 +24,7 @@ from ..chooser import chooser
 from ..options import PAGE_SIZE, Options, parse_bounds, parse_options
 from ..refused import Refused
 from ..results import tiles
+from ..scripts import leaflet
 from ..source import Source
 from ..views import Views
 from . import colours
@@ -72,6 +73,7 @@ async def _page(datasette, request, source):
         "loading": loading,
         "upload": None if missing or loading else chooser(source, request.actor, space),
         "view": atlas and atlas.view(options.view),
+        "leaflet": leaflet(datasette),
         "layouts": [
             (MAP, query.page_url(source.urls.map)),
             (WALL, query.page_url(source.urls.map, {"view": WALL})),
