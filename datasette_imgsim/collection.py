@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .atlas import layout, poster
-from .db import schema
+from .db import versions
 from .db.connect import Writer, errors_named, folder_of, open_reader, open_writer
 from .db.duplicates import KINDS, VERDICTS, Group, count_groups, read_groups, save_verdicts
 from .db.spaces import (
@@ -309,7 +309,7 @@ class Collection:
         """A connection for reading; an older database is upgraded first."""
         try:
             conn = open_reader(self.database)
-        except schema.OlderDatabase:
+        except versions.OlderDatabase:
             conn = open_writer(self.database, self.interface.waiting)
         with closing(conn), errors_named(self.database):
             yield conn

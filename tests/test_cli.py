@@ -12,7 +12,7 @@ from helpers.commands import TOY, embed_toy, imgsim, ordinary_user, run, small_f
 from helpers.databases import change, rows
 from helpers.pictures import draw, draw_groups
 
-from datasette_imgsim.db import schema
+from datasette_imgsim.db import versions
 from datasette_imgsim.search import likeness
 
 
@@ -215,12 +215,12 @@ def test_a_database_of_a_newer_package_is_refused(command):
 def newer_package():
     """As if this package had one more migration than the one that made the database."""
 
-    @schema.migrations(name="m999_later")
+    @versions.migrations(name="m999_later")
     def later(db):
         db.execute("create table imgsim_later (id integer)")
 
     yield
-    schema.migrations._migrations.pop()
+    versions.migrations._migrations.pop()
 
 
 def test_an_older_database_is_upgraded(command, newer_package):

@@ -16,7 +16,7 @@ import sqlite_utils
 
 from .. import sqlite_errors
 from ..errors import ImgsimError
-from . import schema
+from . import schema, versions
 
 # SQLite's largest. Vectors of 640 float16 numbers fill 99 % of such pages, thumbnails of 5 to 12 KB
 # fill 88 % or more; of pages of 8,192 bytes they fill 82 %, and 75 to 90 %. But each table has at
@@ -177,8 +177,8 @@ def _prepare(conn: Writer, path: str | Path, create: bool, images: bool) -> None
     if not create and "imgsim_spaces" not in names:
         raise _holds_nothing(path)
     try:
-        schema.check_version(conn)
-    except schema.OlderDatabase:
+        versions.check_version(conn)
+    except versions.OlderDatabase:
         pass  # it is upgraded here
     if not images:
         pass
@@ -187,7 +187,7 @@ def _prepare(conn: Writer, path: str | Path, create: bool, images: bool) -> None
             raise _not_ours(conn, path)
     elif create:
         conn.execute(schema.IMAGES_SQL)
-    schema.migrations.apply(sqlite_utils.Database(conn))
+    versions.migrations.apply(sqlite_utils.Database(conn))
 
 
 def _not_ours(conn: sqlite3.Connection, path: str | Path) -> ImgsimError:
@@ -223,7 +223,7 @@ def open_reader(path: str | Path) -> sqlite3.Connection:
         try:
             if "imgsim_spaces" not in schema.tables(conn):
                 raise _holds_nothing(path)
-            schema.check_version(conn)
+            versions.check_version(conn)
         except BaseException:
             conn.close()
             raise

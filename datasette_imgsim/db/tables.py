@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from .. import sqlite_errors
 from ..errors import ImgsimError, listed
 from ..limits import LIMITS
-from . import schema
+from . import schema, versions
 from .connect import batches
 
 IDS_A_QUERY = 500
@@ -271,7 +271,7 @@ def source_table_names(conn: sqlite3.Connection) -> list[str]:
     """The tables of a database whose rows are images, as declared. Raises ImgsimError."""
     if "imgsim_spaces" not in schema.tables(conn):
         return []
-    schema.check_version(conn)
+    versions.check_version(conn)
     rows = conn.execute(
         """
         select declared.name from imgsim_spaces as space

@@ -16,7 +16,7 @@ import numpy as np
 from cachetools import LRUCache
 
 from .. import sqlite_errors
-from ..db import schema
+from ..db import schema, versions
 from ..db.spaces import Space, choose_space
 from ..db.tables import SourceTable, quoted
 from ..errors import ImgsimError, listed
@@ -304,7 +304,7 @@ class Functions:
             raise ImgsimError(
                 "This database holds no vectors: run 'datasette imgsim embed DATABASE FOLDER'"
             )
-        schema.check_version(self.conn)
+        versions.check_version(self.conn)
         space = choose_space(self.conn, parsed.get("space"), configured=configured)
         table = SourceTable.read(self.conn, space.source_table)
         weights = ranking.weights(space, parsed.get("level_weights"))

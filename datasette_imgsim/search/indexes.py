@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import sqlite_errors
 from ..caching import Cache, NotLoaded, start_thread
-from ..db import schema
+from ..db import schema, versions
 from ..db.spaces import Space, all_spaces
 from ..db.tables import SourceTable
 from ..errors import ImgsimError
@@ -174,7 +174,7 @@ class Indexes:
         with suppress(ImgsimError, *sqlite_errors.Error), closing(connect()) as conn:
             if "imgsim_spaces" not in schema.tables(conn):
                 return
-            schema.check_version(conn)
+            versions.check_version(conn)
             for space in _used_by_default(all_spaces(conn), configured):
                 self._start_loading(conn, space)
 

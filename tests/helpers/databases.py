@@ -9,7 +9,7 @@ from contextlib import closing
 import numpy as np
 import sqlite_utils
 
-from datasette_imgsim.db import schema
+from datasette_imgsim.db import versions
 from datasette_imgsim.db.spaces import all_spaces, choose_space, raise_generation
 from datasette_imgsim.db.tables import quoted
 
@@ -45,7 +45,7 @@ def make_space(
     levels = levels or LEVELS
     with closing(sqlite3.connect(path)) as conn, conn:
         with sqlite_utils.Database(path) as db:
-            schema.migrations.apply(db)
+            versions.migrations.apply(db)
         name_sql = quoted(table)
         conn.execute(f"create table if not exists {name_sql} (id {key}, year integer)")
         conn.execute(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from ... import sqlite_errors
-from ...db.schema import plumbing
+from ...db.versions import plumbing
 from .. import compat
 from ..state import get_state
 
