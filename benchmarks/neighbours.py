@@ -2,6 +2,7 @@
 
 python benchmarks/neighbours.py photos.db            # search.py --database keeps a drawn one
 python benchmarks/neighbours.py photos.db --new 224  # and so many images that come later
+python benchmarks/neighbours.py photos.db --in-groups  # and as for more than 100,000 images
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ import numpy as np
 from datasette_imgsim.db.connect import open_reader, open_writer
 from datasette_imgsim.db.neighbours import read_neighbours, read_stamp
 from datasette_imgsim.db.spaces import choose_space
+from datasette_imgsim.explore import nearest
+from datasette_imgsim.limits import LIMITS
 from datasette_imgsim.search import indexes, ranking
 
 SECONDS_BETWEEN_READS = 0.02
@@ -31,7 +34,8 @@ SAMPLE = 300
 @click.command()
 @click.argument("database", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--new", default=0, help="Also time so many images that come later")
-def main(database, new):
+@click.option("--in-groups", is_flag=True, help="Also find them as those of very many images")
+def main(database, new, in_groups):
     """Find the neighbours in a copy of a database, while somebody reads from it all the time."""
     with tempfile.TemporaryDirectory(dir=database.parent) as folder:
         copy = Path(shutil.copy(database, folder))
@@ -53,7 +57,7 @@ def main(database, new):
                 conn.execute("update imgsim_spaces set generation = generation + 1")
             run(copy, f"{new:,} new")
         run(copy, "none new")
-        tell_how_right(copy)
+        tell_how_right(copy, in_groups)
 
 
 def take_away(conn: sqlite3.Connection, space: int, count: int) -> list[tuple]:
@@ -99,8 +103,8 @@ def read_all_the_time(path: Path, done: threading.Event, waits: list[float]) -> 
             time.sleep(SECONDS_BETWEEN_READS)
 
 
-def tell_how_right(database: Path) -> None:
-    """Which share of the neighbours of some images are those that exact scores of all give."""
+def tell_how_right(database: Path, in_groups: bool) -> None:
+    """Which share of the nearest of some images, by exact scores of all, was found."""
     with closing(open_reader(database)) as conn:
         space = choose_space(conn)
         stamp = read_stamp(conn, space)
@@ -115,10 +119,21 @@ def tell_how_right(database: Path) -> None:
         for start in range(0, len(index), 20_000):
             rows = range(start, min(start + 20_000, len(index)))
             scores[:, start : rows[-1] + 1] = queries @ index.vectors(conn, rows).T
-    scores[np.arange(len(some)), some] = -np.inf
-    best = np.argpartition(-scores, stamp.k - 1)[:, : stamp.k]
-    shares = [np.isin(a, b).mean() for a, b in zip(best, found.rows[some])]
-    click.echo(f"  of {len(some)} images, {np.mean(shares):.2%} of the {stamp.k} nearest are there")
+        scores[np.arange(len(some)), some] = -np.inf
+        best = np.argpartition(-scores, stamp.k - 1)[:, : stamp.k]
+        tell_share("stored", best, found.rows[some])
+        if in_groups:
+            LIMITS.compared_exactly = 0
+            started = time.process_time()
+            rows, _ = nearest.nearest(conn, index, stamp.k)
+            used = time.process_time() - started
+            tell_share(f"in groups, {used:.1f} s of processors", best, rows[some])
+
+
+def tell_share(name: str, best: np.ndarray, found: np.ndarray) -> None:
+    """Both are rows (images, k)."""
+    share = np.mean([np.isin(a, b).mean() for a, b in zip(best, found)])
+    click.echo(f"  {name}: of {len(best)} images, {share:.2%} of the {best.shape[1]} nearest")
 
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ def find_neighbours(collection, k: int | None):
     try:
         return collection.neighbours(k)
     except KeyboardInterrupt:
-        text = f"Stopped; the neighbours in {collection.database} are as they were."
+        text = f"Stopped; each list in {collection.database} is as it was, or done: run it again."
         click.echo(printable(text), err=True)
         sys.exit(130)
 
