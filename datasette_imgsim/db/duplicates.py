@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import combinations, groupby
 from typing import NamedTuple
 
+from ..errors import ImgsimError
 from ..progress import Progress, silent
 from . import replacing, schema
 from .connect import Writer, batches, utc_now
-from .spaces import Space
+from .spaces import Space, all_spaces
 from .tables import SourceTable, column_names, quoted
 
 EXACT, NEAR, BURST = "exact", "near", "burst"
@@ -140,27 +142,23 @@ def all_facts(
 def _facts(
     conn: sqlite3.Connection, table: SourceTable, condition: str, values: list
 ) -> Iterator[Facts]:
-    is_images = table.name == schema.SOURCE_TABLE and schema.is_ours(conn)
     there = {name.lower(): name for name in column_names(conn, table.name)}
     columns = []
     for name in FACTS:
         column = f"t.{quoted(there[name])}" if name in there else "null"
-        if not is_images and name in OF_CONTENTS:
-            column = f"c.{name}" if name != "path" else f"coalesce(c.path, {column})"
+        if name in OF_CONTENTS:
+            column = f"coalesce(c.{name}, {column})"
         # Text need not be UTF-8, and a BLOB may be a picture, which is not read.
         columns.append(
             f"case typeof({column}) when 'text' then cast({column} as blob) "
             f"when 'blob' then null else {column} end"
         )
-    join = ""
-    if not is_images:
-        # Without "+", the key's affinity would keep SQLite from using the index.
-        join = (
-            "left join imgsim_contents c on c.source_table = :table "
-            f"and c.image_key = +{table.key_sql}"
-        ).replace(":table", "'{}'".format(table.name.replace("'", "''")))
-    sql = f"select {table.key_sql}, {', '.join(columns)} from {table.rows_sql} {join}"
-    for id, *row in conn.execute(f"{sql} where {condition}", values):
+    # Without "+", the key's affinity would keep SQLite from using the index.
+    sql = (
+        f"select {table.key_sql}, {', '.join(columns)} from {table.rows_sql} "
+        f"left join imgsim_contents c on c.source_table = ? and c.image_key = +{table.key_sql}"
+    )
+    for id, *row in conn.execute(f"{sql} where {condition}", [table.name, *values]):
         yield Facts(id, *(_sound(name, value) for name, value in zip(FACTS, row)))
 
 
@@ -272,6 +270,21 @@ def read_groups(
             found = [Member(facts[key], bool(keep), str(note)) for _, _, key, keep, note in members]
             groups.append(Group(number, kind, found))
     return groups
+
+
+def has_groups(conn: sqlite3.Connection, space: Space) -> bool:
+    """Whether any groups of a space are stored."""
+    rows = conn.execute("select 1 from imgsim_duplicates where space_id = ? limit 1", [space.id])
+    return rows.fetchone() is not None
+
+
+def has_groups_of(conn: sqlite3.Connection, table: str) -> bool:
+    """Whether any groups of a source table are stored, in any of its spaces."""
+    if "imgsim_duplicates" not in schema.tables(conn):
+        return False  # made by an older version
+    with suppress(ImgsimError):  # a damaged space; our own pages say so
+        return any(has_groups(conn, space) for space in all_spaces(conn, table))
+    return False
 
 
 def read_verdicts(conn: sqlite3.Connection, table: str) -> set[tuple]:
