@@ -42,9 +42,17 @@ class Shown:
     tile: Tile
 
     @property
-    def details(self) -> str:
-        """Its size, bytes and time in words, as far as they are known."""
-        return described(self.member.facts)
+    def details(self) -> list[str]:
+        """Its size and bytes, when it was taken and its path, as far as they are known."""
+        facts = self.member.facts
+        time = (facts.taken_at or "").replace("T", " ")
+        return [line for line in (size_of(facts), time, facts.path) if line]
+
+    @property
+    def can_be_laid(self) -> bool:
+        """Whether the one to keep can be laid over it: they are neither the same nor turned."""
+        note = self.member.note
+        return not (self.member.keep or "turned" in note or "mirrored" in note)
 
 
 @dataclass(frozen=True)
@@ -129,14 +137,12 @@ def _note(conn, space: Space, command: str) -> str | None:
     return None
 
 
-def described(facts: Facts) -> str:
-    """The size, bytes and time of an image in words, as far as they are known."""
+def size_of(facts: Facts) -> str:
+    """The size and bytes of an image in words, as far as they are known."""
     parts = [f"{facts.width:,} x {facts.height:,}"] if facts.pixels else []
     if facts.bytes is not None:
         kilobytes = facts.bytes / 1000
         parts.append(f"{kilobytes / 1000:.1f} MB" if kilobytes >= 1000 else f"{kilobytes:.0f} kB")
-    if facts.taken_at:
-        parts.append(facts.taken_at.replace("T", " "))
     return " · ".join(parts)
 
 
