@@ -21,6 +21,10 @@ TABLES = [*OF_SPACES, *OF_IMAGES]
 FILLED = {
     "imgsim_neighbours": "(space_id, image_key, rank, neighbour_key, score) "
     "select 1, id, 1, id, 0.5 from images",
+    "imgsim_duplicates": "(space_id, group_id, kind, image_key, keep, note) "
+    "select 1, 1, 'near', id, 0, '' from images",
+    "imgsim_verdicts": "(source_table, image_key, other_key, verdict, decided_at) "
+    "select 'images', id, id, 'settled', '' from images",
     "imgsim_thumbnails": "(source_table, image_key, jpeg) select 'images', id, x'ffd8' from images",
     "imgsim_contents": "(source_table, image_key, sha256) select 'images', id, 'a' from images",
     "imgsim_readings": "(source_table, image_key) select 'images', id from images",

@@ -48,7 +48,7 @@ def complete(photos, tmp_path_factory):
 
 def fill(database, table):
     """Adds a row about the image 3."""
-    known = {"source_table": "images", "image_key": 3, "space_id": 1}
+    known = {"source_table": "images", "image_key": 3, "space_id": 1, "kind": "near"}
     columns = rows(database, f"select name, type from pragma_table_info('{table}')")
     values = [known.get(name, 1 if kind == "INTEGER" else "x") for name, kind in columns]
     names = ", ".join(name for name, _ in columns)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import combinations, groupby
 from typing import NamedTuple
 
+from ..errors import ImgsimError
 from ..progress import Progress, silent
 from . import replacing, schema
 from .connect import Writer, batches, utc_now
-from .spaces import Space
+from .spaces import Space, all_spaces
 from .tables import SourceTable, column_names, quoted
 
 EXACT, NEAR, BURST = "exact", "near", "burst"
@@ -26,6 +28,7 @@ KEY = ("group_id", "image_key")
 ROWS_A_TRANSACTION = 5_000
 IDS_A_QUERY = 500
 FACTS = ("path", "width", "height", "bytes", "taken_at", "camera", "mtime_ns", "sha256")
+TOLD = ("id", "path", "width", "height", "bytes", "taken_at")
 OF_CONTENTS = ("path", "bytes", "mtime_ns", "sha256")
 """Facts that imgsim_contents has of the pictures in a table of the user's own."""
 
@@ -76,6 +79,21 @@ class Group:
     def others(self) -> list[Member]:
         return self.members[1:]
 
+    def json(self) -> dict:
+        """As the command and the page give it. `differs` says how others differ from the kept."""
+        return {
+            "kind": self.kind,
+            "images": [
+                {
+                    **{name: getattr(member.facts, name) for name in TOLD},
+                    "differs": None if member.keep else member.note,
+                }
+                for member in self.members
+            ],
+            "keep": self.keep.facts.id,
+            "why": self.keep.note,
+        }
+
 
 @dataclass(frozen=True)
 class Stamp:
@@ -124,27 +142,23 @@ def all_facts(
 def _facts(
     conn: sqlite3.Connection, table: SourceTable, condition: str, values: list
 ) -> Iterator[Facts]:
-    is_images = table.name == schema.SOURCE_TABLE and schema.is_ours(conn)
     there = {name.lower(): name for name in column_names(conn, table.name)}
     columns = []
     for name in FACTS:
         column = f"t.{quoted(there[name])}" if name in there else "null"
-        if not is_images and name in OF_CONTENTS:
-            column = f"c.{name}" if name != "path" else f"coalesce(c.path, {column})"
+        if name in OF_CONTENTS:
+            column = f"coalesce(c.{name}, {column})"
         # Text need not be UTF-8, and a BLOB may be a picture, which is not read.
         columns.append(
             f"case typeof({column}) when 'text' then cast({column} as blob) "
             f"when 'blob' then null else {column} end"
         )
-    join = ""
-    if not is_images:
-        # Without "+", the key's affinity would keep SQLite from using the index.
-        join = (
-            "left join imgsim_contents c on c.source_table = :table "
-            f"and c.image_key = +{table.key_sql}"
-        ).replace(":table", "'{}'".format(table.name.replace("'", "''")))
-    sql = f"select {table.key_sql}, {', '.join(columns)} from {table.rows_sql} {join}"
-    for id, *row in conn.execute(f"{sql} where {condition}", values):
+    # Without "+", the key's affinity would keep SQLite from using the index.
+    sql = (
+        f"select {table.key_sql}, {', '.join(columns)} from {table.rows_sql} "
+        f"left join imgsim_contents c on c.source_table = ? and c.image_key = +{table.key_sql}"
+    )
+    for id, *row in conn.execute(f"{sql} where {condition}", [table.name, *values]):
         yield Facts(id, *(_sound(name, value) for name, value in zip(FACTS, row)))
 
 
@@ -184,14 +198,34 @@ def save_groups(
             replacing.replace_many(conn, table, space, rows, finish, advance)
 
 
-def _whole(table: SourceTable, more: str) -> str:
+def _whole(conn: sqlite3.Connection, table: SourceTable, more: str = "") -> str:
     """SQL for the groups of a space of which the one to keep and another are still there."""
+    return f"""
+        select d.group_id, d.kind, count(*) as images {_rows(conn, table)} {more}
+        group by d.group_id having count(*) > 1 and max(d.keep)
+    """
+
+
+def _rows(conn: sqlite3.Connection, table: SourceTable) -> str:
+    """SQL from "from" on, for the images in groups: that are still there, and are not decided."""
+    sql = "select 1 from imgsim_verdicts where source_table = ? limit 1"
+    decided = ""
+    if conn.execute(sql, [table.name]).fetchone():
+        decided = """
+            and not exists (
+                select 1 from imgsim_duplicates before join imgsim_verdicts v
+                on v.source_table = :table and v.image_key = before.image_key
+                and v.other_key = d.image_key
+                where before.space_id = d.space_id and before.group_id = d.group_id
+                and (before.keep > d.keep or
+                    before.keep = d.keep and before.image_key < d.image_key)
+            )
+        """
     # "cross join" keeps SQLite from reading the whole source table first.
     return f"""
-        select d.group_id, d.kind, count(*) as images from imgsim_duplicates d
+        from imgsim_duplicates d
         cross join {table.rows_sql} on {table.key_sql} = d.image_key
-        where d.space_id = :space {more}
-        group by d.group_id having count(*) > 1 and max(d.keep)
+        where d.space_id = :space {decided}
     """
 
 
@@ -199,8 +233,8 @@ def count_groups(conn: sqlite3.Connection, space: Space) -> dict[str, tuple[int,
     """{kind: (groups, images in them that are not the ones to keep)}, of all three kinds."""
     table = SourceTable.read(conn, space.source_table)
     rows = conn.execute(
-        f"select kind, count(*), sum(images - 1) from ({_whole(table, '')}) group by kind",
-        {"space": space.id},
+        f"select kind, count(*), sum(images - 1) from ({_whole(conn, table)}) group by kind",
+        {"space": space.id, "table": table.name},
     )
     found = {kind: (groups, images) for kind, groups, images in rows}
     return {kind: found.get(kind, (0, 0)) for kind in KINDS}
@@ -220,30 +254,37 @@ def read_groups(
     table = SourceTable.read(conn, space.source_table)
     marks = ", ".join(f"'{kind}'" for kind in KINDS if kind in set(kinds))
     more = f"and d.group_id > :after and d.kind in ({marks})"
-    numbers = [
-        number
-        for number, _, _ in conn.execute(
-            f"{_whole(table, more)} order by d.group_id limit :count",
-            {"space": space.id, "after": after, "count": count},
-        )
-    ]
+    values = {"space": space.id, "table": table.name, "after": after, "count": count}
+    whole = f"{_whole(conn, table, more)} order by d.group_id limit :count"
+    numbers = [number for number, _, _ in conn.execute(whole, values)]
     groups = []
     for batch in batches(numbers, IDS_A_QUERY):
         rows = conn.execute(
-            "select group_id, kind, image_key, keep, note from imgsim_duplicates "
-            f"where space_id = ? and group_id in ({', '.join('?' * len(batch))}) "
-            "order by group_id, keep desc, image_key",
-            [space.id, *batch],
+            f"select d.group_id, d.kind, d.image_key, d.keep, d.note {_rows(conn, table)} "
+            "and d.group_id in (select value from json_each(:numbers)) "
+            "order by d.group_id, d.keep desc, d.image_key",
+            {**values, "numbers": json.dumps(batch)},
         ).fetchall()
         facts = {each.id: each for each in all_facts(conn, table, [row[2] for row in rows])}
         for (number, kind), members in groupby(rows, lambda row: row[:2]):
-            present = [
-                Member(facts[key], bool(keep), str(note))
-                for _, _, key, keep, note in members
-                if key in facts
-            ]
-            groups.append(Group(number, kind, present))
+            found = [Member(facts[key], bool(keep), str(note)) for _, _, key, keep, note in members]
+            groups.append(Group(number, kind, found))
     return groups
+
+
+def has_groups(conn: sqlite3.Connection, space: Space) -> bool:
+    """Whether any groups of a space are stored."""
+    rows = conn.execute("select 1 from imgsim_duplicates where space_id = ? limit 1", [space.id])
+    return rows.fetchone() is not None
+
+
+def has_groups_of(conn: sqlite3.Connection, table: str) -> bool:
+    """Whether any groups of a source table are stored, in any of its spaces."""
+    if "imgsim_duplicates" not in schema.tables(conn):
+        return False  # made by an older version
+    with suppress(ImgsimError):  # a damaged space; our own pages say so
+        return any(has_groups(conn, space) for space in all_spaces(conn, table))
+    return False
 
 
 def read_verdicts(conn: sqlite3.Connection, table: str) -> set[tuple]:

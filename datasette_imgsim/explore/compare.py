@@ -29,13 +29,14 @@ SQUARE = 4
 """Pixels of the side of the squares in which details are compared."""
 SMALL = 48
 """A thumbnail with a shorter side shows no details beyond those of SIDE pixels."""
-DISTURBED = 0.35
-"""The share of the squares that may differ, such as those that were written on."""
+DISTURBED, DISTURBED_ROUGHLY = 0.35, 0.5
+"""The share of the squares that may differ, such as those that were written on. In the coarse
+picture, in which there are fewer squares, writing disturbs more of them."""
 GREY = 3.0
 """Less colour than this, Cb and Cr off their middle, counts as none."""
 FLAT = 2.0
 """A square with less contrast (standard deviation, 0..255) shows nothing that can be compared."""
-STEPS, FINE_STEPS = 6, 2
+STEPS, FINE_STEPS = 6, 3
 LARGEST_STEP = 0.06
 """A window moves by no more of its length at once."""
 HELD = np.array([1, 0.1, 1, 0.1, 0.01, 1e-4], np.float32)
@@ -181,7 +182,7 @@ def placed(first: np.ndarray, second: np.ndarray, box: np.ndarray) -> tuple[np.n
     windows = np.array([[*WINDOWS[x], *WINDOWS[y]] for x, y in BOXES], np.float32)[box]
     windows = _refined(first, second, windows, STEPS)
     laid, inside = _laid(first, windows)
-    return windows, _agreement(laid, second, inside)
+    return windows, _agreement(laid, second, inside, DISTURBED_ROUGHLY)
 
 
 @dataclass(frozen=True)
@@ -273,8 +274,10 @@ def _moved(windows: np.ndarray, moves: np.ndarray, contrast: np.ndarray, side: i
     return changed
 
 
-def _agreement(laid: np.ndarray, wanted: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """The correlation (n,) that all but DISTURBED of the squares reach; -1 if none shows anything.
+def _agreement(
+    laid: np.ndarray, wanted: np.ndarray, inside: np.ndarray, disturbed: float = DISTURBED
+) -> np.ndarray:
+    """The correlation (n,) that all but a share of the squares reach; -1 if none shows anything.
 
     Where only one of both shows anything in a square, that is 0.
     """
@@ -285,7 +288,7 @@ def _agreement(laid: np.ndarray, wanted: np.ndarray, inside: np.ndarray) -> np.n
     correlation = (one * other).mean(axis=2) / np.maximum(spread[0] * spread[1], FLAT**2 / 4)
     ordered = np.sort(np.where(shown, correlation, np.inf), axis=1)
     count = shown.sum(axis=1)
-    place = (DISTURBED * (count - 1)).astype(int).clip(0)
+    place = (disturbed * (count - 1)).astype(int).clip(0)
     return np.where(count > 0, ordered[np.arange(len(ordered)), place], -1)
 
 

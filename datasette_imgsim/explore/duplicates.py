@@ -125,7 +125,7 @@ class _Search:
             if len(ids) > 1
             for id in ids
         }
-        return self._grouped(links, self._is_decided)
+        return self._grouped(links, self._is_decided, lambda *_: "the same bytes")
 
     def near(self) -> list[list[Member]]:
         """The groups of one picture, changed. Images without a thumbnail are in none."""
@@ -137,7 +137,7 @@ class _Search:
         self.links = Links.joined([found, pairs.confirmed(_not_compared(found, self._best))])
         linked = self._linked(pairs.is_grey)
         self._borrow_times(linked)
-        return self._grouped(linked, self._is_another_moment)
+        return self._grouped(linked, self._is_another_moment, differing)
 
     def bursts(self) -> list[list[Member]]:
         """The groups of other shots of one moment: seconds apart, and much alike."""
@@ -154,7 +154,7 @@ class _Search:
             if one != other and apart is not None and apart <= SECONDS_OF_BURST:
                 for kept, member in (ids, ids[::-1]):
                     links[kept][member] = Link(self._later(member, kept))
-        return self._grouped(links, self._is_decided)
+        return self._grouped(links, self._is_decided, lambda *_: "of the same moment")
 
     def _standing(self) -> np.ndarray:
         """The rows of the images that no step has hidden."""
@@ -214,44 +214,51 @@ class _Search:
         is_burst = apart is not None and 0 < apart <= SECONDS_OF_BURST
         return is_burst or self._is_decided(one, other)
 
-    def _grouped(self, links: Linked, apart: Callable[..., bool]) -> list[list[Member]]:
-        """Groups around the best images: each with those that are linked to it.
+    def _grouped(
+        self, links: Linked, apart: Callable[..., bool], note: Callable[..., str]
+    ) -> list[list[Member]]:
+        """Groups of images around those that most others are linked to.
 
         No two images of a group are `apart`. All but the ones to keep are hidden afterwards.
+        `note` says how another one differs from the one to keep, if these two are not linked.
         """
-
         taken: set = set()
         groups = []
-
-        def in_order(ids: Iterable) -> list:
-            return sorted(ids, key=lambda id: preference(self.facts[id]))
-
-        for kept in in_order(links):
-            if kept in taken:
+        for middle in sorted(links, key=lambda id: self._standing_of(id, links[id])):
+            if middle in taken:
                 continue
-            chosen = [kept]
-            for other in sorted(links[kept], key=lambda id: -links[kept][id].strength):
+            chosen = [middle]
+            for other in sorted(links[middle], key=lambda id: -links[middle][id].strength):
                 if other not in taken and not any(apart(other, each) for each in chosen):
                     chosen.append(other)
             if len(chosen) > 1:
                 taken.update(chosen)
-                groups.append(self._members([kept, *in_order(chosen[1:])], links[kept]))
-                self._hide(chosen)
+                kept, *others = sorted((self.facts[id] for id in chosen), key=preference)
+                differs = {
+                    each.id: links[kept.id][each.id].note()
+                    if each.id in links[kept.id]
+                    else note(each, kept)
+                    for each in others
+                }
+                groups.append(
+                    [
+                        Member(kept, True, why(kept, others)),
+                        *(Member(each, False, differs[each.id]) for each in others),
+                    ]
+                )
+                self._hide(kept.id, chosen)
         return groups
 
-    def _members(self, ids: list, links: dict[int | str, Link]) -> list[Member]:
-        kept, *others = (self.facts[id] for id in ids)
-        return [
-            Member(kept, True, why(kept, others)),
-            *(Member(other, False, links[other.id].note()) for other in others),
-        ]
+    def _standing_of(self, id, links: dict[int | str, Link]) -> tuple:
+        """Sorts images so that those come first to which most others are linked, most surely."""
+        return -round(sum(link.strength for link in links.values()), 3), preference(self.facts[id])
 
-    def _hide(self, ids: list) -> None:
-        """Lets the first image stand for the others, also with the time that one of them knows."""
-        kept = ids[0]
-        self.times[kept] = next(filter(None, map(self.times.get, ids)), None)
+    def _hide(self, kept, ids: list) -> None:
+        """Lets one image stand for all of these, also with the time that one of them knows."""
+        self.times[kept] = next(filter(None, map(self.times.get, [kept, *ids])), None)
         rows = [self.row_of[id] for id in ids if id in self.row_of]
-        self.stand_in[np.isin(self.stand_in, rows)] = rows[0] if rows else -1
+        if rows:
+            self.stand_in[np.isin(self.stand_in, rows)] = self.row_of.get(kept, rows[0])
 
     def _high_score(self) -> float:
         """The score from which images of this space are much alike."""

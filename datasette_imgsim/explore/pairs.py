@@ -21,7 +21,7 @@ PAIRS_A_CHUNK, PAIRS_AT_ONCE = 2048, 128
 # Chosen with benchmarks/duplicates.py.
 ROUGHLY = 0.8
 """Pairs whose spectra are less alike are not looked at more closely."""
-AGREES_ROUGHLY = 0.6
+AGREES_ROUGHLY = 0.7
 """Nor those whose coarse details agree less."""
 ROUGHLY_TURNED = 0.9
 """The same of pairs that only their bits have brought together."""

@@ -40,6 +40,10 @@ class TableUrls:
         return f"{self.gallery}/map"
 
     @property
+    def duplicates(self) -> str:
+        return f"{self.gallery}/duplicates"
+
+    @property
     def search(self) -> str:
         return f"{self.gallery}/search"
 

@@ -23,6 +23,7 @@ EXAMPLES = (
     "",
     "/similar/3",
     "/map",
+    "/duplicates",
     "/tiles/1/0/0.jpg",
     "/tiles/1/0/0@2x.jpg",
     "/search",

@@ -54,7 +54,12 @@ def check_map(conn, source: Source, space: Space) -> None:
 
 def map_command(conn, source: Source, space: Space) -> str:
     """The command that makes the map of a space."""
-    words = ["datasette", "imgsim", "map", source.file]
+    return space_command(conn, source, space, "map")
+
+
+def space_command(conn, source: Source, space: Space, name: str) -> str:
+    """A command that works in this space."""
+    words = ["datasette", "imgsim", name, source.file]
     try:
         is_default = choose_space(conn) == space
     except ImgsimError:

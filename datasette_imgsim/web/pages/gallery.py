@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from ...db.atlas import has_atlas
+from ...db.duplicates import has_groups
 from ...db.spaces import Space, all_spaces, count_vectors
 from ...db.tables import WHOLE_NUMBER
 from ...limits import LIMITS
@@ -59,6 +60,8 @@ class Contents:
     """Whether the note is about a space that is being loaded."""
     map_command: str | None
     """The command that makes the map, if there is none and there are vectors."""
+    has_duplicates: bool
+    """Whether groups of duplicates are stored for the chosen space."""
 
 
 @dataclass(frozen=True)
@@ -199,6 +202,7 @@ def _contents(conn, source: Source, options: Options, asked: Asked) -> Contents:
         note=note,
         loading=loading,
         map_command=map_command(conn, source, space) if vectors and not has_map else None,
+        has_duplicates=bool(space) and has_groups(conn, space),
     )
 
 

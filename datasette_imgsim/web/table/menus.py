@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...db.duplicates import has_groups_of
 from .. import compat
 from ..query import Query
 from ..state import get_state
@@ -62,6 +63,23 @@ async def table_actions(datasette, database, table, request) -> list[dict]:
             "label": "Map of images",
             "description": "All pictures laid out by likeness, to walk through.",
         },
+        *await _duplicates(datasette, database, table, "Duplicates"),
+    ]
+
+
+async def _duplicates(datasette, database: str, table: str, label: str) -> list[dict]:
+    """The entry that leads to the duplicates of a table, if there are any in some space."""
+    db = datasette.get_database(database)
+    if not await get_state(db).remember(
+        db, f"duplicates of {table}", lambda conn: has_groups_of(conn, table)
+    ):
+        return []
+    return [
+        {
+            "href": TableUrls(datasette, database, table).duplicates,
+            "label": label,
+            "description": "Pictures that are there more than once, and which to keep.",
+        }
     ]
 
 
@@ -79,12 +97,15 @@ async def row_actions(datasette, database, table, row) -> list[dict]:
 
 
 async def database_actions(datasette, actor, database) -> list[dict]:
-    return [
-        {
-            "href": TableUrls(datasette, database, table).gallery,
-            "label": f"Image gallery: {table}",
-            "description": "See all pictures, and find those like one of yours.",
-        }
-        for table in await source_tables(datasette, database)
-        if await compat.can_view(datasette, actor, database, table)
-    ]
+    actions = []
+    for table in await source_tables(datasette, database):
+        if await compat.can_view(datasette, actor, database, table):
+            actions.append(
+                {
+                    "href": TableUrls(datasette, database, table).gallery,
+                    "label": f"Image gallery: {table}",
+                    "description": "See all pictures, and find those like one of yours.",
+                }
+            )
+            actions += await _duplicates(datasette, database, table, f"Duplicates: {table}")
+    return actions
