@@ -123,7 +123,7 @@ class Limits:
     """The most neighbours that are stored of each image."""
     compared_exactly: int = 100_000
     """Of more images, neighbours are looked for among those of groups near to each."""
-    rows_of_neighbours: int = 20_000
+    rows_of_neighbours: int = 50_000
     """The most rows of neighbours that one transaction writes."""
 
     # Evaluation

@@ -28,6 +28,7 @@ from datasette_imgsim.explore.neighbours import ensure_neighbours
 from datasette_imgsim.limits import LIMITS
 
 COUNT, K = 120, 5
+INSERT = replacing.Table.insert
 COLUMNS = "space_id, image_key, rank, neighbour_key, score"
 
 
@@ -274,14 +275,14 @@ class Ended(Exception):
     pass
 
 
-def ended_after(monkeypatch, count):
+def ended_after(monkeypatch, count, error=Ended):
     """A run ends after so many transactions have written something."""
     insert, calls = replacing.Table.insert, []
 
     def inner(*arguments):
         calls.append(1)
         if len(calls) > count:
-            raise Ended
+            raise error
         insert(*arguments)
 
     monkeypatch.setattr(replacing.Table, "insert", inner)
@@ -296,6 +297,18 @@ def test_a_run_that_is_ended_leaves_the_old_ones(path, small_steps, monkeypatch)
     assert stored(path) == before[1]
     assert "imgsim_neighbours_new" not in rows(path, "select name from sqlite_master")
     assert imgsim("neighbours", path).startswith("No new images: the 5 nearest")
+
+
+def test_ctrl_c(path, small_steps, monkeypatch):
+    before = stored(path)
+    ended_after(monkeypatch, 3, KeyboardInterrupt)
+    assert "Stopped; each list" in imgsim("neighbours", path, "-k", 8, exit_code=130)
+    assert stored(path) == before
+    add_images(path, random_vectors(1, seed=3), [130])
+    monkeypatch.setattr(replacing.Table, "insert", INSERT)
+    ended_after(monkeypatch, 1, KeyboardInterrupt)
+    printed = imgsim("map", path, exit_code=130)
+    assert "images laid out." in printed and "Stopped; each list" in printed
 
 
 @pytest.mark.parametrize("transactions", [1, 2])
@@ -352,5 +365,7 @@ async def test_who_may_not_view_the_images_may_not_view_them(path):
     tables = {"images": {"allow": {"id": "ann"}}}
     ds = serve(path, databases={"photos": {"tables": tables}})
     assert (await ds.client.get("/photos/imgsim_neighbours")).status_code == 403
-    page = await ds.client.get("/photos/imgsim_neighbours?image_id=7", cookies=cookies(ds, "ann"))
-    assert page.status_code == 200 and page.text.count("<tr>") > K
+    address = "/photos/imgsim_neighbours.json?_shape=objects&image_id=7&_sort=rank"
+    page = await ds.client.get(address, cookies=cookies(ds, "ann"))
+    shown = [(int(row["neighbour_id"]), row["score"]) for row in page.json()["rows"]]
+    assert shown == lists(path)[7]

@@ -39,7 +39,7 @@ def map_space(database, space_name, table, refit, png, wall, size):
 
     Run it again after images were added: it places them among those they are like and moves
     nothing else. --refit gives all of them the places they would have now; the map keeps its shape.
-    Then it brings the neighbours of each image up to date, as 'neighbours' does.
+    Then it brings the neighbours of up to 100,000 images up to date, as 'neighbours' does.
 
     Exit code: 0 when the map is made or was up to date, 1 when it could not be made, 130 after
     Ctrl-C, which leaves the map as it was.
@@ -59,7 +59,8 @@ def map_space(database, space_name, table, refit, png, wall, size):
     if png:
         shown = collection.draw_map(png, size, wall)
         click.echo(printable(f"{png} shows {shown:,} of {count_of_images(summary.total)}."))
-    find_neighbours(collection, None)
+    if summary.total <= LIMITS.compared_exactly:
+        find_neighbours(collection, None)
 
 
 @imgsim.command("neighbours")
@@ -76,7 +77,7 @@ def store_neighbours(database, k, space_name, table):
     """Store which images each image is most like, in the table imgsim_neighbours.
 
     Run it again after images were added, changed or removed: only what that changes is computed.
-    'map' does it, too.
+    'map' does it, too, for up to 100,000 images.
 
     Exit code: 0 when the neighbours are stored or were up to date, 1 when that failed, 130 after
     Ctrl-C.
@@ -94,7 +95,7 @@ def find_neighbours(collection, k: int | None):
     try:
         return collection.neighbours(k)
     except KeyboardInterrupt:
-        text = f"Stopped; the neighbours in {collection.database} are as they were."
+        text = f"Stopped; each list in {collection.database} is as it was, or done: run it again."
         click.echo(printable(text), err=True)
         sys.exit(130)
 

@@ -126,13 +126,18 @@ class Places:
         self.sorted = np.asarray(keys, np.int64) if isinstance(keys, array) else None
         self.places = {} if self.sorted is not None else {key: n for n, key in enumerate(keys)}
 
-    def of(self, keys: Iterable) -> np.ndarray:
+    def of(self, keys: Sequence) -> np.ndarray:
         """The place of each key, int; -1 if it is not in the list."""
         if self.sorted is None:
             return np.array([self.places.get(key, -1) for key in keys], int)
-        wanted = np.array([key if type(key) is int else -1 for key in keys], np.int64)
-        found = np.searchsorted(self.sorted, wanted).clip(max=max(0, len(self.sorted) - 1))
-        return np.where(self.sorted[found] == wanted, found, -1) if len(self.sorted) else found - 1
+        wanted = np.array(keys)
+        is_there: np.ndarray | bool = True
+        if wanted.dtype != np.int64:  # some are text, and these are not in the list
+            is_there = np.array([type(key) is int for key in keys])
+            wanted = np.array([key if type(key) is int else 0 for key in keys], np.int64)
+        found = np.searchsorted(self.sorted, wanted)
+        is_there &= (np.append(self.sorted, 0)[found] == wanted) & (found < len(self.sorted))
+        return np.where(is_there, found, -1)
 
 
 def save_neighbours(
@@ -172,7 +177,8 @@ def change_neighbours(
     with the last of them.
     """
     table = _table()
-    step = max(1, table.rows_a_transaction // neighbours.rows.shape[1])
+    # Old rows are removed, and new ones written: that takes twice as long.
+    step = max(1, table.rows_a_transaction // (2 * neighbours.rows.shape[1]))
     batches = [changed[start : start + step] for start in range(0, len(changed), step)] or [[]]
     remove = f"delete from {table.name} where space_id = ? and image_key = ?"
     with progress(len(changed), " images", "Storing") as advance:

@@ -22,7 +22,8 @@ from .blocks import Block, blocks
 
 BYTES_OF_PAIRS = 250_000
 """Of the vectors of pairs that are scored at once: what fits into the cache of a processor."""
-BYTES_A_READ = 4_000_000
+BYTES_A_READ = 64_000_000
+"""Of the vectors of pairs that are not in memory: images of a group have many candidates alike."""
 ALLOWANCE, SPARE = 2, 40
 """A reduction chooses ALLOWANCE times as many candidates as neighbours, and SPARE more."""
 GROUPS_COMPARED = 120
@@ -136,12 +137,15 @@ def _compare_all(index: InMemory, best: Best, advance: Advance) -> None:
     # Blocks with themselves come first: later, few images can enter a list.
     for part in parts:
         _offer(best, part, part, *part.better(part))
+    # So many images seem done with each block, since the first ones are compared with most others.
+    shares = np.arange(len(parts), 0, -1).cumsum()
+    done = len(index) * shares // shares[-1]
     for number, part in enumerate(parts):
         for other in parts[number + 1 :]:
             rough = part.rough(other) if best.are_full(part, other) else part.better(other)
             _offer(best, part, other, *rough)
             _offer(best, other, part, *rough, by_column=True)
-        advance(len(part.rows))
+        advance(int(done[number] - (done[number - 1] if number else 0)))
 
 
 def _compare_some(
