@@ -12,6 +12,7 @@ demo: .venv/ready
 	$(BIN)/python demo/draw.py demo/pictures
 	$(BIN)/datasette imgsim embed demo/demo.db demo/pictures
 	$(BIN)/datasette imgsim map demo/demo.db
+	$(BIN)/datasette imgsim duplicates demo/demo.db
 	@echo
 	@echo "The gallery: http://127.0.0.1:$(PORT)/demo/images/-/imgsim   (Ctrl-C ends)"
 	@echo "The map:     http://127.0.0.1:$(PORT)/demo/images/-/imgsim/map"

@@ -307,7 +307,10 @@ def main(folders, part, models, originals, distractors, keep, wrong):
         click.echo("\n| precision, recall | copies | " + " | ".join(columns) + " |")
         click.echo("|---|---|" + "---|" * len(columns))
         for change in CHANGES:
-            cells = [f"{table[change][0]:.3f}, {table[change][1]:.3f}" for table in tables.values()]
+            cells = [
+                f"{table[change][0]:.3f}, {table[change][1]:.3f}" if table[change][1] else "none"
+                for table in tables.values()
+            ]
             count = next(iter(tables.values()))[change][2]
             click.echo(f"| {change} | {count} | " + " | ".join(cells) + " |")
         cells = ["{:.3f}, {:.3f}".format(*overall(pairs, labels)) for pairs in columns.values()]

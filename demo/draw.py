@@ -16,6 +16,12 @@ from views import balloons, forests, mountains, planets, sailing, skylines
 SCALE = 2
 SIZES = [(640, 480), (480, 640), (600, 600), (640, 427)]
 JPEG_QUALITY = 88
+# Some pictures are there twice, so that `datasette imgsim duplicates` has something to find.
+COPIES = {
+    "balloons-01 small.jpg": ("balloons", 1, lambda image: image.reduce(2), JPEG_QUALITY),
+    "citrus-01 turned.jpg": ("citrus", 1, lambda image: image.rotate(90, expand=True), 85),
+    "fish-01 saved again.jpg": ("fish", 1, lambda image: image, 35),
+}
 GROUPS = {
     "balloons": balloons,
     "butterflies": butterflies,
@@ -57,11 +63,16 @@ def draw_all(folder, count, seed):
         for group in GROUPS
         for number in range(1, count + 1)
     }
-    if all(file.exists() for file in files.values()):
+    copies = [folder / "copies" / name for name in COPIES]
+    if all(file.exists() for file in (*files.values(), *copies)):
         return 0
     for (group, number), file in files.items():
         file.parent.mkdir(parents=True, exist_ok=True)
         draw_picture(group, number, seed).save(file, quality=JPEG_QUALITY)
+    for file, (group, number, change, quality) in zip(copies, COPIES.values()):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with Image.open(files[group, number]) as image:
+            change(image).save(file, quality=quality)
     return len(files)
 
 

@@ -10,7 +10,7 @@ from helpers.serving import GALLERY, serve
 pytestmark = [pytest.mark.datasette, pytest.mark.asyncio]
 
 
-@pytest.mark.parametrize("path", [GALLERY, f"{GALLERY}/similar/3", MAP])
+@pytest.mark.parametrize("path", [GALLERY, f"{GALLERY}/similar/3", f"{GALLERY}/duplicates", MAP])
 async def test_all_that_scripts_import_is_named_in_the_page(mapped, path):
     ds = serve(mapped / "photos.db", settings={"base_url": "/pre/"})
     html = (await ds.client.get(path)).text

@@ -7,6 +7,7 @@ import sqlite3
 from sqlite_utils import Migrations
 
 from ..errors import ImgsimError
+from .definitions import DUPLICATES_SQL, NEIGHBOURS_SQL, TABLES_5, VERDICTS_SQL
 from .redefine import redefine
 from .schema import FOLDER_SQL, SOURCE_TABLE, is_ours, tables
 
@@ -116,87 +117,6 @@ def m004_paths_of_pictures(db):
     db.conn.execute("alter table imgsim_failures add column path text")
 
 
-# image_key is the key exactly as the source table has it; image_id is the same as text, since
-# Datasette passes all values in addresses and parameters as text. There is no declared primary key,
-# so that Datasette finds rows by rowid. SQLite compares names of tables without regard to case.
-TABLES_5 = {
-    "imgsim_spaces": """CREATE TABLE imgsim_spaces (
-    id integer primary key autoincrement,
-    name text not null unique,
-    source_table text not null collate nocase,
-    is_default integer not null,
-    model text not null,
-    weights_sha256 text not null,
-    levels text not null,
-    pooling text not null,
-    preprocess text not null,
-    dtype text not null,
-    precision text not null,
-    dimensions integer not null,
-    generation integer not null default 0,
-    centre blob,
-    centred_on integer not null default 0,
-    level_weights text not null,
-    calibration text,
-    versions text not null,
-    created_at text not null,
-    source_key text
-)""",
-    "imgsim_vectors": """CREATE TABLE imgsim_vectors (
-    space_id integer not null references imgsim_spaces(id),
-    image_id text generated always as (cast(image_key as text)) virtual,
-    image_key not null,
-    vector blob not null,
-    norms blob not null,
-    unique (space_id, image_key)
-)""",
-    "imgsim_thumbnails": """CREATE TABLE imgsim_thumbnails (
-    source_table text not null collate nocase,
-    image_id text generated always as (cast(image_key as text)) virtual,
-    image_key not null,
-    jpeg blob not null,
-    unique (source_table, image_key)
-)""",
-    "imgsim_failures": """CREATE TABLE imgsim_failures (
-    source_table text not null collate nocase,
-    source text not null,
-    error text not null,
-    bytes integer,
-    mtime_ns integer,
-    tried_at text not null,
-    path text,
-    primary key (source_table, source)
-)""",
-    "imgsim_atlas": """CREATE TABLE imgsim_atlas (
-    space_id integer not null references imgsim_spaces(id),
-    image_id text generated always as (cast(image_key as text)) virtual,
-    image_key not null,
-    x real not null check (x >= 0 and x < 256),
-    y real not null check (y >= 0 and y < 256),
-    placed text not null check (placed in ('fitted', 'interpolated')),
-    unique (space_id, image_key)
-)""",
-    "imgsim_contents": """CREATE TABLE imgsim_contents (
-    source_table text not null collate nocase,
-    image_id text generated always as (cast(image_key as text)) virtual,
-    image_key not null,
-    sha256 text not null,
-    bytes integer,
-    mtime_ns integer,
-    path text,
-    unique (source_table, image_key)
-)""",
-    "imgsim_readings": """CREATE TABLE imgsim_readings (
-    source_table text not null collate nocase,
-    image_id text generated always as (cast(image_key as text)) virtual,
-    image_key not null,
-    thumbnail_size integer,
-    gps integer not null default 0,
-    unique (source_table, image_key)
-)""",
-}
-
-
 @migrations()
 def m005_ids_as_text(db):
     """Ids as text beside keys as they are; the key of each source table; its name in any case."""
@@ -248,54 +168,12 @@ def m007_neighbours(db):
     db.conn.execute(NEIGHBOURS_SQL)
 
 
-# The indexes are constraints, since SQLite renames those with their table, which is filled under
-# another name. None is on neighbour_key: a million images would take an hour to write.
-NEIGHBOURS_SQL = """CREATE TABLE imgsim_neighbours (
-    space_id integer not null references imgsim_spaces(id),
-    image_id text generated always as (cast(image_key as text)) virtual,
-    image_key not null,
-    rank integer not null,
-    neighbour_id text generated always as (cast(neighbour_key as text)) virtual,
-    neighbour_key not null,
-    score real not null,
-    unique (space_id, image_key, rank),
-    unique (image_id, space_id, image_key, rank)
-)"""
-
-
 @migrations()
 def m008_duplicates(db):
     """Groups of images that show one picture, and what people say of them."""
     db.conn.execute(DUPLICATES_SQL)
     db.conn.execute(VERDICTS_SQL)
     db.conn.execute("alter table imgsim_spaces add column duplicates text")
-
-
-DUPLICATES_SQL = """CREATE TABLE imgsim_duplicates (
-    space_id integer not null references imgsim_spaces(id),
-    group_id integer not null,
-    kind text not null,
-    image_id text generated always as (cast(image_key as text)) virtual,
-    image_key not null,
-    keep integer not null,
-    note text not null,
-    unique (space_id, group_id, image_key),
-    unique (space_id, image_key, group_id),
-    unique (image_id, space_id, group_id)
-)"""
-# Each pair is there in both orders, so that it is found, and forgotten, by either of its images.
-VERDICTS_SQL = """CREATE TABLE imgsim_verdicts (
-    source_table text not null collate nocase,
-    image_id text generated always as (cast(image_key as text)) virtual,
-    image_key not null,
-    other_id text generated always as (cast(other_key as text)) virtual,
-    other_key not null,
-    verdict text not null,
-    decided_at text not null,
-    unique (source_table, image_key, other_key),
-    unique (source_table, other_key, image_key),
-    unique (image_id, source_table, other_key)
-)"""
 
 
 class OlderDatabase(ImgsimError):
