@@ -4,6 +4,7 @@ PORT ?= 8001
 DATASETTE_1 = 1.0a41
 TORCH_CPU = https://download.pytorch.org/whl/cpu
 BIN = .venv/bin
+PARALLEL = --numprocesses auto --dist loadfile
 PIP = $(BIN)/python -m pip --quiet
 
 .PHONY: demo test lint chromium readme
@@ -21,8 +22,8 @@ demo: .venv/ready
 		--setting default_page_size 50 --metadata demo/metadata.json
 
 test: .venv/dev .datasette-1/ready chromium
-	$(BIN)/python -m pytest
-	PYTHONPATH=.datasette-1 $(BIN)/python -m pytest -m datasette
+	$(BIN)/python -m pytest $(PARALLEL)
+	PYTHONPATH=.datasette-1 $(BIN)/python -m pytest $(PARALLEL) -m datasette
 
 lint: .venv/dev
 	$(BIN)/ruff check .
