@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, TypeAlias
@@ -30,3 +32,38 @@ def silent(total: int, unit: str = " images", what: str | None = None) -> Iterat
 
 def ignore(count: int) -> None:
     """An Advance that does nothing."""
+
+
+@contextmanager
+def interruptible(progress: Progress) -> Iterator[Progress]:
+    """A Progress whose Advance raises KeyboardInterrupt if Ctrl-C was pressed since this began.
+
+    Python raises it wherever it is at that moment, but in a callback of compiled code the exception
+    is dropped, and the work would go on.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if not callable(before) or threading.current_thread() is not threading.main_thread():
+        yield progress
+        return
+    pressed = threading.Event()
+
+    def remember(number, frame):
+        pressed.set()
+        before(number, frame)
+
+    @contextmanager
+    def watched(total: int, unit: str = " images", what: str | None = None) -> Iterator[Advance]:
+        with progress(total, unit, what) as advance:
+
+            def checked(count: int) -> None:
+                if pressed.is_set():
+                    raise KeyboardInterrupt
+                advance(count)
+
+            yield checked
+
+    signal.signal(signal.SIGINT, remember)
+    try:
+        yield watched
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -14,7 +14,7 @@ from ..db.images import forget_orphans
 from ..db.spaces import Space
 from ..errors import ImgsimError
 from ..limits import LIMITS
-from ..progress import Progress, silent
+from ..progress import Progress, interruptible, silent
 from ..search import indexes, ranking
 from ..search.index import Index
 
@@ -158,7 +158,8 @@ def lay_out(
             vectors[~has_place], vectors[has_place], before[has_place], progress
         )
         exaggerated = 0  # these steps would rearrange the clusters
-    laid = tsne(points, start, exaggerated, progress)
+    with interruptible(progress) as watched:
+        laid = tsne(points, start, exaggerated, watched)
     if has_place.any():
         laid = laid @ turn(laid[has_place], before[has_place])
     return in_square(laid)[copies]

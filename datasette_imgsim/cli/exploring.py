@@ -42,7 +42,7 @@ def map_space(database, space_name, table, refit, png, wall, size):
     Then it brings the neighbours of up to 100,000 images up to date, as 'neighbours' does.
 
     Exit code: 0 when the map is made or was up to date, 1 when it could not be made, 130 after
-    Ctrl-C, which leaves the map as it was.
+    Ctrl-C, which leaves the old map or the new one.
     """
     from ..collection import Collection
 
@@ -52,7 +52,10 @@ def map_space(database, space_name, table, refit, png, wall, size):
     try:
         summary = collection.map(refit)
     except KeyboardInterrupt:
-        click.echo(printable(f"Stopped; the map in {database} is as it was."), err=True)
+        click.echo(
+            printable(f"Stopped; the map in {database} is whole: the old one, or the new."),
+            err=True,
+        )
         sys.exit(130)
     click.echo(printable(report.map_report(summary, database, space_name)))
     tell_damaged(summary.damaged)
