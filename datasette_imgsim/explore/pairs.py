@@ -25,7 +25,7 @@ AGREES_ROUGHLY = 0.7
 """Nor those whose coarse details agree less."""
 ROUGHLY_TURNED = 0.9
 """The same of pairs that only their bits have brought together."""
-AGREES = 0.65
+AGREES = 0.72
 """The lowest agreement of the details of one picture."""
 OVERLAPS = 0.5
 """How much of the larger picture a crop has at least."""
