@@ -290,3 +290,13 @@ def test_damaged_and_missing_thumbnails_are_in_no_near_group(copied):
     change(copied, "update imgsim_thumbnails set jpeg = x'ffd8' where image_key = 1")
     change(copied, "delete from imgsim_thumbnails where image_key = 2")
     assert imgsim("duplicates", copied, "--json")
+
+
+def test_of_equal_files_those_that_were_decided_are_apart(others):
+    for each in "abcd":
+        save(scene(100), others / f"images/{each}.jpg")
+    database = embed(others)
+    assert together(found(database)) == [{"a", "b", "c", "d"}]
+    for pair in ("ab", "ac", "ad"):
+        imgsim("duplicates", database, *ids(database, *pair), "--not-same")
+    assert together(found(database)) == [{"b", "c", "d"}]

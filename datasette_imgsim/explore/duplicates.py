@@ -119,13 +119,17 @@ class _Search:
         for each in self.facts.values():
             if each.sha256:
                 equal[each.sha256].append(each.id)
-        links = {
-            id: {other: Link(lambda: "the same bytes") for other in ids if other != id}
-            for ids in equal.values()
-            if len(ids) > 1
-            for id in ids
-        }
-        return self._grouped(links, self._is_decided, lambda *_: "the same bytes")
+        same = Link(lambda: "the same bytes")
+        links: Linked = {}
+        for ids in equal.values():
+            left = sorted(ids, key=lambda id: preference(self.facts[id]))
+            while len(left) > 1:
+                kept, *others = left
+                left = [id for id in others if self._is_decided(id, kept)]
+                links[kept] = {id: same for id in others if not self._is_decided(id, kept)}
+        # There may be thousands of one picture: they are not all compared with each other.
+        apart = self._is_decided if self.verdicts else None
+        return self._grouped(links, apart, lambda *_: "the same bytes")
 
     def near(self) -> list[list[Member]]:
         """The groups of one picture, changed. Images without a thumbnail are in none."""
@@ -215,12 +219,12 @@ class _Search:
         return is_burst or self._is_decided(one, other)
 
     def _grouped(
-        self, links: Linked, apart: Callable[..., bool], note: Callable[..., str]
+        self, links: Linked, apart: Callable[..., bool] | None, note: Callable[..., str]
     ) -> list[list[Member]]:
         """Groups of images around those that most others are linked to.
 
-        No two images of a group are `apart`. All but the ones to keep are hidden afterwards.
-        `note` says how another one differs from the one to keep, if these two are not linked.
+        No two images of a group are `apart`; None stands for no such rule. All but the ones to keep
+        are hidden afterwards. `note` says how another one differs from the one to keep, if these two are not linked.
         """
         taken: set = set()
         groups = []
@@ -229,7 +233,8 @@ class _Search:
                 continue
             chosen = [middle]
             for other in sorted(links[middle], key=lambda id: -links[middle][id].strength):
-                if other not in taken and not any(apart(other, each) for each in chosen):
+                is_apart = apart and any(apart(other, each) for each in chosen)
+                if other not in taken and not is_apart:
                     chosen.append(other)
             if len(chosen) > 1:
                 taken.update(chosen)
@@ -247,6 +252,8 @@ class _Search:
                     ]
                 )
                 self._hide(kept.id, chosen)
+        # Who stood for an image may be hidden by another one now.
+        self.stand_in = self.stand_in[self.stand_in]
         return groups
 
     def _standing_of(self, id, links: dict[int | str, Link]) -> tuple:
@@ -258,7 +265,7 @@ class _Search:
         self.times[kept] = next(filter(None, map(self.times.get, [kept, *ids])), None)
         rows = [self.row_of[id] for id in ids if id in self.row_of]
         if rows:
-            self.stand_in[np.isin(self.stand_in, rows)] = self.row_of.get(kept, rows[0])
+            self.stand_in[rows] = self.row_of.get(kept, rows[0])
 
     def _high_score(self) -> float:
         """The score from which images of this space are much alike."""

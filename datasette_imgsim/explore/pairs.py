@@ -25,7 +25,7 @@ AGREES_ROUGHLY = 0.7
 """Nor those whose coarse details agree less."""
 ROUGHLY_TURNED = 0.9
 """The same of pairs that only their bits have brought together."""
-AGREES = 0.65
+AGREES = 0.72
 """The lowest agreement of the details of one picture."""
 OVERLAPS = 0.5
 """How much of the larger picture a crop has at least."""
@@ -70,8 +70,10 @@ class Thumbnails:
         self.conn, self.table, self.keys = conn, table, keys
 
     def read(self, rows: Iterable[int], side: int) -> Iterator[tuple[int, np.ndarray, bool]]:
-        """(row, pixels, whether it is small) of each image with a sound thumbnail, which is
-        squeezed into a square as `compare.pixels` does it."""
+        """(row, pixels, whether it is small) of each image that has a sound thumbnail.
+
+        `compare.pixels` says what these are.
+        """
         with ThreadPoolExecutor(DECODERS, thread_name_prefix="imgsim-thumbnails") as pool:
             for batch in batches(list(rows), THUMBNAILS_A_READ):
                 jpegs = self._jpegs([self.keys[row] for row in batch])
@@ -162,14 +164,16 @@ class Pairs:
         # Either picture may be a part of the other.
         directed = np.concatenate([pairs, pairs[:, ::-1]])
         directed = directed[np.argsort(directed[:, 0], kind="stable")]
-        for part in _chunks(directed):
-            rows, places = np.unique(part[:, 0], return_inverse=True)
-            crops = compare.spectra(self.brightness[rows])
-            rough = compare.rough(crops[places], self.wholes[part[:, 1]])
-            is_alike = rough.likeness >= ROUGHLY
-            columns = (part, rough.orientation[:, None], rough.box[:, None])
-            found.append(np.concatenate(columns, axis=1)[is_alike])
-            best.append(rough.likeness[is_alike])
+        with self.progress(len(directed), " pairs", "Choosing") as advance:
+            for part in _chunks(directed):
+                rows, places = np.unique(part[:, 0], return_inverse=True)
+                crops = compare.spectra(self.brightness[rows])
+                rough = compare.rough(crops[places], self.wholes[part[:, 1]])
+                is_alike = rough.likeness >= ROUGHLY
+                columns = (part, rough.orientation[:, None], rough.box[:, None])
+                found.append(np.concatenate(columns, axis=1)[is_alike])
+                best.append(rough.likeness[is_alike])
+                advance(len(part))
         likely, likeness = np.concatenate(found), np.concatenate(best)
         # Of both directions, the one in which they are more alike.
         likely = likely[np.argsort(-likeness, kind="stable")]
