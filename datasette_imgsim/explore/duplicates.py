@@ -224,7 +224,8 @@ class _Search:
         """Groups of images around those that most others are linked to.
 
         No two images of a group are `apart`; None stands for no such rule. All but the ones to keep
-        are hidden afterwards. `note` says how another one differs from the one to keep, if these two are not linked.
+        are hidden afterwards. `note` says how another one differs from the one to keep, if these
+        two are not linked.
         """
         taken: set = set()
         groups = []
