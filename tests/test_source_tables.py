@@ -1,6 +1,7 @@
 """Which tables have pages."""
 
 import pytest
+from helpers.commands import embed_toy
 from helpers.databases import change, copy_space, set_source
 from helpers.serving import GALLERY, get_json, serve
 
@@ -64,3 +65,13 @@ async def test_a_source_table_is_listed_once(copy_photos):
     set_source(database, "Images")
     html = (await serve(database).client.get("/photos")).text
     assert "/photos/Images/-/imgsim" in html and GALLERY not in html
+
+
+@pytest.mark.asyncio
+async def test_images_have_a_page_before_the_first_could_be_embedded(tmp_path, toy):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/broken.jpg").write_bytes(b"\xff\xd8\xff")
+    embed_toy(tmp_path, exit_code=1)
+    change(tmp_path / "photos.db", "delete from imgsim_spaces")
+    answer = await get_json(serve(tmp_path / "photos.db"), GALLERY + ".json")
+    assert [each["source"] for each in answer["failures"]] == ["images/broken.jpg"]

@@ -57,7 +57,9 @@ def declared_name(conn: sqlite3.Connection, table: str) -> str | None:
 
 def is_ours(conn: sqlite3.Connection) -> bool:
     """Whether the table `images` was made by IMAGES_SQL; columns may have been added."""
+    # Datasette's rows are equal to no tuple.
     kind = conn.execute("select type from sqlite_master where lower(name) = ?", [SOURCE_TABLE])
+    kinds = [type for (type,) in kind]
     columns = dict(conn.execute("select name, pk from pragma_table_info(?)", [SOURCE_TABLE]))
     unique = conn.execute(
         """
@@ -65,12 +67,12 @@ def is_ours(conn: sqlite3.Connection) -> bool:
         join pragma_index_info(entry.name) as column where entry."unique" group by entry.name
         """,
         [SOURCE_TABLE],
-    ).fetchall()
+    )
     return (
-        kind.fetchone() == ("table",)
+        kinds == ["table"]
         and columns.keys() >= set(IMAGES_COLUMNS)
         and columns["id"] == 1
-        and ("path",) in unique
+        and "path" in [names for (names,) in unique]
     )
 
 
