@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 import pytest
 import sqlite_utils
 from datasette.utils import tilde_encode
+from helpers.commands import imgsim
 from helpers.databases import KEYS, mapped_space
 from helpers.serving import ask, ask_one, get_json, ready, started
 
@@ -93,3 +94,18 @@ async def test_arguments_of_functions_may_be_text(served, expression, arguments)
     with sqlite_utils.Database(path) as db:
         ((typed,),) = db.execute(f"select {expression}", arguments).fetchall()
     assert given == typed and given not in (None, "[]")
+
+
+@pytest.mark.asyncio
+async def test_the_map_finds_an_image_by_its_key_as_text(served):
+    path, keys = served
+    ds = await ready(await started(path))
+    for name in ("id", "find"):
+        answer = await get_json(ds, f"{TABLE}/-/imgsim/map.json?{name}={quote(str(keys[2]))}")
+        assert answer["rows"][0]["id"] == keys[2]
+
+
+def test_the_command_line_finds_an_image_by_its_key_as_text(served):
+    path, keys = served
+    found = json.loads(imgsim("similar", path, keys[2], "-k", 3, "--json"))
+    assert {row["id"] for row in found} < set(keys) - {keys[2]}

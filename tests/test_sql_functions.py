@@ -253,6 +253,8 @@ def test_the_time_limit_of_a_connection_ends_a_ranking(path):
         "similar_to(1)",
         "imgsim_score(id, 1)",
         "imgsim_percentile(id / 100.0)",
+        "imgsim_vector(id)",
+        "imgsim_status()",
     ],
 )
 def test_the_time_limit_of_a_connection_ends_many_slow_calls(path, cache, monkeypatch, query):

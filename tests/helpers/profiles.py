@@ -8,6 +8,7 @@ from PIL import Image
 # The chromaticities of red, green and blue; the white point is D65 in both.
 DISPLAY_P3 = (0.680, 0.320), (0.265, 0.690), (0.150, 0.060)
 ADOBE_RGB = (0.640, 0.330), (0.210, 0.710), (0.150, 0.060)
+PROPHOTO = (0.7347, 0.2653), (0.1596, 0.8404), (0.0366, 0.0001)
 SRGB = (0.640, 0.330), (0.300, 0.600), (0.150, 0.060)
 D65, D50 = (0.3127, 0.3290), (0.9642, 1.0, 0.8249)
 BRADFORD = np.array(
