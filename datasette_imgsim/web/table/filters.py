@@ -132,7 +132,8 @@ async def _area(source: Source, args, name: str, view: str) -> tuple[tuple, Spac
     space_name = args.get("_space") or None
     space = await source.db.execute_fn(lambda conn: _mapped_space(conn, source, space_name))
     x0, y0, x1, y1 = bounds
-    return bounds, space, f"on the {view} between x {x0:g} and {x1:g}, y {y0:g} and {y1:g}"
+    area = f"between x {x0:g} and {x1:g}, y {y0:g} and {y1:g}"
+    return bounds, space, f"the picture is on the {view} {area}"
 
 
 def _mapped_space(conn, source: Source, name: str | None) -> Space:
@@ -207,8 +208,9 @@ class Minimum:
     def text(self, name: str) -> str:
         """The filter in words; `name` is that of the query."""
         if self.percentile is None:
-            return f"{self.words[-1]} to {name}"
-        return f"similar to {name}, closer than {self.percentile:g} % of random pairs"
+            return f"the picture is {self.words[-1]} to {name}"
+        closer = f"closer than {self.percentile:g} % of random pairs"
+        return f"the picture is similar to {name}, {closer}"
 
 
 def parse_minimum(text: str | None) -> Minimum:
