@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 from helpers.browser import running
+from helpers.commands import imgsim
 from helpers.databases import change, lay_out, rows
 from helpers.maps import MAP, places_of
 from helpers.needs import needed
@@ -21,6 +22,7 @@ PAGES = {
     "similar": (f"{GALLERY}/similar/3?plus=5&minus=9&_weaker=1&_scores=1", WHOLE),
     "map": (f"{MAP}?id=3&color=path", WHOLE),
     "wall": (f"{MAP}?view=wall&format=PNG", WHOLE),
+    "duplicates": (f"{GALLERY}/duplicates", WHOLE),
     "error": (f"{GALLERY}?_similar_to=99", WHOLE),
     "home": ("/", {"include": [[".imgsim-strip"]]}),
     "database": ("/photos", {"include": [[".imgsim-strip"]]}),
@@ -45,6 +47,8 @@ def url(photos, plugins, tmp_path_factory):
         "insert into imgsim_failures (source_table, source, error, tried_at) "
         "values ('images', 'images/broken.jpg', 'it cannot be read', '2026-01-01')",
     )
+    change(database, "update images set sha256 = 'of the same bytes' where id < 4")
+    imgsim("duplicates", database)
     with running(folder, plugins, {"images_root": "images"}) as url:
         yield url
 
@@ -96,3 +100,11 @@ def test_axe_finds_nothing_in_the_viewer(axe, opened, url):
     opened.keyboard.press("Enter")
     opened.wait_for_selector(".imgsim-view dt:text-is('sha256')")
     check(axe, opened, {"include": [[".imgsim-view"]]})
+
+
+def test_axe_finds_nothing_in_the_dialog_of_uploads(axe, opened, url):
+    opened.goto(url + GALLERY)
+    empty = {"name": "empty.jpg", "mimeType": "image/jpeg", "buffer": b""}
+    opened.set_input_files("#imgsim-file", empty)
+    opened.wait_for_selector("dialog[open]:has-text('empty.jpg is empty')")
+    check(axe, opened, {"include": [["dialog"]]})
