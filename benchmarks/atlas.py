@@ -10,12 +10,9 @@ python benchmarks/atlas.py tiles
 from __future__ import annotations
 
 import io
-import resource
 import shutil
-import sqlite3
 import subprocess
 import tempfile
-import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -26,6 +23,7 @@ from pathlib import Path
 import click
 import numpy as np
 import search
+from beside_reader import run_beside_reader
 from PIL import Image
 
 from datasette_imgsim.atlas import layout, load, wall
@@ -43,7 +41,6 @@ DIFFERENT_THUMBNAILS, TILES_A_ZOOM = 200, 40
 SHARES = 0.1, 0.5
 """How much of all images is a sample that is laid out."""
 CELLS_AROUND = 1, 2, 3, 5
-SECONDS_BETWEEN_READS = 0.02
 SLOW = 10_000
 """scikit-learn's t-SNE is only asked for so many points: it has no fast way for more."""
 
@@ -141,34 +138,8 @@ def time_many(database):
         subprocess.run(upgrade, check=True, stdout=subprocess.DEVNULL)
         for options in ([], ["--refit"]):
             command = ["datasette", "imgsim", "map", str(copy), *options]
-            done, waits = threading.Event(), []
-            reader = threading.Thread(target=read_all_the_time, args=(copy, done, waits))
-            reader.start()
-            before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-            try:
-                subprocess.run(command, check=True)
-                seconds = time.perf_counter() - started
-                after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            finally:
-                done.set()
-                reader.join()
-            used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-            click.echo(
-                f"  map {' '.join(options):8} {seconds:7.1f} s ({used:7.1f} s of processors)   "
-                f"{after.ru_maxrss / 1e6:.2f} GB   "
-                f"longest of {len(waits):,} reads {max(waits):.3f} s"
-            )
-
-
-def read_all_the_time(path: Path, done: threading.Event, waits: list[float]) -> None:
-    """Reads a little of the map again and again; `waits` gets the seconds of each time."""
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=60)) as conn:
-        while not done.is_set():
-            started = time.perf_counter()
-            conn.execute("select generation from imgsim_spaces").fetchall()
-            conn.execute("select count(*) from imgsim_atlas where image_id < 9").fetchall()
-            waits.append(time.perf_counter() - started)
-            time.sleep(SECONDS_BETWEEN_READS)
+            sql = "select count(*) from imgsim_atlas where image_id < 9"
+            click.echo(f"  map {' '.join(options):8} {run_beside_reader(command, copy, sql)}")
 
 
 # The wall

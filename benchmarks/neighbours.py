@@ -7,18 +7,16 @@ python benchmarks/neighbours.py photos.db --in-groups  # and as for more than 10
 
 from __future__ import annotations
 
-import resource
 import shutil
 import sqlite3
-import subprocess
 import tempfile
-import threading
 import time
 from contextlib import closing
 from pathlib import Path
 
 import click
 import numpy as np
+from beside_reader import run_beside_reader
 
 from datasette_imgsim.db.connect import open_reader, open_writer
 from datasette_imgsim.db.neighbours import read_neighbours, read_stamp
@@ -27,7 +25,6 @@ from datasette_imgsim.explore import nearest
 from datasette_imgsim.limits import LIMITS
 from datasette_imgsim.search import indexes, ranking
 
-SECONDS_BETWEEN_READS = 0.02
 SAMPLE = 300
 
 
@@ -76,31 +73,9 @@ def take_away(conn: sqlite3.Connection, space: int, count: int) -> list[tuple]:
 
 def run(database: Path, what: str) -> None:
     """Runs the command and says what it took, and how long a reader had to wait."""
-    done, waits = threading.Event(), []
-    reader = threading.Thread(target=read_all_the_time, args=(database, done, waits))
-    reader.start()
-    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run(["datasette", "imgsim", "neighbours", str(database)], check=True)
-    seconds = time.perf_counter() - started
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done.set()
-    reader.join()
-    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    click.echo(
-        f"  {what:12} {seconds:7.1f} s ({used:7.1f} s of processors)   "
-        f"{after.ru_maxrss / 1e6:.2f} GB   longest of {len(waits):,} reads {max(waits):.3f} s"
-    )
-
-
-def read_all_the_time(path: Path, done: threading.Event, waits: list[float]) -> None:
-    """Reads a little again and again; `waits` gets the seconds of each time."""
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=60)) as conn:
-        while not done.is_set():
-            started = time.perf_counter()
-            conn.execute("select generation from imgsim_spaces").fetchall()
-            conn.execute("select * from imgsim_neighbours where image_id = '9'").fetchall()
-            waits.append(time.perf_counter() - started)
-            time.sleep(SECONDS_BETWEEN_READS)
+    command = ["datasette", "imgsim", "neighbours", str(database)]
+    sql = "select * from imgsim_neighbours where image_id = '9'"
+    click.echo(f"  {what:12} {run_beside_reader(command, database, sql)}")
 
 
 def tell_how_right(database: Path, in_groups: bool) -> None:

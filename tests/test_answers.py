@@ -69,6 +69,8 @@ async def test_a_query_of_datasette_that_takes_too_long_is_one_sentence(photos, 
         expected = "The database cannot be read just now (interrupted): try again later"
         assert answer["error"] == expected
     assert "Traceback" not in (await ds.client.get(GALLERY)).text
+    filtered = await ds.client.get("/photos/images.json?_similar_to=3")
+    assert filtered.status_code == 503 and "cannot be read just now (interrupted)" in filtered.text
 
 
 @pytest.mark.asyncio

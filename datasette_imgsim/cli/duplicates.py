@@ -6,14 +6,20 @@ import csv
 import io
 import json
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import ImgsimError
-from .group import database_argument, imgsim, reports_errors, space_option, table_option
+from .group import (
+    database_argument,
+    ends_at_ctrl_c,
+    imgsim,
+    reports_errors,
+    space_option,
+    table_option,
+)
 from .report import images as count_of_images
 from .report import printable
 from .terminal import Terminal
@@ -74,11 +80,8 @@ def duplicates(database, ids, kinds, output, null, not_same, settled, space_name
         what = "are not the same" if not_same else "are settled: all stay"
         click.echo(f"Remembered: {count_of_images(count)} {what}.")
         return
-    try:
+    with ends_at_ctrl_c(f"Stopped; the groups in {database} are as they were."):
         found = collection.duplicates(kinds or (REMOVABLE if output == "paths" else KINDS))
-    except KeyboardInterrupt:
-        click.echo(printable(f"Stopped; the groups in {database} are as they were."), err=True)
-        sys.exit(130)
     if output == "json":
         click.echo(printable(json.dumps(as_json(found), indent=2, ensure_ascii=False)))
     elif output == "csv":
@@ -90,13 +93,12 @@ def duplicates(database, ids, kinds, output, null, not_same, settled, space_name
 
 
 def as_json(found: Duplicates) -> dict:
+    from ..db.duplicates import counts_json
+
     return {
         "ok": True,
         "space": found.space,
-        "counts": {
-            kind: {"groups": groups, "others": others}
-            for kind, (groups, others) in found.counts.items()
-        },
+        "counts": counts_json(found.counts),
         "groups": [group.json() for group in found.groups],
     }
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
 
 from ..limits import LIMITS
 from . import report
-from .group import database_argument, imgsim, reports_errors, space_option, table_option
+from .group import (
+    database_argument,
+    ends_at_ctrl_c,
+    imgsim,
+    reports_errors,
+    space_option,
+    table_option,
+)
 from .report import images as count_of_images
 from .report import printable
 from .terminal import Terminal
@@ -49,14 +55,8 @@ def map_space(database, space_name, table, refit, png, wall, size):
     if wall and not png:
         raise click.UsageError("--wall is about the picture of the map: name it with --png FILE")
     collection = Collection(database, space_name, table, Terminal(database, quiet=False))
-    try:
+    with ends_at_ctrl_c(f"Stopped; the map in {database} is whole: the old one, or the new."):
         summary = collection.map(refit)
-    except KeyboardInterrupt:
-        click.echo(
-            printable(f"Stopped; the map in {database} is whole: the old one, or the new."),
-            err=True,
-        )
-        sys.exit(130)
     click.echo(printable(report.map_report(summary, database, space_name)))
     tell_damaged(summary.damaged)
     if png:
@@ -95,12 +95,9 @@ def store_neighbours(database, k, space_name, table):
 
 def find_neighbours(collection, k: int | None):
     """Brings the neighbours up to date and gives what was done; Ctrl-C ends the command."""
-    try:
+    done = f"Stopped; each list in {collection.database} is as it was, or done: run it again."
+    with ends_at_ctrl_c(done):
         return collection.neighbours(k)
-    except KeyboardInterrupt:
-        text = f"Stopped; each list in {collection.database} is as it was, or done: run it again."
-        click.echo(printable(text), err=True)
-        sys.exit(130)
 
 
 def tell_damaged(count: int) -> None:

@@ -42,6 +42,16 @@ def reports_errors(function):
     return inner
 
 
+@contextmanager
+def ends_at_ctrl_c(sentence: str):
+    """Ends the command at Ctrl-C, with a sentence that says what it leaves."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo(printable(sentence), err=True)
+        sys.exit(130)
+
+
 @click.group()
 def imgsim():
     """Find similar pictures: embed them with a truncated VGG and rank them by likeness."""

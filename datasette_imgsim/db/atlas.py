@@ -68,11 +68,8 @@ def save_atlas(
                     table.insert(conn, batch)
                     finish()
                 advance(len(batch))
-        elif len(ids) <= LIMITS.rows_of_atlas:
-            replacing.replace_few(conn, table, space, points, finish)
-            advance(len(ids))
         else:
-            replacing.replace_many(conn, table, space, points, finish, advance)
+            replacing.replace(conn, table, space, points, len(ids), finish, advance)
 
 
 def has_atlas(conn: sqlite3.Connection, space: Space) -> bool:

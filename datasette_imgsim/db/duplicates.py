@@ -14,7 +14,7 @@ from ..errors import ImgsimError
 from ..progress import Progress, silent
 from . import replacing, schema
 from .connect import Writer, batches, utc_now
-from .spaces import Space, all_spaces
+from .spaces import Space, all_spaces, read_numbers, save_numbers
 from .tables import SourceTable, column_names, quoted
 
 EXACT, NEAR, BURST = "exact", "near", "burst"
@@ -107,13 +107,8 @@ class Stamp:
 
 def read_stamp(conn: sqlite3.Connection, space: Space) -> Stamp | None:
     """The stamp of the stored groups; None if none were looked for, or it is damaged."""
-    row = conn.execute("select duplicates from imgsim_spaces where id = ?", [space.id]).fetchone()
-    try:
-        stored = json.loads(row[0] or "")
-        numbers = stored["generation"], stored["verdicts"]
-    except (ValueError, TypeError, KeyError):
-        return None
-    return Stamp(*numbers) if all(type(number) is int for number in numbers) else None
+    numbers = read_numbers(conn, space, "duplicates", ("generation", "verdicts"))
+    return Stamp(*numbers) if numbers else None
 
 
 def present_stamp(conn: sqlite3.Connection, space: Space) -> Stamp:
@@ -187,15 +182,10 @@ def save_groups(
     count = sum(len(group.members) for group in groups)
 
     def finish() -> None:
-        text = json.dumps(vars(stamp))
-        conn.execute("update imgsim_spaces set duplicates = ? where id = ?", [text, space.id])
+        save_numbers(conn, space, "duplicates", vars(stamp))
 
     with progress(count, " images", "Storing") as advance:
-        if count <= ROWS_A_TRANSACTION:
-            replacing.replace_few(conn, table, space, rows, finish)
-            advance(count)
-        else:
-            replacing.replace_many(conn, table, space, rows, finish, advance)
+        replacing.replace(conn, table, space, rows, count, finish, advance)
 
 
 def _whole(conn: sqlite3.Connection, table: SourceTable, more: str = "") -> str:
@@ -238,6 +228,11 @@ def count_groups(conn: sqlite3.Connection, space: Space) -> dict[str, tuple[int,
     )
     found = {kind: (groups, images) for kind, groups, images in rows}
     return {kind: found.get(kind, (0, 0)) for kind in KINDS}
+
+
+def counts_json(counts: dict[str, tuple[int, int]]) -> dict:
+    """What `count_groups` gives, as the command and the page give it."""
+    return {kind: {"groups": groups, "others": others} for kind, (groups, others) in counts.items()}
 
 
 def read_groups(

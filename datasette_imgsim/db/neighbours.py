@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,7 +13,7 @@ from ..limits import LIMITS
 from ..progress import Progress, silent
 from . import replacing
 from .connect import Writer
-from .spaces import Space
+from .spaces import Space, read_numbers, save_numbers
 from .tables import SourceTable
 
 COLUMNS = ("space_id", "image_key", "rank", "neighbour_key", "score")
@@ -49,20 +48,13 @@ class Stamp:
 
 def read_stamp(conn: sqlite3.Connection, space: Space) -> Stamp | None:
     """The stamp of the stored neighbours; None if there are none, or what is stored is damaged."""
-    row = conn.execute("select neighbours from imgsim_spaces where id = ?", [space.id]).fetchone()
-    try:
-        stored = json.loads(row[0] or "")
-        numbers = stored["generation"], stored["k"]
-    except (ValueError, TypeError, KeyError):
-        return None
-    is_sound = all(type(number) is int and number >= 0 for number in numbers) and numbers[1]
-    return Stamp(*numbers) if is_sound else None
+    numbers = read_numbers(conn, space, "neighbours", ("generation", "k"))
+    return Stamp(*numbers) if numbers and numbers[1] else None
 
 
 def save_stamp(conn: sqlite3.Connection, space: Space, stamp: Stamp) -> None:
     """Stores the stamp."""
-    text = json.dumps(vars(stamp))
-    conn.execute("update imgsim_spaces set neighbours = ? where id = ?", [text, space.id])
+    save_numbers(conn, space, "neighbours", vars(stamp))
 
 
 def read_neighbours(
@@ -155,11 +147,7 @@ def save_neighbours(
         save_stamp(conn, space, stamp)
 
     with progress(count, " neighbours", "Storing") as advance:
-        if count <= table.rows_a_transaction:
-            replacing.replace_few(conn, table, space, rows, finish)
-            advance(count)
-        else:
-            replacing.replace_many(conn, table, space, rows, finish, advance)
+        replacing.replace(conn, table, space, rows, count, finish, advance)
 
 
 def change_neighbours(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 from .. import sqlite_errors
+from .schema import indexes_and_triggers
 
 
 def redefine(conn: sqlite3.Connection, name: str, statement: str) -> None:
@@ -31,11 +32,7 @@ def redefine(conn: sqlite3.Connection, name: str, statement: str) -> None:
 
 def _copy(conn: sqlite3.Connection, name: str, statement: str) -> None:
     """Copies the rows of a table into one with another definition, which takes its place."""
-    own = conn.execute(
-        "select sql from sqlite_master where tbl_name = ? and type in ('index', 'trigger') "
-        "and sql is not null",
-        [name],
-    ).fetchall()
+    own = indexes_and_triggers(conn, name)
     conn.execute("pragma legacy_alter_table = on")  # what names the table stays as it is
     conn.execute(f"alter table {name} rename to {name}_before")
     conn.execute("pragma legacy_alter_table = off")
@@ -46,5 +43,5 @@ def _copy(conn: sqlite3.Connection, name: str, statement: str) -> None:
     columns = ", ".join(column for (column,) in now[: len(before)])
     conn.execute(f"insert into {name} ({columns}) select * from {name}_before")
     conn.execute(f"drop table {name}_before")
-    for (sql,) in own:
+    for sql in own:
         conn.execute(sql)

@@ -15,6 +15,7 @@ from itertools import islice
 from .. import sqlite_errors
 from ..progress import Advance
 from .connect import Writer
+from .schema import indexes_and_triggers
 from .spaces import Space
 
 READERS_SHARE, LONGEST_PAUSE = 4, 0.25
@@ -60,17 +61,30 @@ def one_of_many(conn: Writer) -> Iterator[None]:
     time.sleep(min(LONGEST_PAUSE, READERS_SHARE * (time.monotonic() - started)))
 
 
-def replace_few(
-    conn: Writer, table: Table, space: Space, rows: Iterable[tuple], finish: Callable[[], None]
+def replace(
+    conn: Writer,
+    table: Table,
+    space: Space,
+    rows: Iterator[tuple],
+    count: int,
+    finish: Callable[[], None],
+    advance: Advance,
 ) -> None:
-    """Replaces all rows of a space by so few that one transaction holds them; `finish` ends it."""
+    """Replaces all rows of a space by `count` others; a reader sees the old ones or the new ones.
+
+    `finish` ends the transaction that shows them. `advance` is called with numbers of rows. No
+    transaction is long.
+    """
+    if count > table.rows_a_transaction:
+        return _replace_many(conn, table, space, rows, finish, advance)
     with conn.transaction():
         conn.execute(f"delete from {table.name} where space_id = ?", [space.id])
         table.insert(conn, rows)
         finish()
+    advance(count)
 
 
-def replace_many(
+def _replace_many(
     conn: Writer,
     table: Table,
     space: Space,
@@ -78,10 +92,6 @@ def replace_many(
     finish: Callable[[], None],
     advance: Advance,
 ) -> None:
-    """Replaces all rows of a space by very many; `finish` ends the transaction that shows them.
-
-    `advance` is called with numbers of rows.
-    """
     try:
         with conn.transaction():
             conn.execute(f"drop table if exists {table.new}")
@@ -153,13 +163,9 @@ def _switch(
                     f"select {columns} from {table.name} where space_id = ?",
                     [id],
                 )
-        own = conn.execute(
-            "select sql from sqlite_master where tbl_name = ? and type in ('index', 'trigger') "
-            "and sql is not null",
-            [table.name],
-        ).fetchall()
+        own = indexes_and_triggers(conn, table.name)
         conn.execute(f"drop table {table.name}")
         conn.execute(f"alter table {table.new} rename to {table.name}")
-        for (sql,) in own:  # indexes and triggers, also of the user's own
+        for sql in own:
             conn.execute(sql)
         finish()

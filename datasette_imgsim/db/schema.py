@@ -55,6 +55,16 @@ def declared_name(conn: sqlite3.Connection, table: str) -> str | None:
     return row and row[0]
 
 
+def indexes_and_triggers(conn: sqlite3.Connection, table: str) -> list[str]:
+    """The SQL that makes those of a table, also the user's own, but for its constraints."""
+    rows = conn.execute(
+        "select sql from sqlite_master where tbl_name = ? and type in ('index', 'trigger') "
+        "and sql is not null",
+        [table],
+    )
+    return [sql for (sql,) in rows]
+
+
 def is_ours(conn: sqlite3.Connection) -> bool:
     """Whether the table `images` was made by IMAGES_SQL; columns may have been added."""
     # Datasette's rows are equal to no tuple.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -372,3 +372,24 @@ def renew_centre(conn: Writer, space: Space) -> None:
             [mean, count, space.id],
         )
         raise_generation(conn, space)
+
+
+def read_numbers(
+    conn: sqlite3.Connection, space: Space, column: str, names: Sequence[str]
+) -> list[int] | None:
+    """Whole numbers from 0 in a JSON column of a space; None if one is missing or damaged."""
+    row = conn.execute(f"select {column} from imgsim_spaces where id = ?", [space.id]).fetchone()
+    try:
+        stored = json.loads(row[0] or "")
+        numbers = [stored[name] for name in names]
+    except (ValueError, TypeError, KeyError):
+        return None
+    return numbers if all(type(number) is int and number >= 0 for number in numbers) else None
+
+
+def save_numbers(
+    conn: sqlite3.Connection, space: Space, column: str, numbers: dict[str, int]
+) -> None:
+    """Stores them, by their names."""
+    sql = f"update imgsim_spaces set {column} = ? where id = ?"
+    conn.execute(sql, [json.dumps(numbers), space.id])

@@ -112,8 +112,7 @@ def _with_errors(view, wants_json):
         except ImgsimError as ex:
             refused = Refused(400, str(ex))
         except compat.UNREADABLE as ex:
-            why = f"The database cannot be read just now ({ex.args[0]}): try again later"
-            refused = Refused(503, why)
+            refused = Refused(503, f"{compat.unreadable(ex)}: try again later")
         if wants_json(request):
             error = {"ok": False, "error": refused.message}
             return json_answer(datasette, error, refused.status, refused.headers)

@@ -37,6 +37,11 @@ PLUGIN = "datasette-imgsim"
 EXTRAS = "query,count,count_truncated,human_description_en,facet_results,suggested_facets"
 
 
+def unreadable(error: Exception) -> str:
+    """The sentence for one of UNREADABLE."""
+    return f"The database cannot be read just now ({error.args[0]})"
+
+
 class BrokenUpload(Exception):
     """The client went away before its request was complete."""
 

@@ -14,6 +14,7 @@ from ...db.duplicates import (
     Group,
     Member,
     count_groups,
+    counts_json,
     present_stamp,
     read_groups,
     read_stamp,
@@ -160,10 +161,7 @@ def _json(content: Content) -> dict:
         "ok": True,
         "space": content.space.name,
         "note": content.note,
-        "counts": {
-            kind: {"groups": groups, "others": others}
-            for kind, (groups, others) in content.counts.items()
-        },
+        "counts": counts_json(content.counts),
         "groups": [_group_json(group, shown) for group, shown in content.groups],
     }
 

@@ -15,7 +15,6 @@ from datasette.filters import FilterArguments
 from datasette.utils import tilde_encode
 from datasette.views.base import DatasetteError
 
-from ... import sqlite_errors
 from ...atlas.load import MAP, WALL
 from ...db.spaces import Space
 from ...db.tables import quoted
@@ -25,6 +24,7 @@ from ...search.calibration import get_calibration
 from ...search.indexes import Loading
 from ...search.likeness import ALIKE, FAINT, WORDS
 from ...search.results import Hit, reaching
+from .. import compat
 from ..options import bounds_params, named_space, parse_bounds, within_bounds
 from ..pages.atlas import atlas_of, check_map
 from ..refused import Refused
@@ -101,8 +101,8 @@ async def filters_from_request(datasette, request):
         raise DatasetteError(f"{ex}: load the page again in a moment", status=503) from ex
     except ImgsimError as ex:
         raise DatasetteError(str(ex), status=400) from ex
-    except sqlite_errors.Error as ex:
-        raise DatasetteError(f"The database cannot be read just now ({ex})", status=503) from ex
+    except compat.UNREADABLE as ex:
+        raise DatasetteError(compat.unreadable(ex), status=503) from ex
     return FilterArguments(
         [where for where, _, _ in clauses],
         params={name: value for _, params, _ in clauses for name, value in params.items()},
