@@ -10,6 +10,14 @@ import pytest
 from datasette_imgsim.progress import interruptible, silent
 
 
+@pytest.fixture(autouse=True)
+def at_a_terminal():
+    """Ctrl-C is heeded, which a process in the background may be told not to do."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def test_ctrl_c_that_is_lost_in_compiled_code_ends_the_work_at_the_next_step(monkeypatch):
     monkeypatch.setattr(sys, "unraisablehook", lambda lost: None)
     callback = ctypes.CFUNCTYPE(None)(lambda: signal.raise_signal(signal.SIGINT))
