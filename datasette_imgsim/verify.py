@@ -116,6 +116,7 @@ def _orphans(conn: sqlite3.Connection, space: Space, table: SourceTable) -> Iter
         ("imgsim_atlas", "ours.space_id = :id"),
         ("imgsim_neighbours", "ours.space_id = :id"),
         ("imgsim_duplicates", "ours.space_id = :id"),
+        ("imgsim_group_members", "ours.space_id = :id"),
         ("imgsim_thumbnails", "ours.source_table = :table and :is_default"),
     ):
         (count,) = conn.execute(

@@ -23,6 +23,7 @@ FILLED = {
     "select 1, id, 1, id, 0.5 from images",
     "imgsim_duplicates": "(space_id, group_id, kind, image_key, keep, note) "
     "select 1, 1, 'near', id, 0, '' from images",
+    "imgsim_group_members": "(space_id, group_id, image_key) select 1, 1, id from images",
     "imgsim_verdicts": "(source_table, image_key, other_key, verdict, decided_at) "
     "select 'images', id, id, 'settled', '' from images",
     "imgsim_thumbnails": "(source_table, image_key, jpeg) select 'images', id, x'ffd8' from images",

@@ -120,3 +120,23 @@ VERDICTS_SQL = """CREATE TABLE imgsim_verdicts (
     unique (source_table, other_key, image_key),
     unique (image_id, source_table, other_key, image_key)
 )"""
+
+# An id is never given twice, so that an address with one never shows another group.
+GROUPS_SQL = """CREATE TABLE imgsim_groups (
+    id integer primary key autoincrement,
+    space_id integer not null references imgsim_spaces(id),
+    name text not null,
+    images integer not null,
+    cover_id text generated always as (cast(cover_key as text)) virtual,
+    cover_key not null
+)"""
+
+MEMBERS_SQL = """CREATE TABLE imgsim_group_members (
+    space_id integer not null references imgsim_spaces(id),
+    group_id integer not null references imgsim_groups(id),
+    image_id text generated always as (cast(image_key as text)) virtual,
+    image_key not null,
+    unique (space_id, image_key),
+    unique (space_id, group_id, image_key),
+    unique (image_id, space_id, image_key)
+)"""

@@ -118,7 +118,7 @@ def _definition(conn: Writer, table: Table) -> str:
 
 def _others(conn: Writer, space: Space) -> dict[int, tuple]:
     """{id: what changes with the rows of a space} of all other spaces."""
-    sql = "select id, generation, neighbours, duplicates from imgsim_spaces where id <> ?"
+    sql = "select id, generation, neighbours, duplicates, groups from imgsim_spaces where id <> ?"
     return {id: tuple(state) for id, *state in conn.execute(sql, [space.id]).fetchall()}
 
 

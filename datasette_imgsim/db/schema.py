@@ -6,8 +6,16 @@ import re
 import sqlite3
 
 SOURCE_TABLE = "images"
-OF_SPACES = ("imgsim_vectors", "imgsim_atlas", "imgsim_neighbours", "imgsim_duplicates")
+OF_SPACES = (
+    "imgsim_vectors",
+    "imgsim_atlas",
+    "imgsim_neighbours",
+    "imgsim_duplicates",
+    "imgsim_group_members",
+)
 """Our tables with rows for the images of a space."""
+WITH_SPACES = (*OF_SPACES, "imgsim_groups")
+"""Our tables whose rows are of one space each."""
 OF_IMAGES = ("imgsim_thumbnails", "imgsim_contents", "imgsim_readings", "imgsim_verdicts")
 """Our tables with rows for the images of a source table."""
 

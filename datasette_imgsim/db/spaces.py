@@ -290,7 +290,7 @@ def drop_space(conn: Writer, space: Space) -> None:
                 )
             raise_generation(conn, space)
     with conn.transaction():
-        for table in schema.OF_SPACES:
+        for table in schema.WITH_SPACES:
             conn.execute(f"delete from {table} where space_id = ?", [space.id])
         conn.execute("delete from imgsim_spaces where id = ?", [space.id])
         if space.is_default:

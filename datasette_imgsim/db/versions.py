@@ -7,7 +7,14 @@ import sqlite3
 from sqlite_utils import Migrations
 
 from ..errors import ImgsimError
-from .definitions import DUPLICATES_SQL, NEIGHBOURS_SQL, TABLES_5, VERDICTS_SQL
+from .definitions import (
+    DUPLICATES_SQL,
+    GROUPS_SQL,
+    MEMBERS_SQL,
+    NEIGHBOURS_SQL,
+    TABLES_5,
+    VERDICTS_SQL,
+)
 from .redefine import redefine
 from .schema import FOLDER_SQL, SOURCE_TABLE, is_ours, tables
 
@@ -174,6 +181,14 @@ def m008_duplicates(db):
     db.conn.execute(DUPLICATES_SQL)
     db.conn.execute(VERDICTS_SQL)
     db.conn.execute("alter table imgsim_spaces add column duplicates text")
+
+
+@migrations()
+def m009_groups(db):
+    """Groups of images that belong together, by what they show."""
+    db.conn.execute(GROUPS_SQL)
+    db.conn.execute(MEMBERS_SQL)
+    db.conn.execute("alter table imgsim_spaces add column groups text")
 
 
 class OlderDatabase(ImgsimError):

@@ -7,7 +7,7 @@ import sqlite3
 from contextvars import ContextVar
 
 from .. import sqlite_errors
-from ..db.schema import OF_IMAGES, OF_SPACES
+from ..db.schema import OF_IMAGES, WITH_SPACES
 from . import compat
 from .state import get_state
 
@@ -64,12 +64,12 @@ async def _denied_tables(datasette, actor, database: str) -> list[str]:
     db = datasette.databases[database]
     state = get_state(db)
     if state.is_replaced:  # one file's tables must not be shown by the permissions of the other
-        return [*WITH_SOURCES, *OF_SPACES]
+        return [*WITH_SOURCES, *WITH_SPACES]
     try:
         tables, sources, present = await state.remember(db, "our tables", _ours)
     except sqlite_errors.Error:
         # A database that cannot be read must not break the pages of other databases.
-        return [*WITH_SOURCES, *OF_SPACES]
+        return [*WITH_SOURCES, *WITH_SPACES]
     if not {name.lower() for name in present}.issuperset(source.lower() for source in sources):
         return tables
     for source in sources:
