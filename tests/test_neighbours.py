@@ -85,6 +85,11 @@ def searched(path, k):
     return {id: hits for id, hits in found_by_id.items() if hits}
 
 
+def unfinished(path):
+    """Tables in which a run has begun to store neighbours."""
+    return rows(path, "select name from sqlite_master where name like 'imgsim_neighbours_new%'")
+
+
 def from_scratch(path):
     """What is stored if nothing was stored before."""
     copy = path.with_name("copy.db")
@@ -295,8 +300,33 @@ def test_a_run_that_is_ended_leaves_the_old_ones(path, small_steps, monkeypatch)
         Collection(path).neighbours(8)
     monkeypatch.undo()
     assert stored(path) == before[1]
-    assert "imgsim_neighbours_new" not in rows(path, "select name from sqlite_master")
+    assert not unfinished(path)
     assert imgsim("neighbours", path).startswith("No new images: the 5 nearest")
+
+
+def test_of_two_runs_at_once_the_later_one_is_stored(path, small_steps, monkeypatch):
+    make_space(path, random_vectors(30, seed=5), name="other")
+    copy = replacing._copy
+
+    def after_another_run(*arguments):
+        monkeypatch.setattr(replacing, "_copy", copy)
+        for name in (None, "other"):
+            Collection(path, space=name).neighbours(6)
+        copy(*arguments)
+
+    monkeypatch.setattr(replacing, "_copy", after_another_run)
+    with pytest.raises(ImgsimError, match="^Another run has begun to store into imgsim_neighbours"):
+        Collection(path).neighbours(8)
+    assert not unfinished(path)
+    assert len(stored(path, "space_id = 1")) == 6 * COUNT
+    assert len(stored(path, "space_id = 2")) == 6 * 30
+
+
+def test_what_an_ended_process_has_left_is_removed(path, small_steps):
+    change(path, "create table imgsim_neighbours_new_0a1b (a)")
+    imgsim("neighbours", path, "-k", 8)
+    assert not unfinished(path)
+    assert lists(path) == searched(path, 8)
 
 
 def test_ctrl_c(path, small_steps, monkeypatch):

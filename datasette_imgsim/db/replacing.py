@@ -6,6 +6,7 @@ of the table of all spaces in one that is as short.
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,10 +14,12 @@ from dataclasses import dataclass
 from itertools import islice
 
 from .. import sqlite_errors
+from ..errors import ImgsimError
 from ..progress import Advance
 from .connect import Writer
 from .schema import indexes_and_triggers
 from .spaces import Space
+from .tables import quoted
 
 READERS_SHARE, LONGEST_PAUSE = 4, 0.25
 """How many times as long as a transaction the pause after it is, and the most seconds: SQLite asks
@@ -33,11 +36,6 @@ class Table:
     key: tuple[str, ...]
     """The columns that, with space_id, no two rows have alike."""
     rows_a_transaction: int
-
-    @property
-    def new(self) -> str:
-        """The name of the table that is filled to replace it."""
-        return f"{self.name}_new"
 
     def insert(self, conn: Writer, rows: Iterable[tuple], into: str | None = None) -> None:
         """Writes rows, with a value for each of the columns; a row that is there stays."""
@@ -92,22 +90,37 @@ def _replace_many(
     finish: Callable[[], None],
     advance: Advance,
 ) -> None:
+    # Two runs at once must not write into one table.
+    new = f"{table.name}_new_{secrets.token_hex(4)}"
     try:
         with conn.transaction():
-            conn.execute(f"drop table if exists {table.new}")
-            conn.execute(_definition(conn, table).replace(table.name, table.new, 1))
+            for left in _unfinished(conn, table):
+                conn.execute(f"drop table {quoted(left)}")
+            conn.execute(_definition(conn, table).replace(table.name, new, 1))
         while batch := list(islice(rows, table.rows_a_transaction)):
             with one_of_many(conn):
-                table.insert(conn, batch, table.new)
+                table.insert(conn, batch, new)
             advance(len(batch))
         copied = _others(conn, space)
         for id in copied:
-            _copy(conn, table, id)
-        _switch(conn, table, space, copied, finish)
-    except BaseException:
+            _copy(conn, table, new, id)
+        _switch(conn, table, new, space, copied, finish)
+    except BaseException as ex:
         with suppress(*sqlite_errors.Error), conn.transaction():
-            conn.execute(f"drop table if exists {table.new}")
+            conn.execute(f"drop table if exists {new}")
+        if f"no such table: {new}" in str(ex):
+            raise ImgsimError(
+                f"Another run has begun to store into {table.name}: run this command again when "
+                "that has ended"
+            ) from ex
         raise
+
+
+def _unfinished(conn: Writer, table: Table) -> list[str]:
+    """The tables that earlier runs have left, or that another run fills at this time."""
+    prefix = f"{table.name}_new"
+    sql = "select name from sqlite_master where type = 'table' and substr(name, 1, ?) = ?"
+    return [name for (name,) in conn.execute(sql, [len(prefix), prefix]).fetchall()]
 
 
 def _definition(conn: Writer, table: Table) -> str:
@@ -122,8 +135,8 @@ def _others(conn: Writer, space: Space) -> dict[int, tuple]:
     return {id: tuple(state) for id, *state in conn.execute(sql, [space.id]).fetchall()}
 
 
-def _copy(conn: Writer, table: Table, id: int) -> None:
-    """Copies the rows of another space, in short transactions."""
+def _copy(conn: Writer, table: Table, new: str, id: int) -> None:
+    """Copies the rows of another space into the new table, in short transactions."""
     key = ", ".join(table.key)
     after, last = "", ()
     while True:
@@ -133,7 +146,7 @@ def _copy(conn: Writer, table: Table, id: int) -> None:
                 f"where space_id = ? {after} order by {key} limit ?",
                 [id, *last, table.rows_a_transaction],
             ).fetchall()
-            table.insert(conn, rows, table.new)
+            table.insert(conn, rows, new)
         if len(rows) < table.rows_a_transaction:
             return
         after = f"and ({key}) > ({', '.join('?' * len(table.key))})"
@@ -143,6 +156,7 @@ def _copy(conn: Writer, table: Table, id: int) -> None:
 def _switch(
     conn: Writer,
     table: Table,
+    new: str,
     space: Space,
     copied: dict[int, tuple],
     finish: Callable[[], None],
@@ -157,15 +171,15 @@ def _switch(
         now = _others(conn, space)
         for id in {*copied, *now}:
             if copied.get(id) != now.get(id):
-                conn.execute(f"delete from {table.new} where space_id = ?", [id])
+                conn.execute(f"delete from {new} where space_id = ?", [id])
                 conn.execute(
-                    f"insert into {table.new} ({columns}) "
+                    f"insert into {new} ({columns}) "
                     f"select {columns} from {table.name} where space_id = ?",
                     [id],
                 )
         own = indexes_and_triggers(conn, table.name)
         conn.execute(f"drop table {table.name}")
-        conn.execute(f"alter table {table.new} rename to {table.name}")
+        conn.execute(f"alter table {new} rename to {table.name}")
         for sql in own:
             conn.execute(sql)
         finish()
