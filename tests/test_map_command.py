@@ -1,5 +1,6 @@
 """`map`: what it writes, says and keeps; growth, refits, Ctrl-C and databases that are odd."""
 
+import json
 import re
 import signal
 import sqlite3
@@ -88,6 +89,27 @@ def test_nothing_new_writes_nothing(mapped):
     before = mapped.read_bytes()
     assert "No new images: the map is as it was, 0 of 150 interpolated.\n" in imgsim("map", mapped)
     assert mapped.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "stamp, later",
+    [(0, 1), (-1, -1), (None, None), ("no JSON", "no JSON"), ("[]", "[]")],
+)
+def test_what_was_made_from_the_vectors_stays_up_to_date(mapped, stamp, later):
+    """A stamp of this generation is raised with it; others stay as they are."""
+    (now,) = generation(mapped)
+    text, expected = (
+        json.dumps({"generation": now + each, "k": 3}) if isinstance(each, int) else each
+        for each in (stamp, later)
+    )
+    change(mapped, "update imgsim_spaces set duplicates = ?", text)
+    imgsim("map", mapped, "--refit")
+    (stored,) = rows(mapped, "select duplicates from imgsim_spaces")
+    assert generation(mapped) == [now + 1]
+    if isinstance(stamp, int):
+        assert json.loads(stored) == json.loads(expected)
+    else:
+        assert stored == expected
 
 
 def test_new_images_are_placed_and_nothing_else_moves(mapped):

@@ -59,7 +59,7 @@ def save_atlas(
     table = replacing.Table("imgsim_atlas", COLUMNS, ("image_key",), LIMITS.rows_of_atlas)
 
     def finish() -> None:
-        raise_generation(conn, space)
+        raise_generation(conn, space, vectors_changed=False)
 
     with progress(len(ids), " images", "Storing") as advance:
         if not replace:

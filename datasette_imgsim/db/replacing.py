@@ -18,7 +18,7 @@ from ..errors import ImgsimError
 from ..progress import Advance
 from .connect import Writer
 from .schema import indexes_and_triggers
-from .spaces import Space
+from .spaces import STAMPS, Space
 from .tables import quoted
 
 READERS_SHARE, LONGEST_PAUSE = 4, 0.25
@@ -131,7 +131,7 @@ def _definition(conn: Writer, table: Table) -> str:
 
 def _others(conn: Writer, space: Space) -> dict[int, tuple]:
     """{id: what changes with the rows of a space} of all other spaces."""
-    sql = "select id, generation, neighbours, duplicates, groups from imgsim_spaces where id <> ?"
+    sql = f"select id, generation, {', '.join(STAMPS)} from imgsim_spaces where id <> ?"
     return {id: tuple(state) for id, *state in conn.execute(sql, [space.id]).fetchall()}
 
 

@@ -19,6 +19,8 @@ from .tables import SourceTable, column_names
 
 ROWS_A_TRANSACTION, BYTES_A_TRANSACTION = 500, 16_000_000
 SMALLEST_CENTRED_SPACE = 3
+STAMPS = ("neighbours", "duplicates", "groups")
+"""Columns that say, in JSON, from which generation something was made, and how."""
 MOST_DIMENSIONS = 100_000_000
 """More than the largest map of any network has; a file from elsewhere could say anything."""
 
@@ -324,11 +326,22 @@ def count_vectors(conn: sqlite3.Connection) -> dict[int, int]:
     return dict(conn.execute("select space_id, count(*) from imgsim_vectors group by space_id"))
 
 
-def raise_generation(conn: sqlite3.Connection, space: Space) -> None:
-    """Marks a space as changed, so that readers reload it. Raises ImgsimError if it is gone."""
-    cursor = conn.execute(
-        "update imgsim_spaces set generation = generation + 1 where id = ?", [space.id]
-    )
+def raise_generation(
+    conn: sqlite3.Connection, space: Space, *, vectors_changed: bool = True
+) -> None:
+    """Marks a space as changed, so that readers reload it. Raises ImgsimError if it is gone.
+
+    If its vectors are as they were, what was made from them stays up to date.
+    """
+    changes = ["generation = generation + 1"]
+    if not vectors_changed:
+        changes += [
+            f"""{stamp} = case
+                when json_valid({stamp}) and json_extract({stamp}, '$.generation') = generation
+                then json_set({stamp}, '$.generation', generation + 1) else {stamp} end"""
+            for stamp in STAMPS
+        ]
+    cursor = conn.execute(f"update imgsim_spaces set {', '.join(changes)} where id = ?", [space.id])
     if cursor.rowcount == 0:
         raise _removed(space.name)
 
