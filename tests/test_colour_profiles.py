@@ -1,10 +1,11 @@
 """Pictures with an ICC profile look as in a browser: they are converted to sRGB."""
 
 import io
+import struct
 
 import numpy as np
 import pytest
-from helpers.files import embedded, folder_of_quarters, quarters, thumbnail
+from helpers.files import HEIC, embedded, folder_of_quarters, quarters, thumbnail
 from helpers.needs import needed
 from helpers.profiles import (
     ADOBE_RGB,
@@ -55,6 +56,34 @@ def test_a_profile_is_heeded_in_every_format(kind, primaries):
     found = pixels_of(twin, kind, icc_profile=rgb_profile(primaries))
     assert np.abs(found - expected).mean() < 3.5  # 8 bits of so wide a space are coarse
     assert np.abs(pixels_of(twin, kind) - expected).mean() > 5
+
+
+def heic_with(profile):
+    """HEIC with an ICC profile in its colour box (ISO/IEC 14496-12, colr of type prof)."""
+    old = HEIC[HEIC.index(b"colrnclx") - 4 :][:19]
+    new = struct.pack(">I", 12 + len(profile)) + b"colrprof" + profile
+    data = bytearray(HEIC.replace(old, new))
+    added = len(new) - len(old)
+    for box in (b"meta", b"iprp", b"ipco"):  # those that it lies in
+        _add(data, data.index(box) - 4, added)
+    for place in (16, 34):  # where the two items lie in the file
+        _add(data, data.index(b"iloc") + place, added)
+    return bytes(data)
+
+
+def _add(data, place, number):
+    """Adds to a number of four bytes."""
+    (before,) = struct.unpack_from(">I", data, place)
+    struct.pack_into(">I", data, place, before + number)
+
+
+def test_a_profile_is_heeded_in_heic():
+    pytest.importorskip("pi_heif")
+    profile = rgb_profile(DISPLAY_P3)
+    found = decode.decode(io.BytesIO(heic_with(profile)), 32).pixels.astype(int)
+    plain = decode.decode(io.BytesIO(HEIC), 32).pixels.astype(int)
+    assert np.abs(found - pixels_of(quarters(), "PNG", icc_profile=profile)).mean() < 3.5
+    assert np.abs(found - plain).mean() > 5
 
 
 @pytest.mark.parametrize(

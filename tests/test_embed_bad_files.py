@@ -1,6 +1,8 @@
 """Files that are no pictures, damaged or odd: a reason for each, and the run goes on."""
 
+import io
 import os
+import random
 import shutil
 import socket
 import struct
@@ -9,8 +11,10 @@ import zlib
 import pytest
 from helpers.commands import embed_toy, ordinary_user, run
 from helpers.databases import rows
+from helpers.files import quarters
+from helpers.needs import needed
 from helpers.pictures import draw
-from PIL import Image, TiffImagePlugin
+from PIL import Image, TiffImagePlugin, features
 
 from datasette_imgsim.ingest import decode
 
@@ -193,6 +197,40 @@ def test_libtiff_writes_nothing_past_us(folder, capfd):
     with damaged.open("rb") as file, pytest.raises(decode.NotAPicture):
         decode.decode(file, 8)
     assert "ZIPDecode" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "kind, options",
+    [
+        ("TIFF", {"compression": "tiff_lzw"}),
+        ("TIFF", {"compression": "jpeg"}),
+        ("TIFF", {"compression": "group4"}),
+        ("JPEG", {}),
+        ("JPEG", {"progressive": True}),
+        ("PNG", {}),
+        ("WEBP", {}),
+        ("GIF", {}),
+        ("AVIF", {}),
+    ],
+    ids=lambda value: " ".join(map(str, value.values())) if isinstance(value, dict) else value,
+)
+def test_no_decoder_prints(folder, capfd, kind, options):
+    """Damaged pictures of every format, and --quiet: nothing but what is in the table."""
+    if kind == "AVIF":
+        needed(features.check("avif"), "AVIF for Pillow")
+    file = io.BytesIO()
+    is_fax = options.get("compression") == "group4"
+    quarters().convert("1" if is_fax else "RGB").save(file, kind, **options)
+    choose = random.Random(0)
+    for number in range(12):
+        damaged = bytearray(file.getvalue())
+        for _ in range(1 + number):
+            damaged[choose.randrange(8, len(damaged))] = choose.randrange(256)
+        (folder / f"images/{number}.{kind.lower()}").write_bytes(damaged)
+    embed_toy(folder, "--quiet")
+    assert capfd.readouterr() == ("", "")
+    assert failures(folder)
+    assert len(failures(folder)) + len(embedded(folder)) == 13
 
 
 def test_a_failed_picture_keeps_what_was_stored_before(folder):
