@@ -50,7 +50,7 @@ readme: .venv/dev
 
 # What a user has.
 .venv/ready: .venv/torch setup.py
-	$(PIP) install --editable '.[embed]'
+	$(PIP) install --editable '.[embed,shards]'
 	@touch $@
 
 # With what tests and lint need.

@@ -18,6 +18,8 @@ EMBED = [
     "pi-heif",
     "tqdm",
 ]
+# What `export` and `import` need.
+SHARDS = ["fsspec", "pyarrow>=17"]
 
 
 def long_description():
@@ -74,6 +76,6 @@ setup(
         "pluggy>=1.2",
         "sqlite-utils>=4.0",
     ],
-    extras_require={"embed": EMBED},
+    extras_require={"embed": EMBED, "shards": SHARDS},
     python_requires=">=3.10",
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -27,7 +27,9 @@ from .db.tables import SourceTable, column_names, with_foreign_label
 from .errors import ImgsimError, check_choice, check_number, listed
 from .evaluate import Evaluation, read_labels
 from .explore import duplicates, neighbours
-from .ingest import decode, settings
+from .ingest import decode, exporting, importing, settings
+from .ingest.exporting import Exported
+from .ingest.importing import Imported
 from .ingest.job import Interface, Job, Silent
 from .ingest.options import RunOptions
 from .ingest.outcomes import Summary
@@ -198,6 +200,44 @@ class Collection:
         with self._writer() as conn:
             space = choose_space(conn, self.space, self.table)
             return neighbours.update(conn, space, k, self.interface.progress)
+
+    def export(self, uri: str | Path) -> Exported:
+        """Writes the images of a space into shards: Parquet files with vectors and thumbnails.
+
+        `uri` is a folder without shards, or a file NAME.parquet; or NAME.npy, for the vectors alone
+        as an array (n, dimensions), with the paths of their images in NAME.txt. It may lie wherever
+        fsspec can write, such as s3://bucket/folder.
+        """
+        with self._reader() as conn:
+            space = choose_space(conn, self.space, self.table)
+            return exporting.export(conn, space, str(uri), self.interface.progress)
+
+    def import_shards(self, uri: str | Path, vectors: bool = True) -> Imported:
+        """Takes the images of a shard, or of a folder of shards, into the table `images`.
+
+        Their space is that of the way in which they were made. Shards of other programs do not say
+        that: their vectors go into the space of this collection, which is made if it is not there.
+        With `vectors` False, everything else is taken.
+        """
+        return self._import(importing.import_shards, str(uri), self.space, vectors)
+
+    def import_array(self, uri: str | Path, paths: str | Path) -> Imported:
+        """Takes vectors (n, dimensions) of a .npy file into the space of this collection.
+
+        `paths` is a text file with the path of an image of `images` in each of n lines. The space
+        is made if it is not there, and needs a name.
+        """
+        if self.space is None:
+            raise ImgsimError("Name a space for these vectors")
+        return self._import(importing.import_array, str(uri), str(paths), self.space)
+
+    def _import(self, take: Callable[..., Imported], *arguments) -> Imported:
+        """Calls `take` with a connection and these arguments; renews the calibration."""
+        conn = open_writer(self.database, self.interface.waiting, create=True)
+        with closing(conn), errors_named(self.database):
+            taken = take(conn, *arguments, progress=self.interface.progress)
+            calibration.renew(conn, reread(conn, taken.space))
+        return taken
 
     @contextmanager
     def evaluation(self, label: str | None = None) -> Iterator[Evaluation]:

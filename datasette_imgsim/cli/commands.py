@@ -13,7 +13,7 @@ from ..db.dtypes import DTYPES
 from ..errors import listed
 from ..limits import LIMITS
 from ..models.pooling import POOLINGS
-from . import duplicates, exploring, report
+from . import duplicates, exchange, exploring, report
 from .group import (
     database_argument,
     imgsim,
@@ -26,7 +26,12 @@ from .report import images as count_of_images
 from .report import printable
 from .terminal import Terminal
 
-__all__ = ["duplicates", "exploring", "imgsim"]  # with the commands of the other modules
+__all__ = [
+    "duplicates",
+    "exchange",
+    "exploring",
+    "imgsim",
+]  # with the commands of the other modules
 
 OF_FILES = ("gps", "exclude", "no_follow", "prune", "prune_missing_folders")
 """Options of `embed` that make no sense for the rows of a table."""

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from ..db.spaces import Space
     from ..evaluate import Evaluation, Result
     from ..explore.neighbours import Summary as NeighboursSummary
+    from ..ingest.exporting import Exported
+    from ..ingest.importing import Imported
     from ..ingest.outcomes import Summary
     from ..models.base import Model
     from ..verify import Report
@@ -103,6 +105,32 @@ def left_out_report(summary: Summary) -> str:
     others = summary.left_out.total() - sum(shown.values())
     parts = [f"{count:,} {name}" for name, count in shown.items()]
     return f"Left out: {', '.join(parts)}{f' and {others:,} others' if others else ''}."
+
+
+def export_report(done: Exported, uri: str) -> str:
+    parts = [f"{images(done.images)} of the space {done.space!r} written"]
+    if done.failed:
+        parts.append(f"{done.failed:,} that could not be embedded, with the reasons")
+    if done.left_out:
+        parts.append(f"{done.left_out:,} left out: the row is gone or the vector is damaged")
+    files = "1 file" if done.files == 1 else f"{done.files:,} files"
+    return f"{', '.join(parts)}; {uri} has {files}."
+
+
+def import_report(done: Imported) -> str:
+    parts = [f"{done.added:,} added", f"{done.changed:,} changed", f"{done.unchanged:,} unchanged"]
+    if done.newer:
+        parts.append(f"{done.newer:,} kept, since the file here is newer")
+    if done.failed:
+        parts.append(f"{done.failed:,} failed (imgsim_failures has the reasons)")
+    return f"{', '.join(parts)}; the space is {done.space!r}."
+
+
+def unknown_report(done: Imported) -> str:
+    return (
+        f"{images(done.unknown)} left out: images has no such path, and without a picture it gets "
+        "none. Embed the pictures first, with any model, then import again."
+    )
 
 
 def images(count: int) -> str:

@@ -233,9 +233,9 @@ def copy_vector(
 
 
 def save_thumbnails(
-    conn: sqlite3.Connection, table: str, rows: Iterable[tuple], size: int, replace: bool
+    conn: sqlite3.Connection, table: str, rows: Iterable[tuple], size: int | None, replace: bool
 ) -> None:
-    """Writes rows (image id, JPEG bytes), made for this size.
+    """Writes rows (image id, JPEG bytes), made for this size; None if that is unknown.
 
     Unless `replace`, an image that has a thumbnail keeps it: outdated ones were removed before.
     """

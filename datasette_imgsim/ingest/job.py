@@ -28,6 +28,7 @@ from .outcomes import Summary
 from .pictures import Column, Files, Pictures
 from .plan import Plan, plan
 from .prune import prune
+from .recipe import find_or_create
 from .run import Run
 from .settings import Settings
 from .sources import Item
@@ -153,9 +154,8 @@ class Job:
         if space is None:
             chosen = self.settings or settings.from_options()
             network = network or chosen.network(options.device, options.precision)
-            space = settings.find_or_create(
-                conn, chosen, network, table, self.base, self.space_name
-            )
+            recipe = chosen.recipe(network, self.base)
+            space = find_or_create(conn, recipe, table, self.space_name)
 
         def load() -> Network:
             if network is not None:

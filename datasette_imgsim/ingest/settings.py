@@ -8,16 +8,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..db.connect import Writer
 from ..db.dtypes import DTYPES
-from ..db.schema import SOURCE_TABLE
-from ..db.spaces import Space, all_spaces, create_space, save_versions
+from ..db.spaces import Space
 from ..errors import ImgsimError, check_choice, check_number
 from ..limits import LIMITS
 from ..models import registry
 from ..models.base import ModelUnavailable
 from ..models.network import NORMALISE, Network, in_network_order
 from ..models.pooling import POOLINGS
+from .recipe import Recipe
 from .resize import RESIZE
 from .sources import absolute_path, stored_name
 
@@ -50,14 +49,23 @@ class Settings:
             precision,
         )
 
-    def describes(self, space: Space) -> bool:
-        """Whether a space was made with these settings, with any weights."""
-        return self._identity() == (
-            space.model, tuple(space.levels), space.pooling, space.preprocess, space.dtype
-        )  # fmt: skip
+    def recipe(self, network: Network, base: Path) -> Recipe:
+        """The recipe of vectors that `network`, made with these settings, computes.
 
-    def _identity(self) -> tuple:
-        return self.model, self.levels, self.pooling, self.preprocess, self.dtype
+        `base` is the folder of the database file.
+        """
+        return Recipe(
+            name=self.space_name,
+            model=self.model,
+            weights_sha256=network.weights_sha256,
+            levels=network.dimensions,
+            pooling=self.pooling,
+            preprocess=self.preprocess,
+            dtype=self.dtype,
+            precision=network.precision,
+            level_weights=_level_weights(self),
+            versions=_versions(self, base),
+        )
 
     @property
     def space_name(self) -> str:
@@ -150,72 +158,6 @@ def load_network(
         f"{then} and this package has version {now}: 'datasette imgsim embed DATABASE IMAGES "
         f"--model {space.model} --space NAME' makes a new space"
     )
-
-
-def find_or_create(
-    conn: Writer,
-    settings: Settings,
-    network: Network,
-    table: str,
-    base: Path,
-    name: str | None = None,
-) -> Space:
-    """The space with these settings and weights, or a new one.
-
-    Raises ImgsimError if the space called `name` has other settings or weights.
-    """
-    with conn.transaction():
-        present = {space.name: space for space in all_spaces(conn)}
-        equal = [
-            space
-            for space in all_spaces(conn, table)
-            if settings.describes(space) and space.weights_sha256 == network.weights_sha256
-        ]
-        if name in present and present[name] not in equal:
-            raise ImgsimError(
-                f"The space {name!r} was made with other options: leave the model's options out "
-                "to go on in it, or give another --space"
-            )
-        space = present[name] if name in present else equal[0] if equal and name is None else None
-        if space is not None:
-            _remember_weights(conn, space, settings, base)
-            return space
-        return create_space(
-            conn,
-            name=name or _unused(_space_name(settings, table), present),
-            source_table=table,
-            model=settings.model,
-            weights_sha256=network.weights_sha256,
-            levels=network.dimensions,
-            pooling=settings.pooling,
-            preprocess=settings.preprocess,
-            dtype=settings.dtype,
-            precision=network.precision,
-            dimensions=sum(network.dimensions.values()),
-            level_weights=_level_weights(settings),
-            versions=_versions(settings, base),
-        )
-
-
-def _remember_weights(conn: Writer, space: Space, settings: Settings, base: Path) -> None:
-    """Stores where the weights file is, if it was moved since the space was made."""
-    file = _versions(settings, base).get("weights_file")
-    if file and file != space.versions.get("weights_file"):
-        save_versions(conn, space, space.versions | {"weights_file": file})
-
-
-def _space_name(settings: Settings, table: str) -> str:
-    """The name of a new space; that of another table than `images` begins with the table's."""
-    name = settings.space_name
-    return name if table.lower() == SOURCE_TABLE else f"{table} {name}"
-
-
-def _unused(name: str, taken) -> str:
-    number, candidate = 1, name
-    while candidate in taken:
-        number += 1
-        candidate = f"{name} {number}"
-    return candidate
 
 
 def _level_weights(settings: Settings) -> dict[str, float]:

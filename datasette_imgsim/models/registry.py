@@ -15,6 +15,9 @@ SMALL = "efficientnet-lite"
 GONE = ("vgg-mini",)
 """Models of earlier versions: their vectors can be searched, but no pictures can be embedded."""
 
+ELSEWHERE = "elsewhere"
+"""Stands for a model where vectors were made by other programs and imported."""
+
 
 def models() -> dict[str, Model]:
     """All models by name, except timm's: ours, then those that other packages register."""
@@ -48,6 +51,11 @@ def get(name: str) -> Model:
             f"The network {name} is no longer part of this package; its vectors still work. To "
             "embed more, make a new space: "
             f"'datasette imgsim embed DATABASE IMAGES --model {DEFAULT}'"
+        )
+    if name == ELSEWHERE:
+        raise ImgsimError(
+            "These vectors were imported, so no picture can be embedded beside them: search by "
+            f"images that are there, or embed all with '--model {DEFAULT}' into a new space"
         )
     if name.startswith(timm.PREFIX):
         return timm.Timm(name.removeprefix(timm.PREFIX))

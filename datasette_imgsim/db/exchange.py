@@ -1,0 +1,147 @@
+"""All that is stored of an image in a space, to be written into files and taken from them."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .connect import batches
+from .dtypes import DTYPES
+from .images import FACTS
+from .spaces import Space
+from .tables import SourceTable, column_names, quoted
+
+IDS_A_READ = 500
+OF_CONTENTS = ("path", "sha256", "bytes", "mtime_ns")
+"""Columns that imgsim_contents has of the pictures in a table of the user's own."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """An image with its vector, or a picture that could not be embedded; None where unknown."""
+
+    path: str
+    """Of its file, or a name that no other image has."""
+    thumbnail: bytes | None = None
+    """A JPEG file."""
+    id: str | None = None
+    """The key of its row, as text."""
+    sha256: str | None = None
+    bytes: int | None = None
+    mtime_ns: int | None = None
+    facts: dict = field(default_factory=dict)
+    """Values of the columns FACTS of `images`."""
+    vector: np.ndarray | None = None
+    """(dimensions,): each level's unit vector, raw."""
+    norms: np.ndarray | None = None
+    """(levels,) float32."""
+    error: str | None = None
+    """Why it could not be embedded."""
+
+
+def read_records(conn: sqlite3.Connection, space: Space, ids: Sequence) -> Iterator[Record]:
+    """The records of images with these keys, which have a row and a usable vector."""
+    table = SourceTable.read(conn, space.source_table)
+    there = {name.lower(): name for name in column_names(conn, table.name)}
+    names = [*OF_CONTENTS, *FACTS]
+    for batch in batches(list(ids), IDS_A_READ):
+        # Without "+", the key's affinity would keep SQLite from using the index.
+        rows = conn.execute(
+            f"""
+            select {table.key_sql}, v.vector, v.norms, s.jpeg,
+            {", ".join(_column(there, name) for name in names)}
+            from imgsim_vectors v cross join {table.rows_sql} on {table.key_sql} = v.image_key
+            left join imgsim_thumbnails s on s.source_table = ? and s.image_key = +{table.key_sql}
+            left join imgsim_contents c on c.source_table = ? and c.image_key = +{table.key_sql}
+            where v.space_id = ? and v.image_key in ({", ".join("?" * len(batch))})
+            order by v.image_key
+            """,
+            [table.name, table.name, space.id, *batch],
+        )
+        for key, vector, norms, jpeg, *values in rows:
+            numbers = _numbers(vector, DTYPES[space.dtype], space.dimensions)
+            if numbers is None:
+                continue
+            facts = {name: _readable(value) for name, value in zip(names, values)}
+            path, sha256, size, mtime_ns = (facts.pop(name) for name in OF_CONTENTS)
+            yield Record(
+                path=path if isinstance(path, str) else f"{table.name}/{key}",
+                id=str(key),
+                sha256=sha256,
+                bytes=size,
+                mtime_ns=mtime_ns,
+                facts=facts,
+                vector=numbers,
+                norms=_numbers(norms, "<f4", len(space.levels)),
+                thumbnail=jpeg if isinstance(jpeg, bytes) else None,
+            )
+
+
+def _column(there: dict[str, str], name: str) -> str:
+    """SQL for a value of an image; null where nothing has it. Text comes as bytes."""
+    value = f"t.{quoted(there[name])}" if name in there else "null"
+    if name in OF_CONTENTS:
+        value = f"coalesce(c.{name}, {value})"
+    # Text need not be UTF-8, and a BLOB may be a picture, which is not read.
+    return (
+        f"case typeof({value}) when 'text' then cast({value} as blob) "
+        f"when 'blob' then null else {value} end"
+    )
+
+
+def _readable(value):
+    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else value
+
+
+def _numbers(blob, dtype: str, count: int) -> np.ndarray | None:
+    """The numbers of a BLOB; None unless they are so many, and all finite."""
+    if not isinstance(blob, bytes) or len(blob) != count * np.dtype(dtype).itemsize:
+        return None
+    numbers = np.frombuffer(blob, dtype)
+    return numbers if np.isfinite(numbers).all() else None
+
+
+def read_failed(conn: sqlite3.Connection, table: str) -> Iterator[Record]:
+    """The pictures of a source table that could not be embedded."""
+    rows = conn.execute(
+        "select cast(source as blob), cast(error as blob), bytes, mtime_ns from imgsim_failures "
+        "where source_table = ? order by source",
+        [table],
+    )
+    for source, error, size, mtime_ns in rows:
+        yield Record(_readable(source), error=_readable(error), bytes=size, mtime_ns=mtime_ns)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a space holds of an image that is to be imported."""
+
+    id: int
+    sha256: str | None
+    mtime_ns: int | None
+    vector: bytes | None
+    """As stored; None if there is none in the space."""
+
+    def is_newer(self, record: Record) -> bool:
+        """Whether the file was changed after that of the record."""
+        if self.mtime_ns is None or record.mtime_ns is None or self.sha256 == record.sha256:
+            return False
+        return self.mtime_ns > record.mtime_ns
+
+    def holds(self, record: Record, vector: bytes | None) -> bool:
+        """Whether the record and its encoded vector, if one is to be stored, say nothing new."""
+        is_same = record.sha256 is None or record.sha256 == self.sha256
+        return is_same and vector in (None, self.vector)
+
+
+def stored_image(conn: sqlite3.Connection, space: Space, path: str) -> Stored | None:
+    """What is stored of the image with this path; None if there is none."""
+    row = conn.execute(
+        "select i.id, i.sha256, i.mtime_ns, v.vector from images i "
+        "left join imgsim_vectors v on v.space_id = ? and v.image_key = +i.id where i.path = ?",
+        [space.id, path],
+    ).fetchone()
+    return row and Stored(*row)

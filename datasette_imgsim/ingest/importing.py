@@ -1,0 +1,243 @@
+"""Takes images from shards, or vectors from an array of numpy, into a space of `images`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+
+from ..db.connect import Writer, batches
+from ..db.exchange import Record, Stored, stored_image
+from ..db.images import clear_failures, save_failures, save_image, save_thumbnails, save_vectors
+from ..db.replacing import one_of_many
+from ..db.rules import RuleBroken, own_rules
+from ..db.schema import SOURCE_TABLE
+from ..db.spaces import Space, raise_generation, renew_centre, reread
+from ..errors import ImgsimError
+from ..progress import Progress, silent
+from . import shards
+from .recipe import Recipe, find_or_create
+
+START_OF_JPEG = b"\xff\xd8\xff"
+
+
+@dataclass
+class Imported:
+    """What was taken, in numbers of images."""
+
+    space: str
+    added: int = 0
+    changed: int = 0
+    """Those that were there, and have another vector or picture now."""
+    unchanged: int = 0
+    newer: int = 0
+    """Those that stay as they are, since their file was changed after the shard's was."""
+    failed: int = 0
+    """Those that could not be embedded where the shards were made, or cannot be stored here."""
+    unknown: int = 0
+    """Those that bring no picture, and are not in the table."""
+
+    @property
+    def nothing_worked(self) -> bool:
+        """Whether there were images, and none of them is there now as the shards have it."""
+        return not (self.added or self.changed or self.unchanged) and bool(
+            self.failed or self.unknown
+        )
+
+
+def import_shards(
+    conn: Writer,
+    uri: str,
+    name: str | None = None,
+    vectors: bool = True,
+    progress: Progress = silent,
+) -> Imported:
+    """Takes the images of a shard, or of all shards in a folder, into a space of `images`.
+
+    It is the space of their recipe, or a new one, which gets this name. Shards of other programs
+    have no recipe and need a name. Where an image is there already, what is equal stays as it is.
+    With `vectors` False, everything else is taken. Raises ImgsimError.
+    """
+    with shards.located(uri) as (fs, path):
+        files = shards.below(fs, path) if fs.exists(path) else []
+        if not files:
+            raise ImgsimError(f"{uri} is no shard and no folder with shards (*{shards.SUFFIX})")
+        with progress(len(files), " files", "Reading") as advance:
+            recipe, groups = _opened(fs, files[0], name)
+            importer = _Importer(conn, recipe, name, vectors)
+            for file in files:
+                recipe, groups = _opened(fs, file, name)
+                importer.check(recipe, file)
+                for group in groups:
+                    importer.store(group)
+                advance(1)
+    return importer.finish()
+
+
+def import_array(
+    conn: Writer, uri: str, paths: str, name: str, progress: Progress = silent
+) -> Imported:
+    """Takes vectors (n, dimensions) from a file of numpy into a space of `images`.
+
+    `paths` is a text file with the path of an image, as `images` has it, in each of n lines. The
+    space is called `name`. Raises ImgsimError.
+    """
+    with shards.located(uri) as (fs, file), fs.open(file, "rb") as opened:
+        try:
+            array = np.load(opened, allow_pickle=False)
+        except (ValueError, EOFError) as ex:
+            raise ImgsimError(f"{uri} is no array of numpy: {ex}") from ex
+    if array.ndim != 2 or array.dtype.kind != "f" or not array.size:
+        raise ImgsimError(
+            f"{uri} holds {array.dtype} of shape {array.shape}: it must hold floats of shape "
+            "(images, numbers)"
+        )
+    with shards.located(paths) as (fs, file), fs.open(file, "r", encoding="utf-8") as opened:
+        lines = opened.read().splitlines()
+    if len(lines) != len(array):
+        raise ImgsimError(
+            f"{paths} has {len(lines):,} lines and {uri} has {len(array):,} vectors: each vector "
+            "needs one line"
+        )
+    importer = _Importer(conn, _elsewhere(name, array[0]), name, vectors=True)
+    with progress(len(array), " vectors", "Reading") as advance:
+        for start in range(0, len(array), shards.ROWS_A_GROUP):
+            part = slice(start, start + shards.ROWS_A_GROUP)
+            importer.store([*map(_bare, lines[part], array[part])])
+            advance(len(lines[part]))
+    return importer.finish()
+
+
+def _bare(path: str, vector: np.ndarray) -> Record:
+    return Record(path, vector=vector)
+
+
+def _opened(fs, file: str, name: str | None) -> tuple[Recipe, Iterator[list[Record]]]:
+    """The recipe of a shard, which another program may have written, and its groups."""
+    recipe, groups = shards.read(fs, file)
+    if recipe is not None:
+        return recipe, groups
+    if name is None:
+        raise ImgsimError(
+            f"{file} does not say how its vectors were made: name a space for them with --space"
+        )
+    first = next(groups, [])
+    vector = next((record.vector for record in first if record.vector is not None), None)
+    if vector is None or not len(vector):
+        raise ImgsimError(f"{file} holds no vectors")
+    return _elsewhere(name, vector), chain([first], groups)
+
+
+def _elsewhere(name: str, vector: np.ndarray) -> Recipe:
+    return Recipe.elsewhere(
+        name, len(vector), "float16" if vector.dtype == np.float16 else "float32"
+    )
+
+
+class _Importer:
+    """Stores records in a space, a group in a transaction."""
+
+    def __init__(self, conn: Writer, recipe: Recipe, name: str | None, vectors: bool):
+        self.conn, self.recipe, self.vectors = conn, recipe, vectors
+        self.space = find_or_create(conn, recipe, SOURCE_TABLE, name)
+        self.done = Imported(self.space.name)
+
+    def check(self, recipe: Recipe, file: str) -> None:
+        """Raises ImgsimError if the vectors of a file do not belong into the space."""
+        if not recipe.describes(self.space):
+            raise ImgsimError(
+                f"{file} was made in another way than the shards before it: import it by itself"
+            )
+
+    def store(self, records: list[Record]) -> None:
+        for batch in batches(records, self.space.rows_a_transaction):
+            with one_of_many(self.conn):
+                self._store_batch(batch)
+
+    def _store_batch(self, records: list[Record]) -> None:
+        before = self.done.added + self.done.changed
+        for record in records:
+            try:
+                with own_rules(self.conn, SOURCE_TABLE):
+                    self._store(record)
+            except RuleBroken as ex:
+                self._fail(record, str(ex))
+        if self.done.added + self.done.changed > before:
+            raise_generation(self.conn, self.space)
+
+    def finish(self) -> Imported:
+        """Renews the centre of the space."""
+        renew_centre(self.conn, reread(self.conn, self.space.name))
+        return self.done
+
+    def _store(self, record: Record) -> None:
+        stored = stored_image(self.conn, self.space, record.path)
+        if stored is None and record.error is not None:
+            self._fail(record, record.error)
+        elif stored is None and not (record.path and _has_picture(record)):
+            self.done.unknown += 1
+        elif stored is not None and stored.is_newer(record):
+            self.done.newer += 1
+        elif record.error is not None:
+            self.done.unchanged += 1
+        elif not self.vectors:
+            self._save(record, stored)
+        elif record.vector is None or not self._is_usable(record.vector):
+            self._fail(record, "its vector is damaged where it was imported from")
+        else:
+            self._save(record, stored, _units(self.space, record.vector, record.norms))
+
+    def _is_usable(self, vector: np.ndarray) -> bool:
+        return len(vector) == self.space.dimensions and bool(np.isfinite(vector).all())
+
+    def _save(
+        self,
+        record: Record,
+        stored: Stored | None,
+        numbers: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> None:
+        """Stores a record; `numbers` are its unit vector (dimensions,) and norms (levels,)."""
+        if stored and stored.holds(record, numbers and self.space.encode(numbers[0])):
+            self.done.unchanged += 1
+            return
+        id = stored.id if stored and record.sha256 is None else self._save_row(record)
+        if numbers:
+            save_vectors(self.conn, self.space, [(id, *numbers)])
+        if _has_picture(record):
+            # The size that it was made for is not known.
+            save_thumbnails(self.conn, SOURCE_TABLE, [(id, record.thumbnail)], None, replace=False)
+        clear_failures(self.conn, SOURCE_TABLE, [record.path])
+        self.done.added += stored is None
+        self.done.changed += stored is not None
+
+    def _save_row(self, record: Record) -> int:
+        facts = {name: value for name, value in record.facts.items() if value is not None}
+        row = {name: getattr(record, name) for name in ("path", "sha256", "bytes", "mtime_ns")}
+        return save_image(self.conn, row | facts, same_pixels=False)
+
+    def _fail(self, record: Record, error: str) -> None:
+        row = (record.path, error, record.bytes, record.mtime_ns, None)
+        save_failures(self.conn, SOURCE_TABLE, [row])
+        self.done.failed += 1
+
+
+def _has_picture(record: Record) -> bool:
+    return record.thumbnail is not None and record.thumbnail.startswith(START_OF_JPEG)
+
+
+def _units(
+    space: Space, vector: np.ndarray, norms: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """(the vector with each level of length 1, the lengths (levels,) float32).
+
+    One with norms is so already, and stays as it is to the bit.
+    """
+    if norms is not None and len(norms) == len(space.levels):
+        return vector, norms
+    unit, lengths = vector.astype(np.float64), []
+    for part in space.slices.values():
+        lengths.append(float(np.linalg.norm(unit[part])))
+        unit[part] /= max(lengths[-1], 1e-12)
+    return unit, np.array(lengths, np.float32)
