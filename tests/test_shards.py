@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from helpers.commands import embed_toy, imgsim
 from helpers.databases import KEYS, change, make_space, random_vectors, rows, spaces
+from helpers.needs import package
 from helpers.pictures import draw
 
 from datasette_imgsim import Collection
 from datasette_imgsim.errors import ImgsimError
 from datasette_imgsim.ingest import exporting, importing, shards
 
-pyarrow = pytest.importorskip("pyarrow")
-parquet = pytest.importorskip("pyarrow.parquet")
+pyarrow, parquet = package("pyarrow"), package("pyarrow.parquet")
 
 COUNT = 12
 STORED = {
@@ -233,7 +233,7 @@ def test_shards_of_another_program(database, tmp_path):
             "path": [*paths, None, "new.jpg", "without.jpg"],
             "vector": [[1.0, 2.0 + n] for n in range(COUNT + 3)],
             "width": ["wide"] * (COUNT + 3),
-            "thumbnail": [None] * (COUNT + 1) + [b"\xff\xd8\xff\xd9", b"<html>"],
+            "thumbnail": [None] * COUNT + [b"\xff\xd8\xff\xd9"] + [b"\xff\xd8\xff\xd9", b"<html>"],
             "tags": ["x"] * (COUNT + 3),
         }
     )
@@ -255,6 +255,16 @@ def rewritten(database, tmp_path, change):
     table = change(parquet.read_table(tmp_path / "one.parquet"))
     parquet.write_table(table, tmp_path / "one.parquet")
     return tmp_path / "one.parquet"
+
+
+def test_what_failed_elsewhere_may_be_an_image_here(database, tmp_path):
+    imgsim("export", database, tmp_path / "shards")
+    draw(tmp_path / "images/broken.jpg", "square")
+    embed_toy(tmp_path)
+    before = stored(database)
+    said = imgsim("import", database, tmp_path / "shards")
+    assert said.startswith("0 added, 0 changed, 12 unchanged, 1 kept")
+    assert stored(database) == before
 
 
 def test_a_vector_that_is_not_finite_is_a_failure(database, tmp_path):

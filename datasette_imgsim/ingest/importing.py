@@ -153,8 +153,36 @@ class _Importer:
 
     def store(self, records: list[Record]) -> None:
         for batch in batches(records, self.space.rows_a_transaction):
-            with one_of_many(self.conn):
-                self._store_batch(batch)
+            # Looked at before the transaction: often, all is as it was.
+            pending = [record for record in batch if not self._is_settled(record)]
+            if pending:
+                with one_of_many(self.conn):
+                    self._store_batch(pending)
+
+    def finish(self) -> Imported:
+        """Renews the centre of the space."""
+        renew_centre(self.conn, reread(self.conn, self.space.name))
+        return self.done
+
+    def _is_settled(self, record: Record) -> bool:
+        """Whether nothing is to be stored of a record, which is counted then."""
+        stored = stored_image(self.conn, self.space, record.path)
+        if stored is None:
+            has_none = record.error is None and not _has_picture(record)
+            is_unknown = not record.path or has_none
+            self.done.unknown += is_unknown
+            return is_unknown
+        if stored.is_newer(record):
+            self.done.newer += 1
+            return True
+        numbers = self._numbers(record)
+        encoded = self.space.encode(numbers[0]) if numbers else None
+        # What failed there is an image here: that says nothing against it.
+        is_there = record.error is not None or (
+            self._is_usable(record) and stored.holds(record, encoded)
+        )
+        self.done.unchanged += is_there
+        return is_there
 
     def _store_batch(self, records: list[Record]) -> None:
         before = self.done.added + self.done.changed
@@ -167,42 +195,18 @@ class _Importer:
         if self.done.added + self.done.changed > before:
             raise_generation(self.conn, self.space)
 
-    def finish(self) -> Imported:
-        """Renews the centre of the space."""
-        renew_centre(self.conn, reread(self.conn, self.space.name))
-        return self.done
-
     def _store(self, record: Record) -> None:
         stored = stored_image(self.conn, self.space, record.path)
-        if stored is None and record.error is not None:
+        if record.error is not None:
             self._fail(record, record.error)
-        elif stored is None and not (record.path and _has_picture(record)):
-            self.done.unknown += 1
-        elif stored is not None and stored.is_newer(record):
-            self.done.newer += 1
-        elif record.error is not None:
-            self.done.unchanged += 1
-        elif not self.vectors:
-            self._save(record, stored)
-        elif record.vector is None or not self._is_usable(record.vector):
+        elif not self._is_usable(record):
             self._fail(record, "its vector is damaged where it was imported from")
         else:
-            self._save(record, stored, _units(self.space, record.vector, record.norms))
+            self._save(record, stored)
 
-    def _is_usable(self, vector: np.ndarray) -> bool:
-        return len(vector) == self.space.dimensions and bool(np.isfinite(vector).all())
-
-    def _save(
-        self,
-        record: Record,
-        stored: Stored | None,
-        numbers: tuple[np.ndarray, np.ndarray] | None = None,
-    ) -> None:
-        """Stores a record; `numbers` are its unit vector (dimensions,) and norms (levels,)."""
-        if stored and stored.holds(record, numbers and self.space.encode(numbers[0])):
-            self.done.unchanged += 1
-            return
+    def _save(self, record: Record, stored: Stored | None) -> None:
         id = stored.id if stored and record.sha256 is None else self._save_row(record)
+        numbers = self._numbers(record)
         if numbers:
             save_vectors(self.conn, self.space, [(id, *numbers)])
         if _has_picture(record):
@@ -211,6 +215,16 @@ class _Importer:
         clear_failures(self.conn, SOURCE_TABLE, [record.path])
         self.done.added += stored is None
         self.done.changed += stored is not None
+
+    def _is_usable(self, record: Record) -> bool:
+        return record.error is None and (not self.vectors or self._numbers(record) is not None)
+
+    def _numbers(self, record: Record) -> tuple[np.ndarray, np.ndarray] | None:
+        """(unit vector (dimensions,), norms (levels,)) to be stored; None if there is none."""
+        vector = record.vector
+        if not self.vectors or vector is None or len(vector) != self.space.dimensions:
+            return None
+        return _units(self.space, vector, record.norms) if np.isfinite(vector).all() else None
 
     def _save_row(self, record: Record) -> int:
         facts = {name: value for name, value in record.facts.items() if value is not None}
