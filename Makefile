@@ -7,7 +7,7 @@ BIN = .venv/bin
 PARALLEL = --numprocesses auto --dist loadfile
 PIP = $(BIN)/python -m pip --quiet
 
-.PHONY: demo test lint chromium readme
+.PHONY: demo test test-scale lint chromium readme
 
 demo: .venv/ready
 	$(BIN)/python demo/draw.py demo/pictures
@@ -24,6 +24,10 @@ demo: .venv/ready
 test: .venv/dev .datasette-1/ready chromium
 	$(BIN)/python -m pytest $(PARALLEL)
 	PYTHONPATH=.datasette-1 $(BIN)/python -m pytest $(PARALLEL) -m datasette
+
+# What needs a cluster, which is started on this machine.
+test-scale: .venv/scale
+	$(BIN)/python -m pytest tests/scale
 
 lint: .venv/dev
 	$(BIN)/ruff check .
@@ -56,6 +60,10 @@ readme: .venv/dev
 # With what tests and lint need.
 .venv/dev: .venv/ready pyproject.toml
 	$(PIP) install --group dev 'datasette<1.0'
+	@touch $@
+
+.venv/scale: .venv/dev
+	$(PIP) install --editable '.[embed,ray]'
 	@touch $@
 
 # The newest Datasette of the 1.0 series, put before the other one by PYTHONPATH.

@@ -20,6 +20,8 @@ EMBED = [
 ]
 # What `export` and `import` need.
 SHARDS = ["fsspec", "pyarrow>=17"]
+# What `embed --ray` needs beside EMBED.
+RAY = [*SHARDS, "ray[data]>=2.40"]
 
 
 def long_description():
@@ -76,6 +78,6 @@ setup(
         "pluggy>=1.2",
         "sqlite-utils>=4.0",
     ],
-    extras_require={"embed": EMBED, "shards": SHARDS},
+    extras_require={"embed": EMBED, "shards": SHARDS, "ray": RAY},
     python_requires=">=3.10",
 )

@@ -34,6 +34,7 @@ from .ingest.job import Interface, Job, Silent
 from .ingest.options import RunOptions
 from .ingest.outcomes import Summary
 from .ingest.query import embed_picture
+from .ingest.settings import Settings
 from .limits import LIMITS
 from .search import calibration, indexes, ranking, results
 from .search.index import Index
@@ -235,7 +236,8 @@ class Collection:
         """Calls `take` with a connection and these arguments; renews the calibration."""
         conn = open_writer(self.database, self.interface.waiting, create=True)
         with closing(conn), errors_named(self.database):
-            taken = take(conn, *arguments, progress=self.interface.progress)
+            base = folder_of(self.database)
+            taken = take(conn, base, *arguments, progress=self.interface.progress)
             calibration.renew(conn, reread(conn, taken.space))
         return taken
 
@@ -283,23 +285,12 @@ class Collection:
         self._job(options)
 
     def _job(self, options: dict[str, Any]) -> Job:
-        unknown = options.keys() - set(MODEL_OPTIONS) - set(RUN_OPTIONS)
-        if unknown:
-            raise ImgsimError(
-                f"embed has no option {sorted(unknown)[0]!r}: there is "
-                f"{listed([*MODEL_OPTIONS, *RUN_OPTIONS])}"
-            )
-        model = {name: options[name] for name in MODEL_OPTIONS if options.get(name) is not None}
-        run = {name: options[name] for name in RUN_OPTIONS if name in options}
-        exclude = run.get("exclude", ())
-        run["exclude"] = (exclude,) if isinstance(exclude, str) else tuple(exclude)
-        if not all(pattern.strip("/") for pattern in run["exclude"]):
-            raise ImgsimError("An empty pattern excludes nothing: give exclude a name or a path")
+        chosen, run_options = parsed(options)
         return Job(
             self.database,
-            settings.from_options(**model) if model else None,
+            chosen,
             self.space,
-            RunOptions(**run),
+            run_options,
             self.interface,
         )
 
@@ -353,6 +344,26 @@ class Collection:
             conn = open_writer(self.database, self.interface.waiting)
         with closing(conn), errors_named(self.database):
             yield conn
+
+
+def parsed(options: dict[str, Any]) -> tuple[Settings | None, RunOptions]:
+    """(settings of a space, or None if no option of the model is given; options of a run).
+
+    `options` are those of `embed`. Raises ImgsimError.
+    """
+    unknown = options.keys() - set(MODEL_OPTIONS) - set(RUN_OPTIONS)
+    if unknown:
+        raise ImgsimError(
+            f"embed has no option {sorted(unknown)[0]!r}: there is "
+            f"{listed([*MODEL_OPTIONS, *RUN_OPTIONS])}"
+        )
+    model = {name: options[name] for name in MODEL_OPTIONS if options.get(name) is not None}
+    run = {name: options[name] for name in RUN_OPTIONS if name in options}
+    exclude = run.get("exclude", ())
+    run["exclude"] = (exclude,) if isinstance(exclude, str) else tuple(exclude)
+    if not all(pattern.strip("/") for pattern in run["exclude"]):
+        raise ImgsimError("An empty pattern excludes nothing: give exclude a name or a path")
+    return settings.from_options(**model) if model else None, RunOptions(**run)
 
 
 def _paths(conn: sqlite3.Connection, index: Index, hits: list[Hit]) -> dict:

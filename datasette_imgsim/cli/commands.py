@@ -22,6 +22,7 @@ from .group import (
     space_option,
     table_option,
 )
+from .ray import Embed
 from .report import images as count_of_images
 from .report import printable
 from .terminal import Terminal
@@ -37,7 +38,7 @@ OF_FILES = ("gps", "exclude", "no_follow", "prune", "prune_missing_folders")
 """Options of `embed` that make no sense for the rows of a table."""
 
 
-@imgsim.command()
+@imgsim.command(cls=Embed)
 @database_argument
 @click.argument("images", nargs=-1, type=click.Path(exists=True, path_type=Path))
 @click.option("--table", metavar="T", help="Embed the pictures of a table of DB, not files")
@@ -132,7 +133,8 @@ def embed(database, images, table, column, space_name, quiet, **options):
     pictures were added, changed, renamed or removed: it does only what is new. Without model
     options it goes on in the default space.
 
-    With --table and --column, the pictures are those of a table that is there already.
+    With --table and --column, the pictures are those of a table that is there already. With --ray
+    they are embedded on a cluster, into shards: 'embed --ray --help' has the options for that.
 
     Exit code: 0 when something was embedded or there was nothing to do, 1 when nothing could be
     embedded, 2 for wrong usage, 130 after Ctrl-C.

@@ -63,6 +63,16 @@ def embed_report(summary: Summary, database: Path) -> str:
     return text + "."
 
 
+def ray_report(summary: Summary, out: str) -> str:
+    if not (summary.embedded or summary.unchanged or summary.failed):
+        return "No pictures found; nothing was written."
+    rate = f"; {summary.embedded / summary.seconds:.1f} images/s" if summary.embedded else ""
+    return (
+        f"{summary.embedded:,} embedded, {summary.unchanged:,} unchanged, {summary.failed:,} "
+        f"failed{rate}; the shards are in {out}."
+    )
+
+
 def large_pictures(paths: tuple[Path, ...], database: Path) -> str:
     """The setting with which Datasette shows the pictures of these files and folders large."""
     base = os.path.abspath(database.parent)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 
@@ -19,6 +21,7 @@ from ..errors import ImgsimError
 from ..progress import Progress, silent
 from . import shards
 from .recipe import Recipe, find_or_create
+from .sources import stored_name
 
 START_OF_JPEG = b"\xff\xd8\xff"
 
@@ -49,6 +52,7 @@ class Imported:
 
 def import_shards(
     conn: Writer,
+    base: Path,
     uri: str,
     name: str | None = None,
     vectors: bool = True,
@@ -56,9 +60,10 @@ def import_shards(
 ) -> Imported:
     """Takes the images of a shard, or of all shards in a folder, into a space of `images`.
 
-    It is the space of their recipe, or a new one, which gets this name. Shards of other programs
-    have no recipe and need a name. Where an image is there already, what is equal stays as it is.
-    With `vectors` False, everything else is taken. Raises ImgsimError.
+    `base` is the folder of the database file. The space is that of the shards' recipe, or a new
+    one, which gets this name. Shards of other programs have no recipe and need a name. Where an
+    image is there already, what is equal stays as it is. With `vectors` False, everything else is
+    taken. Raises ImgsimError.
     """
     with shards.located(uri) as (fs, path):
         files = shards.below(fs, path) if fs.exists(path) else []
@@ -66,7 +71,7 @@ def import_shards(
             raise ImgsimError(f"{uri} is no shard and no folder with shards (*{shards.SUFFIX})")
         with progress(len(files), " files", "Reading") as advance:
             recipe, groups = _opened(fs, files[0], name)
-            importer = _Importer(conn, recipe, name, vectors)
+            importer = _Importer(conn, base, recipe, name, vectors)
             for file in files:
                 recipe, groups = _opened(fs, file, name)
                 importer.check(recipe, file)
@@ -77,7 +82,7 @@ def import_shards(
 
 
 def import_array(
-    conn: Writer, uri: str, paths: str, name: str, progress: Progress = silent
+    conn: Writer, base: Path, uri: str, paths: str, name: str, progress: Progress = silent
 ) -> Imported:
     """Takes vectors (n, dimensions) from a file of numpy into a space of `images`.
 
@@ -101,7 +106,7 @@ def import_array(
             f"{paths} has {len(lines):,} lines and {uri} has {len(array):,} vectors: each vector "
             "needs one line"
         )
-    importer = _Importer(conn, _elsewhere(name, array[0]), name, vectors=True)
+    importer = _Importer(conn, base, _elsewhere(name, array[0]), name, vectors=True)
     with progress(len(array), " vectors", "Reading") as advance:
         for start in range(0, len(array), shards.ROWS_A_GROUP):
             part = slice(start, start + shards.ROWS_A_GROUP)
@@ -139,8 +144,9 @@ def _elsewhere(name: str, vector: np.ndarray) -> Recipe:
 class _Importer:
     """Stores records in a space, a group in a transaction."""
 
-    def __init__(self, conn: Writer, recipe: Recipe, name: str | None, vectors: bool):
-        self.conn, self.recipe, self.vectors = conn, recipe, vectors
+    def __init__(self, conn: Writer, base: Path, recipe: Recipe, name: str | None, vectors: bool):
+        """`base` is the folder of the database; without `vectors`, all else is stored."""
+        self.conn, self.base, self.vectors = conn, base, vectors
         self.space = find_or_create(conn, recipe, SOURCE_TABLE, name)
         self.done = Imported(self.space.name)
 
@@ -152,12 +158,18 @@ class _Importer:
             )
 
     def store(self, records: list[Record]) -> None:
+        records = [replace(record, path=self._stored_path(record.path)) for record in records]
         for batch in batches(records, self.space.rows_a_transaction):
             # Looked at before the transaction: often, all is as it was.
             pending = [record for record in batch if not self._is_settled(record)]
             if pending:
                 with one_of_many(self.conn):
                     self._store_batch(pending)
+
+    def _stored_path(self, path: str) -> str:
+        """A path as `embed` stores it: that of a file here is relative to the database's folder."""
+        is_file = isinstance(path, str) and os.path.isabs(path)
+        return stored_name(path, str(self.base)) if is_file else path
 
     def finish(self) -> Imported:
         """Renews the centre of the space."""

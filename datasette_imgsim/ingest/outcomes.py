@@ -9,6 +9,8 @@ from typing import TypeAlias
 from .decode import Picture
 from .sources import Item
 
+NO_NUMBERS = "the network gives no finite numbers for it"
+
 
 @dataclass(frozen=True)
 class Read:
@@ -42,7 +44,7 @@ def no_numbers(outcome: Outcome) -> Failed:
     """The failure of a picture of which the network gives no usable numbers."""
     # Without size and mtime the next run tries it again, perhaps with another network.
     item = replace(outcome.item, size=None, mtime_ns=None)
-    return Failed(item, "the network gives no finite numbers for it", outcome.sha256)
+    return Failed(item, NO_NUMBERS, outcome.sha256)
 
 
 @dataclass

@@ -33,7 +33,6 @@ from ..errors import ImgsimError
 from ..models.network import Network
 from ..progress import Advance
 from . import decode, sources
-from .apart import Decoders
 from .mark import Mark
 from .options import RunOptions
 from .outcomes import Decoded, Failed, Outcome, Read, Summary, no_numbers
@@ -41,6 +40,7 @@ from .pictures import Pictures
 from .plan import Plan
 from .quiet import silent_decoders
 from .sources import Item
+from .worker import Worker
 
 BATCHES_AHEAD = 2
 SECONDS_TO_STOP = 0.2
@@ -72,9 +72,8 @@ class Run:
         self.forecast = forecast
         self.first_read_at = 0.0
         self.conn, self.pictures, self.space = conn, pictures, space
-        self.network = functools.cache(network)
+        self.worker = Worker(network, space.preprocess, options.max_pixels)
         self.plan, self.options, self.mark = plan, options, mark
-        self.decoders = Decoders()
         self.summary = Summary(unchanged=plan.unchanged, failed_before=plan.failed_before)
         self.gone = collections.defaultdict(list)
         for image in plan.gone:
@@ -145,7 +144,7 @@ class Run:
         finally:
             # In this order, so that nothing waits for a picture that takes long.
             pool.shutdown(wait=False, cancel_futures=True)
-            self.decoders.close()
+            self.worker.close()
             pool.shutdown()
 
     def _is_done(self, future: Future) -> bool:
@@ -164,15 +163,9 @@ class Run:
                 sha256 = sources.digest(file)
                 if self._is_complete(item, sha256):
                     return Read(item, sha256)
-            picture = self.decoders.decode(
-                item.file if item.data is None else item.data,
-                self.space.preprocess["size"],
-                self.space.preprocess["resize"],
-                self._thumbnail_size(item),
-                self.options.max_pixels,
-                large=functools.partial(self.mark.on, self.pictures.table, item),
-                ordinary_here=True,
-            )
+            source = item.file if item.data is None else item.data
+            large = functools.partial(self.mark.on, self.pictures.table, item)
+            picture = self.worker.decode(source, self._thumbnail_size(item), large)
             return Decoded(item, sha256, picture)
         except ImgsimError as ex:
             return Failed(item, str(ex), sha256)
@@ -255,23 +248,14 @@ class Run:
         if not reads:
             return {}
         read_at = time.monotonic()
-        pixels = np.stack([read.picture.pixels for read in reads.values()])
-        try:
-            with np.errstate(all="ignore"):
-                units, norms = self.network().vectors(pixels)
-        except RuntimeError as ex:  # PyTorch raises it for too little memory, on every device
-            if "memory" not in str(ex):
-                raise
-            raise ImgsimError(
-                f"There is not enough memory for {len(pixels)} pictures of {pixels.shape[1]} x "
-                f"{pixels.shape[2]} pixels at a time: give a smaller --batch-size"
-            ) from ex
+        pictures = {sha256: read.picture for sha256, read in reads.items()}
+        vectors = self.worker.vectors(pictures)
         if self.forecast:
             embedding = time.monotonic() - read_at
-            self.forecast(self.network(), pixels, read_at - self.first_read_at, embedding)
+            pixels = np.stack([picture.pixels for picture in pictures.values()])
+            self.forecast(self.worker.network(), pixels, read_at - self.first_read_at, embedding)
             self.forecast = None
-        finite = np.isfinite(units).all(axis=1) & np.isfinite(norms).all(axis=1)
-        return {sha256: (units[n], norms[n]) for n, sha256 in enumerate(reads) if finite[n]}
+        return vectors
 
     def _add(self, read: Decoded, vector: np.ndarray, norms: np.ndarray) -> None:
         """Stores row, vector and thumbnail of a content that no other image has."""

@@ -49,10 +49,10 @@ class Settings:
             precision,
         )
 
-    def recipe(self, network: Network, base: Path) -> Recipe:
+    def recipe(self, network: Network, base: Path | None) -> Recipe:
         """The recipe of vectors that `network`, made with these settings, computes.
 
-        `base` is the folder of the database file.
+        `base` is the folder of the database file; without it, no weights file is named.
         """
         return Recipe(
             name=self.space_name,
@@ -167,15 +167,15 @@ def _level_weights(settings: Settings) -> dict[str, float]:
     return weights if any(weights.values()) else dict.fromkeys(weights, 1)
 
 
-def _versions(settings: Settings, base: Path) -> dict:
+def _versions(settings: Settings, base: Path | None) -> dict:
     model = registry.get(settings.model)
     versions = {}
     for name in ("datasette-imgsim", "pillow", *model.packages):
         with suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
-    if settings.weights:
+    if settings.weights and base:
         versions["weights_file"] = stored_name(os.path.abspath(settings.weights), str(base))
-    elif model.description.version:
+    elif model.description.version and not settings.weights:
         versions["weights"] = model.description.version
     return versions
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 RECIPE = b"imgsim_recipe"
 """The key of the recipe in the metadata of a file."""
-SUFFIX = ".parquet"
+SUFFIX, PART = ".parquet", ".part"
+"""Of a shard, and of one that is being written."""
 ROWS_A_GROUP = 1_000
 """How many rows are in memory at once."""
 TEXT, WHOLE, REAL, DATA = "string", "int64", "double", "binary"
@@ -82,7 +84,7 @@ def schema(recipe: Recipe) -> pyarrow.Schema:
 def write(fs, path: str, recipe: Recipe, groups: Iterable[Sequence[Record]]) -> None:
     """Writes a shard of groups of records; it is there whole or not at all."""
     parquet, _ = packages()
-    aside = f"{path}.part"
+    aside = f"{path}.{secrets.token_hex(4)}{PART}"
     shape = schema(recipe)
     # Vectors and JPEG files hardly become smaller.
     plain = [name for name in shape.names if name not in ("vector", "norms", "thumbnail")]
