@@ -40,7 +40,7 @@ def _on_ray(embed: click.Command) -> click.Command:
             is_flag=False,
             flag_value="local",
             metavar="[ADDRESS]",
-            help="A cluster: auto, ray://HOST:PORT or HOST:PORT  [default: one on this machine]",
+            help="A cluster: auto or HOST:PORT  [default: one on this machine]",
         ),
         click.Option(["--out"], required=True, metavar="URI", help="The folder of the shards"),
     ]

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import pickle
+import socket
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from .units import Embedder, Order, Unit, units
 
 THREADS = 4
 """How many processors a worker has unless it is said, or there are fewer."""
+SECONDS_TO_REACH = 5
 
 
 def embed(
@@ -97,13 +99,14 @@ def _cluster(ray, address: str) -> Iterator[None]:
     is_own = not ray.is_initialized()
     if is_own:
         try:
+            _reach(address)
             ray.init(
                 address=address,
                 include_dashboard=False if address == "local" else None,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
             )
-        except (ConnectionError, ValueError, RuntimeError) as ex:
+        except (OSError, ValueError, RuntimeError) as ex:
             raise ImgsimError(f"No Ray cluster can be reached at {address}: {ex}") from ex
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
@@ -114,6 +117,13 @@ def _cluster(ray, address: str) -> Iterator[None]:
     finally:
         if is_own:
             ray.shutdown()
+
+
+def _reach(address: str) -> None:
+    """Raises OSError if nothing listens at HOST:PORT: Ray itself would try for two minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), SECONDS_TO_REACH).close()
 
 
 def _resource(ray, name: str) -> int:

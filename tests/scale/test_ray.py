@@ -113,10 +113,11 @@ def test_shards_of_other_sources_and_options_stay(cluster, small_units, folder):
     assert len(paths_in(folder / "shards")) == COUNT + 3
 
 
-def driver(folder):
-    arguments = ["imgsim", "embed", "--ray", folder / "images", "--out", folder / "shards"]
+def driver(folder, *address):
+    images, out = folder / "images", folder / "shards"
+    arguments = ["imgsim", "embed", "--ray", *address, images, "--out", out]
     command = [sys.executable, "-c", DRIVER, *map(str, [*arguments, *SMALL, "--workers", 1])]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def shards_of(folder):
@@ -190,9 +191,10 @@ def test_pictures_in_other_files(cluster, folder):
 
 
 def test_a_cluster_that_is_not_there_is_a_sentence(folder):
-    arguments = [folder / "images", "--out", folder / "out", *SMALL]
-    said = imgsim("embed", "--ray", "127.0.0.1:1", *arguments, exit_code=1)
+    with driver(folder, "127.0.0.1:1") as process:
+        _, said = process.communicate(timeout=LONG)
     assert said.startswith("Error: No Ray cluster can be reached at 127.0.0.1:1")
+    assert process.returncode == 1
 
 
 def test_nothing_is_written_where_there_are_no_pictures(tmp_path):
