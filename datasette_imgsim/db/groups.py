@@ -116,6 +116,31 @@ def read_groups(conn: sqlite3.Connection, space: Space) -> list[Group]:
     ]
 
 
+def read_names(conn: sqlite3.Connection, space: Space) -> dict[int, str]:
+    """{id: name} of the stored groups of a space."""
+    rows = conn.execute("select id, name from imgsim_groups where space_id = ?", [space.id])
+    return {id: str(name) for id, name in rows}
+
+
+def read_some(conn: sqlite3.Connection, space: Space, group: Group, count: int) -> list[int | str]:
+    """The keys of up to `count` images of a group beside its cover, from all parts of it.
+
+    Those of images that are gone may be among them.
+    """
+    step = max(1, group.images // (count + 1))
+    rows = conn.execute(
+        """
+        select image_key from (
+            select image_key, row_number() over (order by image_key) - 1 as place
+            from imgsim_group_members
+            where space_id = ? and group_id = ? and image_key <> ?
+        ) where place % ? = 0 limit ?
+        """,
+        [space.id, group.id, group.cover, step, count],
+    )
+    return [key for (key,) in rows]
+
+
 def read_members(conn: sqlite3.Connection, space: Space) -> list[tuple[int, int | str]]:
     """(id of a group, key of an image) for all images that are in a group, in order of the keys.
 

@@ -84,6 +84,11 @@ class Query:
         """The query in another space."""
         return Query((("_space", name), *self.without("_space").pairs))
 
+    def in_group(self, id: int | None) -> Query:
+        """The query for the images of a group, or with None of whichever group."""
+        chosen = () if id is None else (("_in_group", str(id)),)
+        return Query((*self.without("_in_group").pairs, *chosen))
+
     def without(self, *names: str) -> Query:
         """The query without these parameters."""
         return Query(tuple(pair for pair in self.pairs if pair[0] not in names))

@@ -1,8 +1,8 @@
-"""Filters of Datasette's own page of a source table, by likeness and by place on the map.
+"""Filters of Datasette's own page of a source table, by likeness, by group and by place on the map.
 
-`?_similar_to=42` shows the rows whose image is like that of row 42, `?_in_atlas=x0,y0,x1,y1` those
-whose image is in a rectangle of the map, `?_in_wall=` the same of the wall. `_space=NAME` says in
-which space.
+`?_similar_to=42` shows the rows whose image is like that of row 42, `?_in_group=7` those whose image is in the group 7,
+`?_in_atlas=x0,y0,x1,y1` those whose image is in a rectangle of the map, `?_in_wall=` the same of
+the wall. `_space=NAME` says in which space.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from ...search.indexes import Loading
 from ...search.likeness import ALIKE, FAINT, WORDS
 from ...search.results import Hit, reaching
 from .. import compat
+from ..groups import find_group
 from ..options import bounds_params, named_space, parse_bounds, within_bounds
 from ..pages.atlas import atlas_of, check_map
 from ..refused import Refused
@@ -126,6 +127,23 @@ async def _in_wall(source: Source, args) -> tuple[str, dict, str]:
     return where, {"imgsim_ids": json.dumps(ids)}, text
 
 
+async def _in_group(source: Source, args) -> tuple[str, dict, str]:
+    """(where clause, its parameters, the filter in words)"""
+    text, space_name = args.get("_in_group"), args.get("_space") or None
+
+    def find(conn):
+        space = named_space(conn, source, space_name)
+        return space, *find_group(conn, source, space, text)
+
+    space, id, name = await source.db.execute_fn(find)
+    where = (
+        f"{quoted(source.table.key)} in (select image_key from imgsim_group_members "
+        "where space_id = :imgsim_space and group_id = :imgsim_group)"
+    )
+    params = {"imgsim_space": space.id, "imgsim_group": id}
+    return where, params, f"the picture is in the group {name}"
+
+
 async def _area(source: Source, args, name: str, view: str) -> tuple[tuple, Space, str]:
     """(the rectangle of a parameter, the space it is in, the filter in words). Raises NoMap."""
     bounds = parse_bounds(args.get(name), name)
@@ -175,7 +193,12 @@ async def _similar_to(source: Source, args) -> tuple[str, dict, str]:
     return where, params, likeness.text
 
 
-FILTERS = {"_similar_to": _similar_to, "_in_atlas": _in_atlas, "_in_wall": _in_wall}
+FILTERS = {
+    "_similar_to": _similar_to,
+    "_in_group": _in_group,
+    "_in_atlas": _in_atlas,
+    "_in_wall": _in_wall,
+}
 
 
 @dataclass(frozen=True)
