@@ -62,9 +62,12 @@ export const framed = () => ({
   value: state.color === null ? null : state.value,
 });
 
+/** The address of what is in view, with other parameters. */
+export const inView = (values) => address(location.pathname, { at: at(), ...framed(), ...values });
+
 function here() {
   const { bbox, id } = state;
-  return address(location.pathname, { at: at(), ...framed(), bbox, id });
+  return inView({ bbox, id });
 }
 
 function at() {

@@ -6,6 +6,7 @@ import { openArea } from "./map-area.js";
 import "./map-empty.js";
 import "./map-find.js";
 import { openImage } from "./map-image.js";
+import { showLabels } from "./map-labels.js";
 import "./map-keys.js";
 import { deepest, map, showWhole, world } from "./map-leaflet.js";
 import { showLegend } from "./map-legend.js";
@@ -24,6 +25,7 @@ const place = askedPlace();
 show(place);
 drawTiles();
 showLegend();
+showLabels();
 showOpened(place !== null);
 
 onReturn(() => {

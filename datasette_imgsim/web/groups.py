@@ -45,19 +45,23 @@ class Groups:
 
 
 async def get_groups(source: Source, space: Space) -> Groups:
-    """The groups of a space, which must be fresh from the database."""
+    """The groups of a space."""
     return await remembered(source, space, "groups", lambda conn: _read(conn, source, space))
 
 
 async def remembered(
-    source: Source, space: Space, name: Hashable, read: Callable[[sqlite3.Connection], Value]
+    source: Source,
+    space: Space,
+    name: str,
+    read: Callable[[sqlite3.Connection], Value],
+    made_of: Hashable = None,
 ) -> Value:
-    """What `read` makes of the groups of a space, read again if the database has changed.
+    """What `read` makes of the groups of a space and of something else, whose version is `made_of`.
 
-    It is read in a thread of its own, without a time limit.
+    It is read again if either has changed, in a thread of its own and without a time limit.
     """
     cache, key = source.state.groups, (space.identity, name)
-    version = (space.generation, file_stamps(source.db))
+    version = (file_stamps(source.db), made_of)
     value = cache.held(key, version)
     if value is not None:
         return value

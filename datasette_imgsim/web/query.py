@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 OWN_OF_GALLERY = frozenset({"space", "level_weights", "plus", "minus", "bbox"})
 """The parameters of the gallery that are no filters by a column."""
-OWN_OF_MAP = OWN_OF_GALLERY | {"at", "id", "color", "value", "z", "v", "find", "view"}
+OWN_OF_MAP = OWN_OF_GALLERY | {"at", "id", "color", "value", "z", "v", "find", "view", "groups"}
 """Those of the map, its tiles and its JSON."""
 OF_ONE_ANSWER = frozenset(
     "_size _next _col _nocol _shape _extra _label _labels _nl _json _json_infinity _stream _dl "

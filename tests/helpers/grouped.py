@@ -26,6 +26,6 @@ def fill_groups(path, members, space=None, table="images"):
 def by_folder(path):
     """{name of the folder: ids} of the images of a database made by `embed`."""
     found = {}
-    for id, path in rows(path, "select id, path from images order by path"):
-        found.setdefault(path.split("/")[-2], []).append(id)
+    for id, name in rows(path, "select id, path from images order by path"):
+        found.setdefault(name.split("/")[-2], []).append(id)
     return found

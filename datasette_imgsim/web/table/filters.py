@@ -1,8 +1,8 @@
-"""Filters of Datasette's own page of a source table, by likeness, by group and by place on the map.
+"""Filters of Datasette's own page of a source table: by likeness, by group, by place on the map.
 
-`?_similar_to=42` shows the rows whose image is like that of row 42, `?_in_group=7` those whose image is in the group 7,
-`?_in_atlas=x0,y0,x1,y1` those whose image is in a rectangle of the map, `?_in_wall=` the same of
-the wall. `_space=NAME` says in which space.
+`?_similar_to=42` shows the rows whose image is like that of row 42, `?_in_group=7` those whose
+image is in the group 7, `?_in_atlas=x0,y0,x1,y1` those whose image is in a rectangle of the map,
+`?_in_wall=` the same of the wall. `_space=NAME` says in which space.
 """
 
 from __future__ import annotations
