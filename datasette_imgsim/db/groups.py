@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 
+from ..errors import ImgsimError
 from ..progress import Progress, silent
 from . import replacing, schema
 from .connect import Writer
-from .spaces import Space, read_numbers, save_numbers
+from .spaces import Space, all_spaces, read_numbers, save_numbers
 from .tables import SourceTable
 
 COLUMNS = ("space_id", "group_id", "image_key")
@@ -156,3 +158,10 @@ def has_groups(conn: sqlite3.Connection, space: Space) -> bool:
         return False
     rows = conn.execute("select 1 from imgsim_groups where space_id = ? limit 1", [space.id])
     return rows.fetchone() is not None
+
+
+def has_groups_of(conn: sqlite3.Connection, table: str) -> bool:
+    """Whether any groups of a source table are stored, in any of its spaces."""
+    with suppress(ImgsimError):  # a damaged space; our own pages say so
+        return any(has_groups(conn, space) for space in all_spaces(conn, table))
+    return False
