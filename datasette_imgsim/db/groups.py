@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -129,18 +130,13 @@ def read_some(conn: sqlite3.Connection, space: Space, group: Group, count: int) 
 
     Those of images that are gone may be among them.
     """
-    step = max(1, group.images // (count + 1))
     rows = conn.execute(
-        """
-        select image_key from (
-            select image_key, row_number() over (order by image_key) - 1 as place
-            from imgsim_group_members
-            where space_id = ? and group_id = ? and image_key <> ?
-        ) where place % ? = 0 limit ?
-        """,
-        [space.id, group.id, group.cover, step, count],
+        "select image_key from imgsim_group_members "
+        "where space_id = ? and group_id = ? and image_key <> ? order by image_key",
+        [space.id, group.id, group.cover],
     )
-    return [key for (key,) in rows]
+    step = max(1, group.images // (count + 1))
+    return [key for (key,) in islice(rows, 0, count * step, step)]
 
 
 def read_members(conn: sqlite3.Connection, space: Space) -> list[tuple[int, int | str]]:

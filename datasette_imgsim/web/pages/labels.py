@@ -10,7 +10,7 @@ from ..groups import get_groups, remembered
 from ..source import Source
 
 BINS = 64
-"""The view is divided into so many parts on its longer side, to see where a group is dense."""
+"""The longer side of a view is divided into so many parts, to see where a group is dense."""
 
 
 async def get_labels(source: Source, atlas: Atlas, view: str) -> list[dict]:
@@ -49,18 +49,14 @@ def _places(members: list[tuple], atlas: Atlas, name: str) -> dict[int, dict]:
 
 def _place(positions: np.ndarray, view: View) -> dict:
     """The place of the label of a group whose images are at `positions` (n, 2)."""
-    bin = max(view.width, view.height) / BINS
-    bins = np.floor(positions / bin).astype(int).clip(0, BINS - 1)
-    counts = np.zeros((BINS + 2, BINS + 2), int)
-    np.add.at(counts, tuple(bins.T + 1), 1)
-    # The bin that has most images with the eight around it.
-    around = sum(
-        counts[1 + dx : 1 + dx + BINS, 1 + dy : 1 + dy + BINS]
-        for dx in (-1, 0, 1)
-        for dy in (-1, 0, 1)
-    )
+    side = max(view.width, view.height) / BINS
+    bins = np.floor(positions / side).astype(int).clip(0, BINS - 1)
+    counts = np.bincount(bins @ (BINS, 1), minlength=BINS * BINS).reshape(BINS, BINS)
+    # Of each bin, how many images it has together with the eight around it.
+    padded = np.pad(counts, 1)
+    around = sum(padded[x : x + BINS, y : y + BINS] for x in range(3) for y in range(3))
     thickest = np.unravel_index(np.argmax(around), around.shape)
-    near = positions[(np.abs(bins - thickest) <= 1).all(axis=1)]
-    place = np.median(near, axis=0)
+    near = (np.abs(bins - thickest) <= 1).all(axis=1)
+    x, y = place = np.median(positions[near], axis=0)
     spread = np.median(np.linalg.norm(positions - place, axis=1))
-    return {"x": float(place[0]), "y": float(place[1]), "spread": float(spread)}
+    return {"x": float(x), "y": float(y), "spread": float(spread)}

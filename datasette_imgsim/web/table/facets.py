@@ -104,7 +104,7 @@ class GroupFacet(Facet):
             f"select m.group_id, count(*) from ({self.sql}) selected "
             "cross join imgsim_group_members m on m.space_id = :imgsim_space "
             f"and m.image_key = +selected.{quoted(source.table.key)} group by 1 order by 2 desc, 1",
-            {**self.params, "imgsim_space": space.id},
+            dict(self.params, imgsim_space=space.id),
             truncate=False,
             custom_time_limit=self.ds.setting("facet_time_limit_ms"),
         )
