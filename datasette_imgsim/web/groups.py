@@ -22,6 +22,9 @@ from .threads import in_thread
 MORE = 8
 """So many images of a group are known beside its cover."""
 
+FACET, GROUP = "_facet_likeness", "group"
+"""The parameter for the facet of Datasette's page of a table, and its only value."""
+
 Value = TypeVar("Value")
 _reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="imgsim-groups")
 
@@ -114,3 +117,11 @@ def known_names(conn: sqlite3.Connection, source: Source, space: Space) -> dict[
         command = space_command(conn, source, space, "groups")
         raise Refused(404, f"There are no groups of the space {space.name!r} yet: run '{command}'")
     return names
+
+
+def check_facet(conn: sqlite3.Connection, source: Source, space: Space, values: list[str]) -> None:
+    """Raises Refused unless these values of FACET can be counted."""
+    for value in values:
+        if value != GROUP:
+            raise Refused(400, f"{FACET} is {GROUP}, not {value!r:.60}")
+    known_names(conn, source, space)

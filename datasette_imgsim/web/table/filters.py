@@ -25,7 +25,7 @@ from ...search.indexes import Loading
 from ...search.likeness import ALIKE, FAINT, WORDS
 from ...search.results import Hit, reaching
 from .. import compat
-from ..groups import find_group
+from ..groups import FACET, check_facet, find_group
 from ..options import bounds_params, named_space, parse_bounds, within_bounds
 from ..pages.atlas import atlas_of, check_map
 from ..refused import Refused
@@ -88,13 +88,16 @@ def is_row_page(database: str, table: str, id) -> bool:
 async def filters_from_request(datasette, request):
     """The where clauses for the filters in a request, or None. Raises DatasetteError."""
     filters = [filter for name, filter in FILTERS.items() if any(request.args.getlist(name))]
-    if not filters:
+    counted = request.args.getlist(FACET)
+    if not (filters or counted):
         return None
     try:
         source = await requested_source(datasette, request)
         for name in (*FILTERS, "_similar_min", "_space"):
             if len(request.args.getlist(name)) > 1:
                 raise Refused(400, f"{name} is there more than once: give it once")
+        if counted:
+            await _check_facet(source, request.args)
         clauses = [await filter(source, request.args) for filter in filters]
     except Refused as ex:
         raise DatasetteError(ex.message, status=ex.status) from ex
@@ -108,6 +111,14 @@ async def filters_from_request(datasette, request):
         [where for where, _, _ in clauses],
         params={name: value for _, params, _ in clauses for name, value in params.items()},
         human_descriptions=[text for _, _, text in clauses],
+    )
+
+
+async def _check_facet(source: Source, args) -> None:
+    """Raises Refused unless the groups can be counted: a facet itself must not raise errors."""
+    values, space_name = args.getlist(FACET), args.get("_space") or None
+    await source.db.execute_fn(
+        lambda conn: check_facet(conn, source, named_space(conn, source, space_name), values)
     )
 
 
