@@ -23,7 +23,6 @@ PAGES = {
     "similar": (f"{GALLERY}/similar/3?plus=5&minus=9&_weaker=1&_scores=1", WHOLE),
     "map": (f"{MAP}?id=3&color=path", WHOLE),
     "wall": (f"{MAP}?view=wall&format=PNG", WHOLE),
-    "map, a group": (f"{MAP}?_in_group=1", WHOLE),
     "duplicates": (f"{GALLERY}/duplicates", WHOLE),
     "groups": (f"{GALLERY}/groups", WHOLE),
     "error": (f"{GALLERY}?_similar_to=99", WHOLE),

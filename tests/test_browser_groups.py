@@ -39,7 +39,7 @@ def url(photos, plugins, tmp_path_factory):
 def shown(page):
     """The names that are shown, in the order of the keyboard."""
     page.wait_for_selector(LABELS)
-    return [text.split(",")[0] for text in page.locator(LABELS).all_inner_texts()]
+    return [text.split()[0] for text in page.locator(LABELS).all_inner_texts()]
 
 
 def test_names_appear_where_there_is_room(page, url):
@@ -50,22 +50,22 @@ def test_names_appear_where_there_is_room(page, url):
     first, second = (each.bounding_box() for each in page.locator(LABELS).all())
     assert first["x"] + first["width"] < second["x"] or first["y"] + first["height"] < second["y"]
     assert fits(page)
-    assert page.evaluate("violations") == []
+    assert page.evaluate("violations.filter((v) => v[2].includes('/static-plugins/'))") == []
 
 
 def test_a_group_that_is_chosen_stands_out_until_it_is_chosen_again(page, url):
     open_map(page, centred_on(url, *TWO, 3))
     shown(page)
-    top = page.locator(".imgsim-map").bounding_box()["y"]
     page.locator(".imgsim-map").focus()
     page.keyboard.press("Tab")
     page.keyboard.press("Tab")
+    top = page.locator(".imgsim-map").bounding_box()["y"]
     page.keyboard.press("Enter")
     page.wait_for_selector(".imgsim-filter")
     assert "5 of 24 images where the picture is in the group stripes" in page.inner_text("main")
     assert page.inner_text(f"{LABELS}[aria-current]").startswith("stripes")
     assert page.evaluate("document.activeElement.ariaCurrent") == "true"
-    assert page.locator(".imgsim-map").bounding_box()["y"] == pytest.approx(top, abs=60)
+    assert page.locator(".imgsim-map").bounding_box()["y"] == pytest.approx(top, abs=5)
     page.wait_for_function("() => [...document.images].some((i) => /_in_group=/.test(i.src))")
     for name in ("Rows", "Gallery"):
         assert "_in_group=" in page.get_attribute(f".imgsim-views a:text-is('{name}')", "href")

@@ -1,7 +1,7 @@
 """The facet of Datasette's own page of a source table that counts the rows of each group.
 
-`?_facet_likeness=group` shows it; `filters` checks that it can be shown. Its links add `_in_group=`,
-the filter by a group. `_space=NAME` says in which space.
+`?_facet_likeness=group` shows it; `filters` checks that it can. Its links add the filter
+`_in_group=`. `_space=NAME` says in which space.
 """
 
 from __future__ import annotations
