@@ -136,7 +136,8 @@ def read_some(conn: sqlite3.Connection, space: Space, group: Group, count: int) 
         [space.id, group.id, group.cover],
     )
     step = max(1, group.images // (count + 1))
-    return [key for (key,) in islice(rows, 0, count * step, step)]
+    # The first one of a table is often an odd one.
+    return [key for (key,) in islice(rows, step // 2, count * step, step)]
 
 
 def read_members(conn: sqlite3.Connection, space: Space) -> list[tuple[int, int | str]]:
