@@ -72,6 +72,13 @@ def filters_from_request(request, datasette):
 
 
 @hookimpl
+def register_facet_classes():
+    from .web.table import facets
+
+    return [facets.GroupFacet]
+
+
+@hookimpl
 def extra_css_urls(template, database, table, view_name, datasette):
     from .web.table import menus
 

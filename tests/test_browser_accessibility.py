@@ -7,6 +7,7 @@ import pytest
 from helpers.browser import running
 from helpers.commands import imgsim
 from helpers.databases import change, lay_out, rows
+from helpers.grouped import by_folder, fill_groups
 from helpers.maps import MAP, places_of
 from helpers.needs import needed
 from helpers.serving import GALLERY
@@ -23,6 +24,7 @@ PAGES = {
     "map": (f"{MAP}?id=3&color=path", WHOLE),
     "wall": (f"{MAP}?view=wall&format=PNG", WHOLE),
     "duplicates": (f"{GALLERY}/duplicates", WHOLE),
+    "groups": (f"{GALLERY}/groups", WHOLE),
     "error": (f"{GALLERY}?_similar_to=99", WHOLE),
     "home": ("/", {"include": [[".imgsim-strip"]]}),
     "database": ("/photos", {"include": [[".imgsim-strip"]]}),
@@ -49,6 +51,7 @@ def url(photos, plugins, tmp_path_factory):
     )
     change(database, "update images set sha256 = 'of the same bytes' where id < 4")
     imgsim("duplicates", database)
+    fill_groups(database, by_folder(database))
     with running(folder, plugins, {"images_root": "images"}) as url:
         yield url
 

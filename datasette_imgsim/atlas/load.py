@@ -96,6 +96,15 @@ class Atlas:
         row = int(np.searchsorted(self.ids, id)) if isinstance(id, int) else len(self)
         return row if row < len(self) and self.ids[row] == id else None
 
+    def rows(self, ids: list) -> np.ndarray:
+        """(k,) int: the row of the image with each of k keys, as stored; -1 where there is none."""
+        if self.ids.dtype == object or not len(self):
+            return np.array([self._rows.get(id, -1) for id in ids], int)
+        are_whole = np.array([type(id) is int for id in ids], bool)
+        whole = np.array([id if type(id) is int else 0 for id in ids], np.int64)
+        places = np.searchsorted(self.ids, whole).clip(max=len(self) - 1)
+        return np.where(are_whole & (self.ids[places] == whole), places, -1)
+
     def selected(self, ids: Iterable) -> np.ndarray:
         """(n,) bool: which images have one of these keys, as stored."""
         selected = np.zeros(len(self), bool)

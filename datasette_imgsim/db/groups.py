@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
+from ..errors import ImgsimError
 from ..progress import Progress, silent
 from . import replacing, schema
 from .connect import Writer
-from .spaces import Space, read_numbers, save_numbers
+from .spaces import Space, all_spaces, read_numbers, save_numbers
 from .tables import SourceTable
 
 COLUMNS = ("space_id", "group_id", "image_key")
@@ -116,6 +119,27 @@ def read_groups(conn: sqlite3.Connection, space: Space) -> list[Group]:
     ]
 
 
+def read_names(conn: sqlite3.Connection, space: Space) -> dict[int, str]:
+    """{id: name} of the stored groups of a space."""
+    rows = conn.execute("select id, name from imgsim_groups where space_id = ?", [space.id])
+    return {id: str(name) for id, name in rows}
+
+
+def read_some(conn: sqlite3.Connection, space: Space, group: Group, count: int) -> list[int | str]:
+    """The keys of up to `count` images of a group beside its cover, from all parts of it.
+
+    Those of images that are gone may be among them.
+    """
+    rows = conn.execute(
+        "select image_key from imgsim_group_members "
+        "where space_id = ? and group_id = ? and image_key <> ? order by image_key",
+        [space.id, group.id, group.cover],
+    )
+    step = max(1, group.images // (count + 1))
+    # The first one of a table is often an odd one.
+    return [key for (key,) in islice(rows, step // 2, count * step, step)]
+
+
 def read_members(conn: sqlite3.Connection, space: Space) -> list[tuple[int, int | str]]:
     """(id of a group, key of an image) for all images that are in a group, in order of the keys.
 
@@ -131,3 +155,10 @@ def has_groups(conn: sqlite3.Connection, space: Space) -> bool:
         return False
     rows = conn.execute("select 1 from imgsim_groups where space_id = ? limit 1", [space.id])
     return rows.fetchone() is not None
+
+
+def has_groups_of(conn: sqlite3.Connection, table: str) -> bool:
+    """Whether any groups of a source table are stored, in any of its spaces."""
+    with suppress(ImgsimError):  # a damaged space; our own pages say so
+        return any(has_groups(conn, space) for space in all_spaces(conn, table))
+    return False

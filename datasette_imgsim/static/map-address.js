@@ -4,7 +4,7 @@
 // address of the step one is at. Each step knows how many things were opened before it.
 
 import { map } from "./map-leaflet.js";
-import { mapUrl, root, rowsUrl, wall } from "./map-page.js";
+import { mapUrl, root, wall } from "./map-page.js";
 
 /** The place {x, y, zoom} that the page's address names, or null. */
 export function askedPlace() {
@@ -37,7 +37,7 @@ export const address = (base, values) => joined(base, root.dataset.query, { view
 
 /** The address of the same images as rows of the table, in the given format. */
 export function rowsAddress(values, format = "") {
-  const [base, query] = rowsUrl.split("?");
+  const [base, query] = root.dataset.rows.split("?");
   return joined(base + format, query, values);
 }
 
@@ -62,9 +62,12 @@ export const framed = () => ({
   value: state.color === null ? null : state.value,
 });
 
+/** The address of what is in view, with other parameters. */
+export const inView = (values) => address(location.pathname, { at: at(), ...framed(), ...values });
+
 function here() {
   const { bbox, id } = state;
-  return address(location.pathname, { at: at(), ...framed(), bbox, id });
+  return inView({ bbox, id });
 }
 
 function at() {

@@ -3,7 +3,7 @@
 import { find, make } from "./elements.js";
 
 export const root = find("map");
-export const { map: mapUrl, gallery: galleryUrl, rows: rowsUrl } = root.dataset;
+export const { map: mapUrl, gallery: galleryUrl } = root.dataset;
 
 /** The name of the wall, if that is shown and not the map; as a parameter, the map needs none. */
 export const wall = root.dataset.view === "wall" ? "wall" : null;

@@ -7,8 +7,9 @@ import { showHover } from "./map-hover.js";
 import { root } from "./map-page.js";
 import { imageAt } from "./map-view.js";
 
-map.on("mousemove", ({ latlng, containerPoint }) => {
-  const row = isSelecting() ? null : imageAt(latlng);
+map.on("mousemove", ({ latlng, containerPoint, originalEvent }) => {
+  const isHidden = isSelecting() || originalEvent.target.closest(".imgsim-label");
+  const row = isHidden ? null : imageAt(latlng);
   root.classList.toggle("imgsim-over", Boolean(row));
   showHover(row, containerPoint);
 });

@@ -4,8 +4,10 @@ import { find } from "./elements.js";
 import { askedPlace, onReturn, state } from "./map-address.js";
 import { openArea } from "./map-area.js";
 import "./map-empty.js";
+import { filterBy, isFiltered } from "./map-filter.js";
 import "./map-find.js";
 import { openImage } from "./map-image.js";
+import { showLabels } from "./map-labels.js";
 import "./map-keys.js";
 import { deepest, map, showWhole, world } from "./map-leaflet.js";
 import { showLegend } from "./map-legend.js";
@@ -24,9 +26,11 @@ const place = askedPlace();
 show(place);
 drawTiles();
 showLegend();
+showLabels();
 showOpened(place !== null);
 
-onReturn(() => {
+onReturn(async () => {
+  if (!isFiltered()) await filterBy(location.href);
   const place = askedPlace(); // before the map moves, which changes the address
   if (state.bbox === null && state.id === null) hidePanel(); // before, since it takes room
   show(place);

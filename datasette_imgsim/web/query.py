@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 OWN_OF_GALLERY = frozenset({"space", "level_weights", "plus", "minus", "bbox"})
 """The parameters of the gallery that are no filters by a column."""
-OWN_OF_MAP = OWN_OF_GALLERY | {"at", "id", "color", "value", "z", "v", "find", "view"}
+OWN_OF_MAP = OWN_OF_GALLERY | {"at", "id", "color", "value", "z", "v", "find", "view", "groups"}
 """Those of the map, its tiles and its JSON."""
 OF_ONE_ANSWER = frozenset(
     "_size _next _col _nocol _shape _extra _label _labels _nl _json _json_infinity _stream _dl "
@@ -83,6 +83,11 @@ class Query:
     def in_space(self, name: str) -> Query:
         """The query in another space."""
         return Query((("_space", name), *self.without("_space").pairs))
+
+    def in_group(self, id: int | None) -> Query:
+        """The query for the images of a group, or with None of whichever group."""
+        chosen = () if id is None else (("_in_group", str(id)),)
+        return Query((*self.without("_in_group").pairs, *chosen))
 
     def without(self, *names: str) -> Query:
         """The query without these parameters."""

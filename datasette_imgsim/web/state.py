@@ -40,6 +40,8 @@ class State:
         self.atlases = Atlases(self.connect)
         self.legends: Cache = Cache(least_pause=0)
         """The legends of the map, by column."""
+        self.groups: Cache = Cache(least_pause=0)
+        """The groups of each space, and where their names stand on its map and wall."""
         self.tiles: LRUCache = LRUCache(
             LIMITS.bytes_of_tiles, lambda tile: len(tile[1]) + TILE_OVERHEAD_BYTES
         )

@@ -44,6 +44,10 @@ class TableUrls:
         return f"{self.gallery}/duplicates"
 
     @property
+    def groups(self) -> str:
+        return f"{self.gallery}/groups"
+
+    @property
     def search(self) -> str:
         return f"{self.gallery}/search"
 

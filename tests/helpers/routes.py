@@ -24,6 +24,7 @@ EXAMPLES = (
     "/similar/3",
     "/map",
     "/duplicates",
+    "/groups",
     "/tiles/1/0/0.jpg",
     "/tiles/1/0/0@2x.jpg",
     "/search",

@@ -9,8 +9,8 @@ from datasette import Forbidden
 from datasette.utils import tilde_decode
 from markupsafe import Markup
 
+from ...db import duplicates, groups
 from ...db.atlas import has_atlas
-from ...db.duplicates import has_groups
 from ...errors import ImgsimError
 from ...search import ranking
 from ...search.indexes import Loading
@@ -37,6 +37,8 @@ class Strip:
     tiles: list[Tile]
     map: str | None
     """The address of its map; None if there is none."""
+    groups: str | None
+    """The address of its groups; None if there are none."""
     duplicates: str | None
     """The address of its duplicates; None if there are none."""
 
@@ -120,7 +122,18 @@ def _strip(conn, source: Source) -> Strip:
     shown = [tile for tile in found if tile and tile.thumbnail]
     step = max(1, len(shown) / SHOWN)
     chosen = [shown[int(n * step)] for n in range(min(SHOWN, len(shown)))]
-    return Strip(source, chosen, _map(conn, source), duplicates_of(conn, source))
+    try:
+        space = default_space(conn, source)
+    except ImgsimError:  # a table without a space
+        return Strip(source, chosen, None, None, None)
+    urls = source.urls
+    return Strip(
+        source,
+        chosen,
+        urls.map if has_atlas(conn, space) else None,
+        urls.groups if groups.has_groups(conn, space) else None,
+        urls.duplicates if duplicates.has_groups(conn, space) else None,
+    )
 
 
 def _map(conn, source: Source) -> str | None:
@@ -128,15 +141,6 @@ def _map(conn, source: Source) -> str | None:
         return source.urls.map if has_atlas(conn, default_space(conn, source)) else None
     except ImgsimError:  # a table without a space
         return None
-
-
-def duplicates_of(conn, source: Source) -> str | None:
-    """The address of the duplicates in the default space; None if there are none."""
-    try:
-        found = has_groups(conn, default_space(conn, source))
-    except ImgsimError:  # a table without a space
-        return None
-    return source.urls.duplicates if found else None
 
 
 def _picture(conn, source: Source, text: str) -> Picture | None:

@@ -6,8 +6,8 @@ import urllib.parse
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from ...db import duplicates, groups
 from ...db.atlas import has_atlas
-from ...db.duplicates import has_groups
 from ...db.spaces import Space, all_spaces, count_vectors
 from ...db.tables import WHOLE_NUMBER
 from ...limits import LIMITS
@@ -32,6 +32,7 @@ from ..selection import Selection, best_first, count_all, select
 from ..source import Source
 from ..views import Views
 from .atlas import map_command
+from .groups import cards
 
 FAILURES_SHOWN = 100
 
@@ -62,6 +63,8 @@ class Contents:
     """The command that makes the map, if there is none and there are vectors."""
     has_duplicates: bool
     """Whether groups of duplicates are stored for the chosen space."""
+    has_groups: bool
+    """Whether groups of images that belong together are stored for it."""
 
 
 @dataclass(frozen=True)
@@ -117,8 +120,11 @@ async def gallery(datasette, request, source):
     if asked.is_all and options.next is None and contents.images <= LIMITS.rows_for_facets:
         with suppress(Refused):  # the gallery of all images needs Datasette for nothing else
             faceted = await select(source, request.actor, query, with_facets=True)
+    # Cards choose a group of all images: among those of another filter there may be none of it.
+    has_cards = contents.has_groups and options.next is None and not query.in_group(None).is_filter
     context = {
         **common_context(source, options),
+        "cards": await cards(source, options, contents.space, query) if has_cards else [],
         "contents": contents,
         "asked": asked,
         "faceted": faceted,
@@ -202,7 +208,8 @@ def _contents(conn, source: Source, options: Options, asked: Asked) -> Contents:
         note=note,
         loading=loading,
         map_command=map_command(conn, source, space) if vectors and not has_map else None,
-        has_duplicates=bool(space) and has_groups(conn, space),
+        has_duplicates=bool(space) and duplicates.has_groups(conn, space),
+        has_groups=bool(space) and groups.has_groups(conn, space),
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...atlas.load import MAP, WALL, Atlas, View
+from ...db.groups import has_groups
 from ...db.spaces import all_spaces
 from ...db.tables import quoted, without_blobs
 from ...search.indexes import Loading
@@ -31,6 +32,7 @@ from . import colours
 from .atlas import NoMap, get_atlas
 from .finding import find, told_apart
 from .highlights import get_wanted
+from .labels import get_labels
 from .legends import get_legend, legend_json
 from .selected import Selected, get_selected, map_query
 from .telling import telling_columns
@@ -55,10 +57,11 @@ async def _page(datasette, request, source):
     except Loading as ex:
         loading = ex
     query, asked = map_query(request), request.args.get("color")
-    spaces, columns = await source.db.execute_fn(
+    spaces, columns, with_groups = await source.db.execute_fn(
         lambda conn: (
             [listed.name for listed in all_spaces(conn, source.table.name)],
             _offered(conn, source, atlas, asked),
+            bool(atlas) and has_groups(conn, atlas.space),
         )
     )
     context = {
@@ -68,6 +71,7 @@ async def _page(datasette, request, source):
         "query": query,
         "views": Views("Map", query, source.urls, selected and selected.selection.likeness),
         "columns": columns,
+        "has_groups": with_groups,
         "atlas": atlas,
         "selected": selected,
         "loading": loading,
@@ -116,6 +120,7 @@ async def _data(datasette, request, source):
     )
     if query.text and named:
         await told_apart(source, rows)
+    labels = await get_labels(source, atlas, options.view) if query.with_groups else None
     return json_answer(
         datasette,
         {
@@ -123,6 +128,7 @@ async def _data(datasette, request, source):
             "space": atlas.space.name,
             "rows": rows,
             "count": count,
+            "groups": labels,
             "legend": legend and await legend_json(source, query.column, legend, selected),
             **next_link(source, request, following, url),
         },
@@ -145,6 +151,8 @@ class MapQuery:
     """The column for the legend."""
     value: str | None
     """The value of the legend whose images stand for their neighbourhood."""
+    with_groups: bool
+    """Whether the groups are asked for, too."""
 
     @classmethod
     def parse(cls, request) -> MapQuery:
@@ -160,12 +168,17 @@ class MapQuery:
             tuple(request.args.getlist("id")),
             request.args.get("color") or None,
             request.args.get("value"),
+            request.args.get("groups") == "1",
         )
 
     @property
     def kept(self) -> dict:
         """The parameters that the next page needs, too."""
-        return {"z": self.zoom, "bbox": self.box, "color": self.column, "value": self.value}
+        groups = "1" if self.with_groups else None
+        return {
+            "z": self.zoom, "bbox": self.box, "color": self.column, "value": self.value,
+            "groups": groups,
+        }  # fmt: skip
 
     @property
     def bounds(self) -> tuple[float, float, float, float] | None:

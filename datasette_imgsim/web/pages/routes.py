@@ -1,6 +1,6 @@
 """The URLs of the views."""
 
-from . import duplicates, gallery, map, pictures, similar, tiles, upload, uploaded
+from . import duplicates, gallery, groups, map, pictures, similar, tiles, upload, uploaded
 
 _TABLE = r"^/(?P<database>[^/]+)/(?P<table>[^/]+)/-/imgsim"
 # A key may be an empty text.
@@ -14,6 +14,7 @@ ROUTES = [
     (_TABLE + rf"/similar/{_ID}" + _FORMAT, similar.similar),
     (_TABLE + r"/map" + _FORMAT, map.map),
     (_TABLE + r"/duplicates" + _FORMAT, duplicates.duplicates),
+    (_TABLE + r"/groups" + _FORMAT, groups.groups),
     (_TABLE + rf"/tiles/{_PLACE}(?P<retina>@2x)?\.jpg$", tiles.tile),
     (_TABLE + r"/search" + _FORMAT, upload.search),
     (_TABLE + r"/upload$", upload.upload),

@@ -1,8 +1,8 @@
-"""Filters of Datasette's own page of a source table, by likeness and by place on the map.
+"""Filters of Datasette's own page of a source table: by likeness, by group, by place on the map.
 
-`?_similar_to=42` shows the rows whose image is like that of row 42, `?_in_atlas=x0,y0,x1,y1` those
-whose image is in a rectangle of the map, `?_in_wall=` the same of the wall. `_space=NAME` says in
-which space.
+`?_similar_to=42` shows the rows whose image is like that of row 42, `?_in_group=7` those whose
+image is in the group 7, `?_in_atlas=x0,y0,x1,y1` those whose image is in a rectangle of the map,
+`?_in_wall=` the same of the wall. `_space=NAME` says in which space.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from ...search.indexes import Loading
 from ...search.likeness import ALIKE, FAINT, WORDS
 from ...search.results import Hit, reaching
 from .. import compat
+from ..groups import FACET, check_facet, find_group
 from ..options import bounds_params, named_space, parse_bounds, within_bounds
 from ..pages.atlas import atlas_of, check_map
 from ..refused import Refused
@@ -87,13 +88,16 @@ def is_row_page(database: str, table: str, id) -> bool:
 async def filters_from_request(datasette, request):
     """The where clauses for the filters in a request, or None. Raises DatasetteError."""
     filters = [filter for name, filter in FILTERS.items() if any(request.args.getlist(name))]
-    if not filters:
+    counted = request.args.getlist(FACET)
+    if not (filters or counted):
         return None
     try:
         source = await requested_source(datasette, request)
         for name in (*FILTERS, "_similar_min", "_space"):
             if len(request.args.getlist(name)) > 1:
                 raise Refused(400, f"{name} is there more than once: give it once")
+        if counted:
+            await _check_facet(source, request.args)
         clauses = [await filter(source, request.args) for filter in filters]
     except Refused as ex:
         raise DatasetteError(ex.message, status=ex.status) from ex
@@ -107,6 +111,14 @@ async def filters_from_request(datasette, request):
         [where for where, _, _ in clauses],
         params={name: value for _, params, _ in clauses for name, value in params.items()},
         human_descriptions=[text for _, _, text in clauses],
+    )
+
+
+async def _check_facet(source: Source, args) -> None:
+    """Raises Refused unless the groups can be counted: a facet itself must not raise errors."""
+    values, space_name = args.getlist(FACET), args.get("_space") or None
+    await source.db.execute_fn(
+        lambda conn: check_facet(conn, source, named_space(conn, source, space_name), values)
     )
 
 
@@ -124,6 +136,23 @@ async def _in_wall(source: Source, args) -> tuple[str, dict, str]:
     # The wall is not stored, so the images are named one by one.
     where = f"{quoted(source.table.key)} in (select value from json_each(:imgsim_ids))"
     return where, {"imgsim_ids": json.dumps(ids)}, text
+
+
+async def _in_group(source: Source, args) -> tuple[str, dict, str]:
+    """(where clause, its parameters, the filter in words)"""
+    text, space_name = args.get("_in_group"), args.get("_space") or None
+
+    def find(conn):
+        space = named_space(conn, source, space_name)
+        return space, *find_group(conn, source, space, text)
+
+    space, id, name = await source.db.execute_fn(find)
+    where = (
+        f"{quoted(source.table.key)} in (select image_key from imgsim_group_members "
+        "where space_id = :imgsim_space and group_id = :imgsim_group)"
+    )
+    params = {"imgsim_space": space.id, "imgsim_group": id}
+    return where, params, f"the picture is in the group {name}"
 
 
 async def _area(source: Source, args, name: str, view: str) -> tuple[tuple, Space, str]:
@@ -175,7 +204,12 @@ async def _similar_to(source: Source, args) -> tuple[str, dict, str]:
     return where, params, likeness.text
 
 
-FILTERS = {"_similar_to": _similar_to, "_in_atlas": _in_atlas, "_in_wall": _in_wall}
+FILTERS = {
+    "_similar_to": _similar_to,
+    "_in_group": _in_group,
+    "_in_atlas": _in_atlas,
+    "_in_wall": _in_wall,
+}
 
 
 @dataclass(frozen=True)

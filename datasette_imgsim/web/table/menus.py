@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...db.duplicates import has_groups_of
+from ...db import duplicates, groups
 from .. import compat
 from ..query import Query
 from ..state import get_state
@@ -63,24 +63,36 @@ async def table_actions(datasette, database, table, request) -> list[dict]:
             "label": "Map of images",
             "description": "All pictures laid out by likeness, to walk through.",
         },
-        *await _duplicates(datasette, database, table, "Duplicates"),
+        *await _found(datasette, database, table),
     ]
 
 
-async def _duplicates(datasette, database: str, table: str, label: str) -> list[dict]:
-    """The entry that leads to the duplicates of a table, if there are any in some space."""
+async def _found(datasette, database: str, table: str, of: str = "") -> list[dict]:
+    """The entries for the groups and the duplicates of a table, if there are any in some space."""
     db = datasette.get_database(database)
-    if not await get_state(db).remember(
-        db, f"duplicates of {table}", lambda conn: has_groups_of(conn, table)
-    ):
-        return []
-    return [
-        {
-            "href": TableUrls(datasette, database, table).duplicates,
-            "label": label,
-            "description": "Pictures that are there more than once, and which to keep.",
-        }
-    ]
+    has_groups, has_duplicates = await get_state(db).remember(
+        db,
+        f"groups and duplicates of {table}",
+        lambda conn: (groups.has_groups_of(conn, table), duplicates.has_groups_of(conn, table)),
+    )
+    urls, entries = TableUrls(datasette, database, table), []
+    if has_groups:
+        entries.append(
+            {
+                "href": urls.groups,
+                "label": "Groups" + of,
+                "description": "Pictures that belong together, with names.",
+            }
+        )
+    if has_duplicates:
+        entries.append(
+            {
+                "href": urls.duplicates,
+                "label": "Duplicates" + of,
+                "description": "Pictures that are there more than once, and which to keep.",
+            }
+        )
+    return entries
 
 
 async def row_actions(datasette, database, table, row) -> list[dict]:
@@ -107,5 +119,5 @@ async def database_actions(datasette, actor, database) -> list[dict]:
                     "description": "See all pictures, and find those like one of yours.",
                 }
             )
-            actions += await _duplicates(datasette, database, table, f"Duplicates: {table}")
+            actions += await _found(datasette, database, table, f": {table}")
     return actions
