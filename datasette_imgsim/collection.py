@@ -33,7 +33,7 @@ from .ingest.options import RunOptions
 from .ingest.outcomes import Summary
 from .ingest.query import embed_picture
 from .limits import LIMITS
-from .search import calibration, indexes, ranking, results
+from .search import calibration, indexes, ranking, reranking, results
 from .search.index import Index
 from .search.ranking import Query
 from .search.results import Hit
@@ -109,18 +109,25 @@ class Collection:
         return self._finish(self._job(options).embed_table(table, column))
 
     def similar(
-        self, query: str | Path | int, k: int = 10, level_weights: dict[str, float] | None = None
+        self,
+        query: str | Path | int,
+        k: int = 10,
+        level_weights: dict[str, float] | None = None,
+        rerank: bool = False,
     ) -> list[Match]:
         """The k images most like `query`, best first: a picture file, or the id of an image.
 
         If a file with this name exists, it is the query. `level_weights` are numbers from 0 up,
-        such as {"pool5": 1}; a level that is not named weighs 0.
+        such as {"pool5": 1}; a level that is not named weighs 0. With `rerank`, those that have
+        the same neighbours as the query come first, for which `neighbours` must have stored them.
         """
         with self._reader() as conn:
             space = choose_space(conn, self.space, self.table)
             weights = ranking.weights(space, level_weights)
+            if rerank:
+                reranking.check(conn, space, weights)  # before anything is loaded
             index = indexes.load(conn, space, self.interface.progress)
-            hits = results.best(conn, index, self._query(conn, index, query, weights), k)
+            hits = results.best(conn, index, self._query(conn, index, query, weights), k, rerank)
             paths = _paths(conn, index, hits)
             table = with_foreign_label(conn, index.table)
             described = table.described(conn, [hit.id for hit in hits])

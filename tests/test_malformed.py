@@ -29,7 +29,7 @@ from PIL import Image
 
 import datasette_imgsim
 from datasette_imgsim.errors import ImgsimError
-from datasette_imgsim.search import functions
+from datasette_imgsim.search import arguments, functions
 from datasette_imgsim.web.table.filters import FILTERS
 
 pytestmark = pytest.mark.datasette
@@ -155,7 +155,7 @@ of_json = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
     max_leaves=5,
 )
-options = st.dictionaries(st.sampled_from(functions.STATUS_OPTIONS) | texts, of_json, max_size=3)
+options = st.dictionaries(st.sampled_from(arguments.STATUS_OPTIONS) | texts, of_json, max_size=3)
 arguments = (
     st.none()
     | st.integers(-(2**63), 2**63 - 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
@@ -82,6 +83,26 @@ def read_neighbours(
     return Neighbours(
         keys, np.take_along_axis(rows, order, axis=1), np.take_along_axis(scores, order, axis=1)
     )
+
+
+def read_lists(
+    conn: sqlite3.Connection, space: Space, keys: Sequence, k: int
+) -> dict[object, dict[object, float]]:
+    """{key: {neighbour: score}} of some images, the k nearest at most, best first.
+
+    An image without neighbours is missing, and so is what is damaged.
+    """
+    lists: dict[object, dict[object, float]] = {}
+    rows = conn.execute(
+        "select image_key, neighbour_key, score from imgsim_neighbours where space_id = ? "
+        "and image_key in (select value from json_each(?)) and rank between 1 and ? "
+        "order by image_key, rank",
+        [space.id, json.dumps(list(keys)), k],
+    )
+    for key, other, score in rows:
+        if type(score) is float and -1 <= score <= 1:
+            lists.setdefault(key, {})[other] = score
+    return lists
 
 
 def _present(conn: sqlite3.Connection, table: SourceTable, space: Space) -> Sequence:

@@ -41,6 +41,8 @@ class Options:
     """Whether results go on where they are no longer alike."""
     scores: bool = False
     """Whether scores are shown beside the words for them."""
+    rerank: bool | None = None
+    """Whether results are in order of mutual likeness; None: where that is known."""
 
     @property
     def wall(self) -> str | None:
@@ -62,7 +64,7 @@ class Options:
     def paged(self, next: str | None, **more) -> str:
         """The query string that keeps all parameters and leads to another page."""
         size = self.size if self.size != PAGE_SIZE else None
-        kept = {"plus": self.plus, "minus": self.minus, **more}
+        kept = {"plus": self.plus, "minus": self.minus, "rerank": self._rerank, **more}
         weaker = "1" if self.weaker else None
         return self.query(**kept, _size=size, _next=next, _weaker=weaker)
 
@@ -75,7 +77,11 @@ class Options:
 
     def asking(self, id) -> str:
         """The query string of another image's similar page, with the examples but that image."""
-        return self.query(**self._examples_but(id))
+        return self.query(**self._examples_but(id), rerank=self._rerank)
+
+    @property
+    def _rerank(self) -> str | None:
+        return None if self.rerank is None else str(int(self.rerank))
 
     def _examples_but(self, id) -> dict[str, tuple[str, ...]]:
         return {
@@ -90,6 +96,10 @@ class Options:
     def weighted(self, level_weights: str | None) -> str:
         """The query string with other level weights, as in a URL."""
         return replace(self, level_weights=level_weights).paged(None)
+
+    def reranked(self, rerank: bool) -> str:
+        """The query string of the first page in another order."""
+        return replace(self, rerank=rerank).paged(None)
 
     def with_weaker(self, weaker: bool) -> str:
         """The query string of the same page, with weaker results or without."""
@@ -131,6 +141,12 @@ def parse_options(request, largest: int = MAX_PAGE_SIZE) -> Options:
         request.args.get("_weaker") == "1",
         request.args.get("_scores") == "1",
     )
+
+
+def with_order(options: Options, request) -> Options:
+    """The options with the order that a request asks for, on a page that has two."""
+    rerank = request.args.get("rerank")
+    return replace(options, rerank={"0": False, "1": True}.get(rerank))
 
 
 def parse_bounds(text: str, name: str = "bbox") -> tuple[float, float, float, float]:
