@@ -33,7 +33,7 @@ from .ingest.options import RunOptions
 from .ingest.outcomes import Summary
 from .ingest.query import embed_picture
 from .limits import LIMITS
-from .search import calibration, indexes, ranking, reranking, results
+from .search import calibration, graph, indexes, paths, ranking, reranking, results
 from .search.index import Index
 from .search.ranking import Query
 from .search.results import Hit
@@ -53,6 +53,14 @@ class Match(Hit):
     """Relative to the folder of the database; None if the table has no paths."""
     name: str
     """Its label in the table, which is the name of its file if the label is a path, else its id."""
+
+
+@dataclass(frozen=True)
+class Step(paths.Step):
+    """An image on the way between two, with the path of its file and its name as of a Match."""
+
+    path: str | None
+    name: str
 
 
 @dataclass(frozen=True)
@@ -128,14 +136,24 @@ class Collection:
                 reranking.check(conn, space, weights)  # before anything is loaded
             index = indexes.load(conn, space, self.interface.progress)
             hits = results.best(conn, index, self._query(conn, index, query, weights), k, rerank)
-            paths = _paths(conn, index, hits)
-            table = with_foreign_label(conn, index.table)
-            described = table.described(conn, [hit.id for hit in hits])
-        names = {id: name for id, (name, _has_thumbnail) in described.items()}
-        return [
-            Match(**vars(hit), path=paths.get(hit.id), name=names.get(hit.id, str(hit.id)))
-            for hit in hits
-        ]
+            known = _known(conn, index.table, [hit.id for hit in hits])
+        return [Match(**vars(hit), **known[hit.id]) for hit in hits]
+
+    def path(self, a: int | str, b: int | str) -> list[Step]:
+        """The images on the shortest way from one to another, by their ids, with both of them.
+
+        Each is among the neighbours of the next one, or that among its own, which `neighbours`
+        must have stored; two images are as far apart as 1 - their score. The list is empty if
+        there is no way.
+        """
+        with self._reader() as conn:
+            space = choose_space(conn, self.space, self.table)
+            table = SourceTable.read(conn, space.source_table)
+            keys = [_found(conn, table, id) for id in (a, b)]
+            loaded = graph.load(conn, space, self.interface.progress)
+            steps = paths.path(conn, loaded, table, *keys)
+            known = _known(conn, table, [step.id for step in steps])
+        return [Step(**vars(step), **known[step.id]) for step in steps]
 
     def map(self, refit: bool = False) -> layout.Summary:
         """Lays the images out by likeness (t-SNE); if there is a map, only places new images.
@@ -182,13 +200,7 @@ class Collection:
         with self._writer() as conn:
             space = choose_space(conn, self.space, self.table)
             table = SourceTable.read(conn, space.source_table)
-            keys = []
-            for id in ids:
-                key = table.find(conn, id)
-                if key is None:
-                    raise ImgsimError(f"There is no image {id!r} in the table {table.name!r}")
-                keys.append(key)
-            keys = list(dict.fromkeys(keys))
+            keys = list(dict.fromkeys(_found(conn, table, id) for id in ids))
             if len(keys) < 2:
                 raise ImgsimError("Name two images or more, by their ids")
             save_verdicts(conn, space.source_table, keys, verdict)
@@ -322,9 +334,25 @@ class Collection:
             yield conn
 
 
-def _paths(conn: sqlite3.Connection, index: Index, hits: list[Hit]) -> dict:
-    """The paths of hits by id; empty if their table has no column `path`."""
-    if "path" not in column_names(conn, index.table.name):
-        return {}
-    paths = index.table.values(conn, "path", [hit.id for hit in hits])
-    return {id: path for id, path in paths if isinstance(path, str)}
+def _found(conn: sqlite3.Connection, table: SourceTable, id) -> int | str:
+    """The key of an image as stored. Raises ImgsimError if there is none."""
+    key = table.find(conn, id)
+    if key is None:
+        raise ImgsimError(f"There is no image {id!r} in the table {table.name!r}")
+    return key
+
+
+def _known(conn: sqlite3.Connection, table: SourceTable, ids: list) -> dict[Any, dict[str, Any]]:
+    """{id: {"path", "name"}} of images; the path is None if their table has no column `path`."""
+    by_id: dict = {}
+    if "path" in column_names(conn, table.name):
+        by_id = dict(table.values(conn, "path", ids))
+    described = with_foreign_label(conn, table).described(conn, ids)
+    names = {id: name for id, (name, _has_thumbnail) in described.items()}
+    return {
+        id: {
+            "path": path if isinstance(path := by_id.get(id), str) else None,
+            "name": names.get(id, str(id)),
+        }
+        for id in ids
+    }

@@ -59,7 +59,11 @@ def save_stamp(conn: sqlite3.Connection, space: Space, stamp: Stamp) -> None:
 
 
 def read_neighbours(
-    conn: sqlite3.Connection, space: Space, k: int, keys: Sequence | None = None
+    conn: sqlite3.Connection,
+    space: Space,
+    k: int,
+    keys: Sequence | None = None,
+    progress: Progress = silent,
 ) -> Neighbours:
     """The stored neighbours of the images of a space, at most k of each.
 
@@ -71,13 +75,15 @@ def read_neighbours(
     rows = np.full((len(keys), k), -1, np.int32)
     scores = np.full((len(keys), k), -np.inf, np.float32)
     places = Places(keys)
-    for batch in _pages(conn, space, k):
-        ids, ranks, others, found = zip(*batch)
-        at, other = places.of(ids), places.of(others)
-        is_known = (at >= 0) & (other >= 0)
-        at, rank = at[is_known], np.array(ranks, int)[is_known] - 1
-        rows[at, rank] = other[is_known]
-        scores[at, rank] = np.array(found, np.float32)[is_known]
+    with progress(len(keys) * k, " neighbours", "Reading") as advance:
+        for batch in _pages(conn, space, k):
+            ids, ranks, others, found = zip(*batch)
+            at, other = places.of(ids), places.of(others)
+            is_known = (at >= 0) & (other >= 0)
+            at, rank = at[is_known], np.array(ranks, int)[is_known] - 1
+            rows[at, rank] = other[is_known]
+            scores[at, rank] = np.array(found, np.float32)[is_known]
+            advance(len(batch))
     # What is gone leaves no gap.
     order = np.argsort(rows < 0, axis=1, kind="stable")
     return Neighbours(
@@ -126,10 +132,15 @@ def _pages(conn: sqlite3.Connection, space: Space, k: int) -> Iterator[list[tupl
         f"where space_id = ? {after} order by image_key, rank limit ?",
         [space.id, *last, rows_a_read],
     ).fetchall():
-        kept = [row for row in rows if type(row[1]) is int and 1 <= row[1] <= k]
+        kept = [row for row in rows if _is_sound(row, k)]
         if kept:
             yield kept
         after, last = "and (image_key, rank) > (?, ?)", rows[-1][:2]
+
+
+def _is_sound(row: tuple, k: int) -> bool:
+    _, rank, _, score = row
+    return type(rank) is int and 1 <= rank <= k and type(score) is float and -1 <= score <= 1
 
 
 class Places:

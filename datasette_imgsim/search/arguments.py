@@ -11,7 +11,7 @@ DEFAULT_K = 20
 OPTIONS = ("level_weights", "space")
 SIMILAR_OPTIONS = ("level_weights", "minus", "plus", "rerank", "space")
 VECTOR_OPTIONS = ("level_weights", "ranked", "space")
-PICTURE_OPTIONS = ("space",)
+PICTURE_OPTIONS = PATH_OPTIONS = ("space",)
 STATUS_OPTIONS = ("level_weights", "minus", "plus", "ranked", "rerank", "space")
 
 

@@ -21,10 +21,11 @@ from ..db.spaces import Space, choose_space
 from ..db.tables import SourceTable, quoted
 from ..errors import ImgsimError, listed
 from ..limits import LIMITS
-from . import interrupts, ranking, reranking, results
+from . import interrupts, paths, ranking, reranking, results
 from .arguments import (
     DEFAULT_K,
     OPTIONS,
+    PATH_OPTIONS,
     PICTURE_OPTIONS,
     SIMILAR_OPTIONS,
     STATUS_OPTIONS,
@@ -233,6 +234,16 @@ class Functions:
         scale = np.sqrt(ranking.per_number(view.space, view.weights))
         return (index.vector(self.conn, row) * scale).astype("<f4").tobytes()
 
+    def imgsim_path(self, a, b, options="{}"):
+        """A JSON array of the images on the shortest way between two, as `Step` has them."""
+        view = self._view(options, PATH_OPTIONS)
+        first, last = (view.table.find(self.conn, id) for id in (a, b))
+        if first is None or last is None:
+            return "[]"
+        graph = self.spaces.graphs.get(self.conn, view.space)
+        steps = paths.path(self.conn, graph, view.table, first, last)
+        return json.dumps([vars(step) for step in steps])
+
     def imgsim_picture(self, id, options="{}"):
         """The address of an image's thumbnail; None if it has none.
 
@@ -261,6 +272,7 @@ class Functions:
             text += f"; {len(index.damaged):,} damaged vectors are left out, such as of {ids}"
         if index.space.generation != space.generation:
             text += f"; a newer version {self.spaces.newer(space)}"
+        text += self.spaces.graphs.state(space)
         return text
 
     def _stored(self, view: View, id) -> tuple[np.ndarray, bytes] | None:
@@ -345,6 +357,7 @@ ARITIES = {
     "imgsim_distance": (2, 3),
     "imgsim_percentile": (1, 2),
     "imgsim_vector": (1, 2),
+    "imgsim_path": (2, 3),
     "imgsim_picture": (1, 2),
     "imgsim_status": (0, 1),
 }

@@ -7,17 +7,16 @@ arXiv 1701.08398. Two images that are alike are among each other's nearest, and 
 from __future__ import annotations
 
 import math
-import shlex
 import sqlite3
 from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
 
-from ..db.neighbours import read_lists, read_stamp
-from ..db.spaces import Space, reread
-from ..errors import ImgsimError
+from ..db.neighbours import read_lists
+from ..db.spaces import Space
 from . import interrupts, ranking
+from .graph import NoNeighbours, stored_k
 from .ranking import Query
 
 # Chosen with benchmarks/rerank.py.
@@ -36,38 +35,18 @@ _QUERY = object()
 """Stands for the query among the keys of images."""
 
 
-class CannotRerank(ImgsimError):
-    """The stored neighbours do not fit what is asked."""
-
-
-def neighbours_command(space: Space) -> str:
-    """The command that stores the neighbours of a space."""
-    return f"datasette imgsim neighbours DATABASE --space {shlex.quote(space.name)}"
-
-
 def check(conn: sqlite3.Connection, space: Space, weights: np.ndarray) -> int:
-    """How many neighbours of each image are stored. Raises CannotRerank.
+    """How many neighbours of each image are stored. Raises NoNeighbours.
 
     It is raised if the level weights (levels,) are not the space's own, since the neighbours are
     those for these, and if the neighbours are missing or out of date.
     """
     if not np.allclose(weights, ranking.weights(space)):
-        raise CannotRerank(
+        raise NoNeighbours(
             "Mutual likeness is known only for the level weights of the space itself: leave out "
             "level_weights, or rerank"
         )
-    stamp = read_stamp(conn, space)
-    if stamp is None:
-        raise CannotRerank(
-            f"No neighbours are stored in the space {space.name!r}: "
-            f"run '{neighbours_command(space)}'"
-        )
-    if stamp.generation != reread(conn, space.name).generation:
-        raise CannotRerank(
-            f"The neighbours that are stored in the space {space.name!r} are out of date: "
-            f"run '{neighbours_command(space)}' again"
-        )
-    return stamp.k
+    return stored_k(conn, space)
 
 
 def distances(

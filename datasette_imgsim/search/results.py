@@ -46,7 +46,7 @@ def best(
 
     Images whose row was deleted by hand are replaced by the next best. With `rerank`, the first
     reranking.FIRST are in order of mutual likeness: the near-identical, the alike, the faint ones.
-    Raises CannotRerank.
+    Raises NoNeighbours.
     """
     return _ordered(conn, index, query, k, steps(conn, index, query), rerank)
 

@@ -43,6 +43,8 @@ class Options:
     """Whether scores are shown beside the words for them."""
     rerank: bool | None = None
     """Whether results are in order of mutual likeness; None: where that is known."""
+    walk_to: str | None = None
+    """The image to which a walk is shown: its id, or text in its columns."""
 
     @property
     def wall(self) -> str | None:
@@ -64,7 +66,8 @@ class Options:
     def paged(self, next: str | None, **more) -> str:
         """The query string that keeps all parameters and leads to another page."""
         size = self.size if self.size != PAGE_SIZE else None
-        kept = {"plus": self.plus, "minus": self.minus, "rerank": self._rerank, **more}
+        own = {"rerank": self._rerank, "walk_to": self.walk_to}
+        kept = {"plus": self.plus, "minus": self.minus, **own, **more}
         weaker = "1" if self.weaker else None
         return self.query(**kept, _size=size, _next=next, _weaker=weaker)
 
@@ -143,10 +146,13 @@ def parse_options(request, largest: int = MAX_PAGE_SIZE) -> Options:
     )
 
 
-def with_order(options: Options, request) -> Options:
-    """The options with the order that a request asks for, on a page that has two."""
-    rerank = request.args.get("rerank")
-    return replace(options, rerank={"0": False, "1": True}.get(rerank))
+def parse_similar_options(request) -> Options:
+    """The options of a request to a page of similar images, which has more of them."""
+    return replace(
+        parse_options(request),
+        rerank={"0": False, "1": True}.get(request.args.get("rerank")),
+        walk_to=request.args.get("walk_to") or None,
+    )
 
 
 def parse_bounds(text: str, name: str = "bbox") -> tuple[float, float, float, float]:

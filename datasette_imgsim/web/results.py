@@ -138,7 +138,7 @@ def ranked(
 
     Only if `whole` it goes on where images are no longer alike, or if none is alike. The images
     `beside` are shown on the same page. With `rerank` they are in order of mutual likeness. Raises
-    Refused, and CannotRerank.
+    Refused, and NoNeighbours.
     """
     start, end = options.start, options.start + options.size
     if vectors.most_hits is not None and end > vectors.most_hits:

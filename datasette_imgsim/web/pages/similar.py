@@ -13,9 +13,9 @@ from datasette.utils import tilde_decode
 from ...db.atlas import read_point
 from ...db.spaces import Space, all_spaces
 from ...search import ranking, reranking
+from ...search.graph import NoNeighbours
 from ...search.index import Index
 from ...search.indexes import Loading
-from ...search.reranking import CannotRerank
 from ..answers import (
     NOT_KEPT,
     common_context,
@@ -32,13 +32,13 @@ from ..options import (
     chosen_space,
     chosen_weights,
     default_space,
-    parse_options,
-    with_order,
+    parse_similar_options,
 )
 from ..refused import Refused
 from ..results import Results, Tile, get_index, ranked, similar_sql, tiles
 from ..source import Source
 from ..urls import sql_url
+from .walk import read_walk
 
 
 class Missing(Exception):
@@ -121,7 +121,7 @@ class SimilarPage:
     level_weights: dict[str, float]
     rerank: bool
     """Whether the results are in order of mutual likeness."""
-    not_reranked: CannotRerank | None
+    not_reranked: NoNeighbours | None
     """Why they are not, if a request asks for it."""
     plus: list[Tile]
     minus: list[Tile]
@@ -155,13 +155,16 @@ async def answer_similar(
     headers: dict | None = None,
 ):
     """The similar page of the picture that `find` gives, or its JSON, with these headers."""
-    options = with_order(parse_options(request), request)
+    options = parse_similar_options(request)
     whole = options.weaker or is_json(request)
     content = await source.db.execute_fn(
         lambda conn: _read_page(conn, source, options, find(conn), whole)
     )
     options, picture = content.options, content.picture
     path, following = picture.path, content.results.next if content.results else None
+    walk = None
+    if content.image:
+        walk = await read_walk(source, options, content.space, content.image.id)
     if is_json(request):
         if content.loading:
             raise content.loading
@@ -183,6 +186,7 @@ async def answer_similar(
                 },
                 "cut": content.results.json_cut(),
                 "rows": [tile.json() for tile in content.results.tiles],
+                **({"walk": walk.json()} if walk and options.walk_to else {}),
                 **next_link(source, request, following, f"{path}.json{options.paged(following)}"),
             },
             headers=headers,
@@ -192,6 +196,8 @@ async def answer_similar(
     context = {
         **common_context(source, options),
         "content": content,
+        "walk": walk,
+        "end_walk_url": path + replace(options, walk_to=None).paged(options.next),
         "presets": presets(content.space),
         "words": level_words(list(content.space.levels)),
         "path": path,
@@ -281,13 +287,13 @@ def _read_page(
 
 def _rerank(
     conn, options: Options, space: Space, weights: np.ndarray
-) -> tuple[bool, CannotRerank | None]:
+) -> tuple[bool, NoNeighbours | None]:
     """Whether results are to be in order of mutual likeness; why not, if a request asks for it."""
     if options.rerank is False:
         return False, None
     try:
         reranking.check(conn, space, weights)
-    except CannotRerank as ex:
+    except NoNeighbours as ex:
         return False, ex if options.rerank else None
     return True, None
 
