@@ -16,7 +16,7 @@ import pytest
 from datasette.database import QueryInterrupted
 from datasette.plugins import pm
 from helpers import toy as toy_plugin
-from helpers.commands import embed_toy
+from helpers.commands import embed_toy, imgsim
 from helpers.databases import lay_out, rows
 from helpers.maps import places_of
 from helpers.pictures import as_jpeg, draw_groups
@@ -85,6 +85,7 @@ class Server:
         embed_toy(folder, "--quiet")
         database = folder / "photos.db"
         lay_out(database, places_of(rows(database, "select id from images order by path")))
+        imgsim("neighbours", database)
         self.loop = asyncio.new_event_loop()
         self.datasette = serve(database, {"images_root": str(folder)})
         self.run(self.datasette.invoke_startup())
