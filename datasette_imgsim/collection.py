@@ -6,7 +6,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,28 +24,21 @@ from .db.spaces import (
     set_default_space,
 )
 from .db.tables import SourceTable, column_names, with_foreign_label
-from .errors import ImgsimError, check_choice, check_number, listed
+from .errors import ImgsimError, check_choice, check_number
 from .evaluate import Evaluation, read_labels
 from .explore import duplicates, neighbours
 from .ingest import decode, exporting, importing, settings
 from .ingest.exporting import Exported
 from .ingest.importing import Imported
 from .ingest.job import Interface, Job, Silent
-from .ingest.options import RunOptions
 from .ingest.outcomes import Summary
 from .ingest.query import embed_picture
-from .ingest.settings import Settings
 from .limits import LIMITS
-from .search import calibration, indexes, ranking, results
+from .search import calibration, graph, indexes, paths, ranking, reranking, results
 from .search.index import Index
 from .search.ranking import Query
 from .search.results import Hit
 from .verify import Report, verify
-
-MODEL_OPTIONS = (
-    "model", "levels", "pooling", "weights", "preprocess", "resize", "size", "dtype",
-)  # fmt: skip
-RUN_OPTIONS = tuple(field.name for field in fields(RunOptions))
 
 
 @dataclass(frozen=True)
@@ -56,6 +49,14 @@ class Match(Hit):
     """Relative to the folder of the database; None if the table has no paths."""
     name: str
     """Its label in the table, which is the name of its file if the label is a path, else its id."""
+
+
+@dataclass(frozen=True)
+class Step(paths.Step):
+    """An image on the way between two, with the path of its file and its name as of a Match."""
+
+    path: str | None
+    name: str
 
 
 @dataclass(frozen=True)
@@ -112,26 +113,43 @@ class Collection:
         return self._finish(self._job(options).embed_table(table, column))
 
     def similar(
-        self, query: str | Path | int, k: int = 10, level_weights: dict[str, float] | None = None
+        self,
+        query: str | Path | int,
+        k: int = 10,
+        level_weights: dict[str, float] | None = None,
+        rerank: bool = False,
     ) -> list[Match]:
         """The k images most like `query`, best first: a picture file, or the id of an image.
 
         If a file with this name exists, it is the query. `level_weights` are numbers from 0 up,
-        such as {"pool5": 1}; a level that is not named weighs 0.
+        such as {"pool5": 1}; a level that is not named weighs 0. With `rerank`, those that have
+        the same neighbours as the query come first, for which `neighbours` must have stored them.
         """
         with self._reader() as conn:
             space = choose_space(conn, self.space, self.table)
             weights = ranking.weights(space, level_weights)
+            if rerank:
+                reranking.check(conn, space, weights)  # before anything is loaded
             index = indexes.load(conn, space, self.interface.progress)
-            hits = results.best(conn, index, self._query(conn, index, query, weights), k)
-            paths = _paths(conn, index, hits)
-            table = with_foreign_label(conn, index.table)
-            described = table.described(conn, [hit.id for hit in hits])
-        names = {id: name for id, (name, _has_thumbnail) in described.items()}
-        return [
-            Match(**vars(hit), path=paths.get(hit.id), name=names.get(hit.id, str(hit.id)))
-            for hit in hits
-        ]
+            hits = results.best(conn, index, self._query(conn, index, query, weights), k, rerank)
+            known = _known(conn, index.table, [hit.id for hit in hits])
+        return [Match(**vars(hit), **known[hit.id]) for hit in hits]
+
+    def path(self, a: int | str, b: int | str) -> list[Step]:
+        """The images on the shortest way from one to another, by their ids, with both of them.
+
+        Each is among the neighbours of the next one, or that among its own, which `neighbours`
+        must have stored; two images are as far apart as 1 - their score. The list is empty if
+        there is no way.
+        """
+        with self._reader() as conn:
+            space = choose_space(conn, self.space, self.table)
+            table = SourceTable.read(conn, space.source_table)
+            keys = [_found(conn, table, id) for id in (a, b)]
+            loaded = graph.load(conn, space, self.interface.progress)
+            steps = paths.path(conn, loaded, table, *keys)
+            known = _known(conn, table, [step.id for step in steps])
+        return [Step(**vars(step), **known[step.id]) for step in steps]
 
     def map(self, refit: bool = False) -> layout.Summary:
         """Lays the images out by likeness (t-SNE); if there is a map, only places new images.
@@ -178,13 +196,7 @@ class Collection:
         with self._writer() as conn:
             space = choose_space(conn, self.space, self.table)
             table = SourceTable.read(conn, space.source_table)
-            keys = []
-            for id in ids:
-                key = table.find(conn, id)
-                if key is None:
-                    raise ImgsimError(f"There is no image {id!r} in the table {table.name!r}")
-                keys.append(key)
-            keys = list(dict.fromkeys(keys))
+            keys = list(dict.fromkeys(_found(conn, table, id) for id in ids))
             if len(keys) < 2:
                 raise ImgsimError("Name two images or more, by their ids")
             save_verdicts(conn, space.source_table, keys, verdict)
@@ -285,7 +297,7 @@ class Collection:
         self._job(options)
 
     def _job(self, options: dict[str, Any]) -> Job:
-        chosen, run_options = parsed(options)
+        chosen, run_options = settings.parsed(options)
         return Job(
             self.database,
             chosen,
@@ -346,29 +358,25 @@ class Collection:
             yield conn
 
 
-def parsed(options: dict[str, Any]) -> tuple[Settings | None, RunOptions]:
-    """(settings of a space, or None if no option of the model is given; options of a run).
-
-    `options` are those of `embed`. Raises ImgsimError.
-    """
-    unknown = options.keys() - set(MODEL_OPTIONS) - set(RUN_OPTIONS)
-    if unknown:
-        raise ImgsimError(
-            f"embed has no option {sorted(unknown)[0]!r}: there is "
-            f"{listed([*MODEL_OPTIONS, *RUN_OPTIONS])}"
-        )
-    model = {name: options[name] for name in MODEL_OPTIONS if options.get(name) is not None}
-    run = {name: options[name] for name in RUN_OPTIONS if name in options}
-    exclude = run.get("exclude", ())
-    run["exclude"] = (exclude,) if isinstance(exclude, str) else tuple(exclude)
-    if not all(pattern.strip("/") for pattern in run["exclude"]):
-        raise ImgsimError("An empty pattern excludes nothing: give exclude a name or a path")
-    return settings.from_options(**model) if model else None, RunOptions(**run)
+def _found(conn: sqlite3.Connection, table: SourceTable, id) -> int | str:
+    """The key of an image as stored. Raises ImgsimError if there is none."""
+    key = table.find(conn, id)
+    if key is None:
+        raise ImgsimError(f"There is no image {id!r} in the table {table.name!r}")
+    return key
 
 
-def _paths(conn: sqlite3.Connection, index: Index, hits: list[Hit]) -> dict:
-    """The paths of hits by id; empty if their table has no column `path`."""
-    if "path" not in column_names(conn, index.table.name):
-        return {}
-    paths = index.table.values(conn, "path", [hit.id for hit in hits])
-    return {id: path for id, path in paths if isinstance(path, str)}
+def _known(conn: sqlite3.Connection, table: SourceTable, ids: list) -> dict[Any, dict[str, Any]]:
+    """{id: {"path", "name"}} of images; the path is None if their table has no column `path`."""
+    by_id: dict = {}
+    if "path" in column_names(conn, table.name):
+        by_id = dict(table.values(conn, "path", ids))
+    described = with_foreign_label(conn, table).described(conn, ids)
+    names = {id: name for id, (name, _has_thumbnail) in described.items()}
+    return {
+        id: {
+            "path": path if isinstance(path := by_id.get(id), str) else None,
+            "name": names.get(id, str(id)),
+        }
+        for id in ids
+    }

@@ -1,10 +1,14 @@
-"""The one exception whose text is meant for the user."""
+"""The exceptions whose text is meant for the user."""
 
 from collections.abc import Iterable
 
 
 class ImgsimError(Exception):
     """An error whose text is one sentence for the user: what is wrong, and what to do about it."""
+
+
+class Loading(ImgsimError):
+    """Something is being loaded: try again in a moment."""
 
 
 def check_number(name: str, value: object, least: int, most: int | None = None) -> None:

@@ -25,7 +25,7 @@ from hypothesis import settings
 
 from datasette_imgsim.limits import LIMITS
 from datasette_imgsim.progress import silent
-from datasette_imgsim.search import indexes
+from datasette_imgsim.search import graph, indexes
 from datasette_imgsim.web import results
 
 # How many examples hypothesis tries; its own limit of time for each would fail on a busy machine
@@ -128,7 +128,7 @@ def quick(monkeypatch):
 def patience(request, monkeypatch):
     """Who asks for a space waits for its load, however slow the machine, except beside `gate`."""
     if "gate" not in request.fixturenames:
-        for function in (indexes.Indexes.get, results.get_index):
+        for function in (indexes.Indexes.get, results.get_index, graph.Graphs.get):
             monkeypatch.setattr(function, "__defaults__", (LONG,))
 
 

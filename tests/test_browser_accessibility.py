@@ -20,7 +20,7 @@ WHOLE = {"exclude": [["header"], ["footer"]]}
 PAGES = {
     "gallery": (GALLERY, WHOLE),
     "gallery, filtered": (f"{GALLERY}?_similar_to=3&_facet=format&format=PNG", WHOLE),
-    "similar": (f"{GALLERY}/similar/3?plus=5&minus=9&_weaker=1&_scores=1", WHOLE),
+    "similar": (f"{GALLERY}/similar/3?plus=5&minus=9&_weaker=1&_scores=1&walk_to=20", WHOLE),
     "map": (f"{MAP}?id=3&color=path", WHOLE),
     "wall": (f"{MAP}?view=wall&format=PNG", WHOLE),
     "duplicates": (f"{GALLERY}/duplicates", WHOLE),

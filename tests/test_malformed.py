@@ -16,7 +16,7 @@ import pytest
 from datasette.database import QueryInterrupted
 from datasette.plugins import pm
 from helpers import toy as toy_plugin
-from helpers.commands import embed_toy
+from helpers.commands import embed_toy, imgsim
 from helpers.databases import lay_out, rows
 from helpers.maps import places_of
 from helpers.pictures import as_jpeg, draw_groups
@@ -29,7 +29,7 @@ from PIL import Image
 
 import datasette_imgsim
 from datasette_imgsim.errors import ImgsimError
-from datasette_imgsim.search import functions
+from datasette_imgsim.search import arguments, functions
 from datasette_imgsim.web.table.filters import FILTERS
 
 pytestmark = pytest.mark.datasette
@@ -85,6 +85,7 @@ class Server:
         embed_toy(folder, "--quiet")
         database = folder / "photos.db"
         lay_out(database, places_of(rows(database, "select id from images order by path")))
+        imgsim("neighbours", database)
         self.loop = asyncio.new_event_loop()
         self.datasette = serve(database, {"images_root": str(folder)})
         self.run(self.datasette.invoke_startup())
@@ -155,7 +156,7 @@ of_json = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
     max_leaves=5,
 )
-options = st.dictionaries(st.sampled_from(functions.STATUS_OPTIONS) | texts, of_json, max_size=3)
+options = st.dictionaries(st.sampled_from(arguments.STATUS_OPTIONS) | texts, of_json, max_size=3)
 arguments = (
     st.none()
     | st.integers(-(2**63), 2**63 - 1)

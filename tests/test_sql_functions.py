@@ -167,7 +167,7 @@ OBJECT = "Options must be a JSON object, not "
         (5, OBJECT + "5"),
         (
             '{"spaces": "toy"}',
-            "No option 'spaces': there is level_weights, minus, plus, ranked and space",
+            "No option 'spaces': there is level_weights, minus, plus, ranked, rerank and space",
         ),
         ('{"space": "boy"}', "No space 'boy': there is toy"),
         ('{"space": ["toy"]}', "The option space is the name of a space, as text"),

@@ -44,6 +44,7 @@ async def test_an_image_finds_itself_and_its_like(photos, picture):
         "height": 90,
         "format": "JPEG",
         "level_weights": answer["query"]["level_weights"],
+        "rerank": False,
     }
     assert len(answer["rows"]) == 5 and all(set(row) == ROW_KEYS for row in answer["rows"])
     assert answer["rows"][0]["score"] > 0.99

@@ -84,6 +84,7 @@ async def test_an_image_gets_a_page_of_its_own(photos, file):
         "level_weights": answer["query"]["level_weights"],
         "plus": [],
         "minus": [],
+        "rerank": False,
     }
     assert len(answer["rows"]) == 3 and all(set(row) == ROW_KEYS for row in answer["rows"])
     found = (await ds.client.post(f"{GALLERY}/search", content=file.read_bytes())).json()

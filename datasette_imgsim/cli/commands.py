@@ -197,9 +197,10 @@ def _check_what(images: tuple, table: str | None, column: str | None, of_files: 
 @space_option
 @table_option
 @click.option("--level-weights", help="Such as pool5=1,pool3=.5")
+@click.option("--rerank", is_flag=True, help="Those with the same neighbours as QUERY come first")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array")
 @reports_errors
-def similar(database, query, k, space_name, table, level_weights, as_json):
+def similar(database, query, k, space_name, table, level_weights, rerank, as_json):
     """Show the images most like QUERY: a picture file, or the id of an image.
 
     A file that exists is taken as a file, whether or not it is in the database. A line says from
@@ -209,7 +210,7 @@ def similar(database, query, k, space_name, table, level_weights, as_json):
     from ..search.ranking import parse_level_weights
 
     weights = parse_level_weights(level_weights) if level_weights else None
-    matches = Collection(database, space_name, table).similar(query, k, weights)
+    matches = Collection(database, space_name, table).similar(query, k, weights, rerank)
     if as_json:
         click.echo(json.dumps([vars(match) for match in matches], indent=2, ensure_ascii=False))
     else:

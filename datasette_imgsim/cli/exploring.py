@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -91,6 +92,31 @@ def store_neighbours(database, k, space_name, table):
     summary = find_neighbours(collection, k)
     click.echo(report.neighbours_report(summary))
     tell_damaged(summary.damaged)
+
+
+@imgsim.command("path")
+@database_argument
+@click.argument("a")
+@click.argument("b")
+@space_option
+@table_option
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array")
+@reports_errors
+def walk(database, a, b, space_name, table, as_json):
+    """Walk from image A to image B, both given by their ids, from neighbour to neighbour.
+
+    Prints the images on the shortest way, each with its score with the one before. It needs what
+    'neighbours' stores.
+    """
+    from ..collection import Collection
+
+    steps = Collection(database, space_name, table, Terminal(database, as_json)).path(a, b)
+    if as_json:
+        click.echo(json.dumps([vars(step) for step in steps], indent=2, ensure_ascii=False))
+    elif steps:
+        click.echo(report.path_table(steps))
+    else:
+        click.echo(printable(f"No chain of neighbours leads from {a} to {b}."))
 
 
 def find_neighbours(collection, k: int | None):

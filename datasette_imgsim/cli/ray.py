@@ -64,8 +64,8 @@ was nothing to do, 1 when nothing could be embedded, 2 for wrong usage, 130 afte
 
 
 def embed_on_ray(address, sources, out, quiet, **options):
-    from ..collection import parsed
     from ..ingest import ray_runner
+    from ..ingest.settings import parsed
 
     if not ADDRESS.fullmatch(address):  # --ray stands before the first source
         address, sources = "local", (address, *sources)

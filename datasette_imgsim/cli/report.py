@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..atlas.layout import Summary as MapSummary
-    from ..collection import Match
+    from ..collection import Match, Step
     from ..db.spaces import Space
     from ..evaluate import Evaluation, Result
     from ..explore.neighbours import Summary as NeighboursSummary
@@ -231,7 +231,15 @@ def matches_table(matches: list[Match]) -> str:
     return "\n".join(lines)
 
 
-def _name(match: Match) -> str:
+def path_table(steps: list[Step]) -> str:
+    return "\n".join(
+        f"{'' if step.score is None else f'{step.score:.3f}':>7}  {step.id:>6}  "
+        f"{step.path or _name(step)}".rstrip()
+        for step in steps
+    )
+
+
+def _name(match: Match | Step) -> str:
     return "" if match.name == str(match.id) else match.name
 
 

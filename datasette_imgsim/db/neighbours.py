@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
@@ -58,7 +59,11 @@ def save_stamp(conn: sqlite3.Connection, space: Space, stamp: Stamp) -> None:
 
 
 def read_neighbours(
-    conn: sqlite3.Connection, space: Space, k: int, keys: Sequence | None = None
+    conn: sqlite3.Connection,
+    space: Space,
+    k: int,
+    keys: Sequence | None = None,
+    progress: Progress = silent,
 ) -> Neighbours:
     """The stored neighbours of the images of a space, at most k of each.
 
@@ -70,18 +75,40 @@ def read_neighbours(
     rows = np.full((len(keys), k), -1, np.int32)
     scores = np.full((len(keys), k), -np.inf, np.float32)
     places = Places(keys)
-    for batch in _pages(conn, space, k):
-        ids, ranks, others, found = zip(*batch)
-        at, other = places.of(ids), places.of(others)
-        is_known = (at >= 0) & (other >= 0)
-        at, rank = at[is_known], np.array(ranks, int)[is_known] - 1
-        rows[at, rank] = other[is_known]
-        scores[at, rank] = np.array(found, np.float32)[is_known]
+    with progress(len(keys) * k, " neighbours", "Reading") as advance:
+        for batch in _pages(conn, space, k):
+            ids, ranks, others, found = zip(*batch)
+            at, other = places.of(ids), places.of(others)
+            is_known = (at >= 0) & (other >= 0)
+            at, rank = at[is_known], np.array(ranks, int)[is_known] - 1
+            rows[at, rank] = other[is_known]
+            scores[at, rank] = np.array(found, np.float32)[is_known]
+            advance(len(batch))
     # What is gone leaves no gap.
     order = np.argsort(rows < 0, axis=1, kind="stable")
     return Neighbours(
         keys, np.take_along_axis(rows, order, axis=1), np.take_along_axis(scores, order, axis=1)
     )
+
+
+def read_lists(
+    conn: sqlite3.Connection, space: Space, keys: Sequence, k: int
+) -> dict[object, dict[object, float]]:
+    """{key: {neighbour: score}} of some images, the k nearest at most, best first.
+
+    An image without neighbours is missing, and so is what is damaged.
+    """
+    lists: dict[object, dict[object, float]] = {}
+    rows = conn.execute(
+        "select image_key, neighbour_key, score from imgsim_neighbours where space_id = ? "
+        "and image_key in (select value from json_each(?)) and rank between 1 and ? "
+        "order by image_key, rank",
+        [space.id, json.dumps(list(keys)), k],
+    )
+    for key, other, score in rows:
+        if type(score) is float and -1 <= score <= 1:
+            lists.setdefault(key, {})[other] = score
+    return lists
 
 
 def _present(conn: sqlite3.Connection, table: SourceTable, space: Space) -> Sequence:
@@ -105,10 +132,15 @@ def _pages(conn: sqlite3.Connection, space: Space, k: int) -> Iterator[list[tupl
         f"where space_id = ? {after} order by image_key, rank limit ?",
         [space.id, *last, rows_a_read],
     ).fetchall():
-        kept = [row for row in rows if type(row[1]) is int and 1 <= row[1] <= k]
+        kept = [row for row in rows if _is_sound(row, k)]
         if kept:
             yield kept
         after, last = "and (image_key, rank) > (?, ?)", rows[-1][:2]
+
+
+def _is_sound(row: tuple, k: int) -> bool:
+    _, rank, _, score = row
+    return type(rank) is int and 1 <= rank <= k and type(score) is float and -1 <= score <= 1
 
 
 class Places:

@@ -5,20 +5,27 @@ from __future__ import annotations
 import importlib.metadata
 import os
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from ..db.dtypes import DTYPES
 from ..db.spaces import Space
-from ..errors import ImgsimError, check_choice, check_number
+from ..errors import ImgsimError, check_choice, check_number, listed
 from ..limits import LIMITS
 from ..models import registry
 from ..models.base import ModelUnavailable
 from ..models.network import NORMALISE, Network, in_network_order
 from ..models.pooling import POOLINGS
+from .options import RunOptions
 from .recipe import Recipe
 from .resize import RESIZE
 from .sources import absolute_path, stored_name
+
+MODEL_OPTIONS = (
+    "model", "levels", "pooling", "weights", "preprocess", "resize", "size", "dtype",
+)  # fmt: skip
+RUN_OPTIONS = tuple(field.name for field in fields(RunOptions))
 
 
 @dataclass(frozen=True)
@@ -118,6 +125,26 @@ def from_options(
         dtype or "float16",
         weights,
     )
+
+
+def parsed(options: dict[str, Any]) -> tuple[Settings | None, RunOptions]:
+    """(settings of a space, or None if no option of the model is given; options of a run).
+
+    `options` are those of `embed`. Raises ImgsimError.
+    """
+    unknown = options.keys() - set(MODEL_OPTIONS) - set(RUN_OPTIONS)
+    if unknown:
+        raise ImgsimError(
+            f"embed has no option {sorted(unknown)[0]!r}: there is "
+            f"{listed([*MODEL_OPTIONS, *RUN_OPTIONS])}"
+        )
+    model = {name: options[name] for name in MODEL_OPTIONS if options.get(name) is not None}
+    run = {name: options[name] for name in RUN_OPTIONS if name in options}
+    exclude = run.get("exclude", ())
+    run["exclude"] = (exclude,) if isinstance(exclude, str) else tuple(exclude)
+    if not all(pattern.strip("/") for pattern in run["exclude"]):
+        raise ImgsimError("An empty pattern excludes nothing: give exclude a name or a path")
+    return from_options(**model) if model else None, RunOptions(**run)
 
 
 def from_space(space: Space, base: Path) -> Settings:

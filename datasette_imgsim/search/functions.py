@@ -21,19 +21,23 @@ from ..db.spaces import Space, choose_space
 from ..db.tables import SourceTable, quoted
 from ..errors import ImgsimError, listed
 from ..limits import LIMITS
-from . import interrupts, ranking, results
+from . import interrupts, paths, ranking, reranking, results
+from .arguments import (
+    DEFAULT_K,
+    OPTIONS,
+    PATH_OPTIONS,
+    PICTURE_OPTIONS,
+    SIMILAR_OPTIONS,
+    STATUS_OPTIONS,
+    VECTOR_OPTIONS,
+    count_of,
+    parsed_options,
+)
 from .calibration import Calibration, get_calibration
 from .index import Index
 from .indexes import Indexes, is_interrupt
 from .ranking import Query
 from .vectors import VECTOR_SQL, decoded
-
-DEFAULT_K = 20
-OPTIONS = ("level_weights", "space")
-SIMILAR_OPTIONS = ("level_weights", "minus", "plus", "space")
-VECTOR_OPTIONS = ("level_weights", "ranked", "space")
-PICTURE_OPTIONS = ("space",)
-STATUS_OPTIONS = ("level_weights", "minus", "plus", "ranked", "space")
 
 Address = Callable[[str, object], str]
 """Gives the address of the thumbnail of an image of a table."""
@@ -51,6 +55,7 @@ class View:
     weights: np.ndarray
     """(levels,), sum 1."""
     ranked: bool
+    rerank: bool
     plus: list
     minus: list
     queries: dict[object, Query | None] = field(default_factory=dict)
@@ -127,7 +132,7 @@ class Functions:
         key = (id, k, options, version, self.conn.total_changes)
         answer = self.answers.get(key)
         if answer is None:
-            answer = self._similar_to(id, _count(k), self._view(options, SIMILAR_OPTIONS))
+            answer = self._similar_to(id, count_of(k), self._view(options, SIMILAR_OPTIONS))
             if len(answer) <= self.answers.maxsize:
                 self.answers[key] = answer
         return answer
@@ -142,8 +147,9 @@ class Functions:
             for name, ids in (("plus", view.plus), ("minus", view.minus))
         )
         query = ranking.query_of_examples(self.conn, index, row, plus, minus, view.weights)
-        hits = interrupts.checked(self.conn, results.best(self.conn, index, query, k))
-        return "[" + ", ".join(json.dumps(vars(hit)) for hit in hits) + "]"
+        hits = results.best(self.conn, index, query, k, view.rerank)
+        texts = (json.dumps(vars(hit)) for hit in interrupts.checked(self.conn, hits))
+        return f"[{', '.join(texts)}]"
 
     def _calibration(self, view: View) -> Calibration | None:
         return get_calibration(self.conn, self._index(view.space), view.weights)
@@ -228,6 +234,16 @@ class Functions:
         scale = np.sqrt(ranking.per_number(view.space, view.weights))
         return (index.vector(self.conn, row) * scale).astype("<f4").tobytes()
 
+    def imgsim_path(self, a, b, options="{}"):
+        """A JSON array of the images on the shortest way between two, as `Step` has them."""
+        view = self._view(options, PATH_OPTIONS)
+        first, last = (view.table.find(self.conn, id) for id in (a, b))
+        if first is None or last is None:
+            return "[]"
+        graph = self.spaces.graphs.get(self.conn, view.space)
+        steps = paths.path(self.conn, graph, view.table, first, last)
+        return json.dumps([vars(step) for step in steps])
+
     def imgsim_picture(self, id, options="{}"):
         """The address of an image's thumbnail; None if it has none.
 
@@ -256,6 +272,7 @@ class Functions:
             text += f"; {len(index.damaged):,} damaged vectors are left out, such as of {ids}"
         if index.space.generation != space.generation:
             text += f"; a newer version {self.spaces.newer(space)}"
+        text += self.spaces.graphs.state(space)
         return text
 
     def _stored(self, view: View, id) -> tuple[np.ndarray, bytes] | None:
@@ -292,7 +309,7 @@ class Functions:
         return view
 
     def _new_view(self, options: str, allowed: tuple) -> View:
-        parsed = _parse(options, allowed)
+        parsed = parsed_options(options, allowed)
         configured = self.configured(self.conn)
         if "imgsim_spaces" not in schema.tables(self.conn):
             attached = _attached_with_vectors(self.conn)
@@ -309,7 +326,10 @@ class Functions:
         table = SourceTable.read(self.conn, space.source_table)
         weights = ranking.weights(space, parsed.get("level_weights"))
         plus, minus = (parsed.get(name) or [] for name in ("plus", "minus"))
-        return View(space, table, weights, bool(parsed.get("ranked")), plus, minus)
+        ranked, rerank = (bool(parsed.get(name)) for name in ("ranked", "rerank"))
+        if rerank:
+            reranking.check(self.conn, space, weights)
+        return View(space, table, weights, ranked, rerank, plus, minus)
 
     def _index(self, space: Space) -> Index:
         index = self.indexes.get(space.id, lambda: None)()
@@ -331,58 +351,13 @@ def _replace(remembered: dict, id, value) -> None:
     remembered[id] = value
 
 
-def _parse(options, allowed: tuple) -> dict:
-    """The options as a dictionary, in which null means absent. Raises ImgsimError."""
-    if options == "":  # Datasette's value for a parameter that is not given yet
-        return {}
-    if isinstance(options, str) and len(options) > LIMITS.characters_of_options:
-        raise ImgsimError(
-            f"The options have {len(options):,} characters: give at most "
-            f"{LIMITS.characters_of_options:,}"
-        )
-    try:
-        parsed = json.loads(options) if isinstance(options, str) else None
-    except (ValueError, RecursionError):
-        parsed = None
-    if not isinstance(parsed, dict):
-        raise ImgsimError(f"Options must be a JSON object, not {repr(options):.60}")
-    for name in parsed:
-        if name not in allowed:
-            raise ImgsimError(f"No option {name!r}: there is {listed(allowed)}")
-    if not isinstance(parsed.get("space"), (str, type(None))):
-        raise ImgsimError("The option space is the name of a space, as text")
-    for name in ("plus", "minus"):
-        ids = parsed.get(name) or []
-        if not isinstance(ids, list) or not all(_is_id(id) for id in ids):
-            raise ImgsimError(f"The option {name} is a list of ids, such as [3, 9]")
-    if not isinstance(parsed.get("ranked"), (bool, type(None))):
-        raise ImgsimError("The option ranked is true or false")
-    return parsed
-
-
-def _is_id(id) -> bool:
-    return isinstance(id, (int, float, str)) and not isinstance(id, bool)
-
-
-def _count(k) -> int:
-    if k == "":
-        return DEFAULT_K
-    try:
-        if isinstance(k, (int, str)) or (isinstance(k, float) and k.is_integer()):
-            count = int(k)
-            if count >= 0:
-                return count
-    except ValueError:
-        pass
-    raise ImgsimError(f"k must be a whole number from 0 up, not {repr(k):.60}")
-
-
 ARITIES = {
     "similar_to": (1, 2, 3),
     "imgsim_score": (2, 3),
     "imgsim_distance": (2, 3),
     "imgsim_percentile": (1, 2),
     "imgsim_vector": (1, 2),
+    "imgsim_path": (2, 3),
     "imgsim_picture": (1, 2),
     "imgsim_status": (0, 1),
 }

@@ -16,10 +16,11 @@ from ..caching import Cache, NotLoaded, start_thread
 from ..db import schema, versions
 from ..db.spaces import Space, all_spaces
 from ..db.tables import SourceTable
-from ..errors import ImgsimError
+from ..errors import ImgsimError, Loading
 from ..limits import LIMITS
 from ..progress import Progress, silent
 from .calibration import sampled
+from .graph import Graphs
 from .index import Index, InMemory, ReductionOnly, WithReduction
 from .reduction import Reduction
 from .vectors import VECTOR_SQL, centred, decoded, sample, sound_centre
@@ -28,10 +29,6 @@ SAMPLE, BYTES_OF_SAMPLE = 4_000, 64_000_000
 """The most vectors from which a reduction is made, and their most bytes."""
 TRIES_WITHOUT_LOCK = 3
 Connect: TypeAlias = Callable[[], sqlite3.Connection]
-
-
-class Loading(ImgsimError):
-    """The space is being loaded: try again in a moment."""
 
 
 class CannotLoad(ImgsimError):
@@ -141,6 +138,7 @@ class Indexes:
         """
         self.connect = connect
         self.cache: Cache[Index] = Cache()
+        self.graphs = Graphs(connect)
 
     def get(self, conn: sqlite3.Connection, space: Space, wait: float = 0.5) -> Index:
         """The index of a space.

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..limits import LIMITS
-from . import interrupts, ranking
+from . import interrupts, ranking, reranking
 from .calibration import get_calibration
 from .index import Index
-from .likeness import FAINT, Steps, steps
+from .likeness import FAINT, NEAR_IDENTICAL, Steps, steps
 from .ranking import Query
 
 
@@ -39,25 +39,48 @@ class Cut:
     """How many images are alike; None if they are more than were ranked."""
 
 
-def best(conn: sqlite3.Connection, index: Index, query: Query, k: int) -> list[Hit]:
+def best(
+    conn: sqlite3.Connection, index: Index, query: Query, k: int, rerank: bool = False
+) -> list[Hit]:
     """The k images most like a query, best first; equal scores in order of id.
 
-    Images whose row was deleted by hand are replaced by the next best.
+    Images whose row was deleted by hand are replaced by the next best. With `rerank`, the first
+    reranking.FIRST are in order of mutual likeness: the near-identical, the alike, the faint ones.
+    Raises NoNeighbours.
     """
-    return _best(conn, index, query, k, steps(conn, index, query))
+    return _ordered(conn, index, query, k, steps(conn, index, query), rerank)
 
 
 def best_and_cut(
-    conn: sqlite3.Connection, index: Index, query: Query, k: int
+    conn: sqlite3.Connection, index: Index, query: Query, k: int, rerank: bool = False
 ) -> tuple[list[Hit], Cut | None]:
-    """The k best, and where images stop being alike; None if there are too few to say."""
+    """The k best as `best` gives them, and where images stop being alike.
+
+    None if there are too few to say.
+    """
     found = steps(conn, index, query)
-    hits = _best(conn, index, query, k, found)
+    hits = _ordered(conn, index, query, k, found, rerank)
     if found is None:
         return hits, None
     alike = sum(hit.word != FAINT for hit in hits)
     is_known = alike < len(hits) or len(hits) >= len(index) - len(query.ids)
     return hits, Cut(found.alike, alike if is_known else None)
+
+
+def _ordered(
+    conn: sqlite3.Connection, index: Index, query: Query, k: int, found: Steps | None, rerank: bool
+) -> list[Hit]:
+    if not rerank:
+        return _best(conn, index, query, k, found)
+    stored_k = reranking.check(conn, index.space, query.weights)
+    hits = _best(conn, index, query, max(k, reranking.FIRST), found)
+    first = hits[: reranking.FIRST]
+    scored = [(hit.id, hit.score) for hit in first]
+    distances = reranking.distances(conn, index.space, query, scored, stored_k)
+    # Copies stay at the beginning, and what is faint behind the cut: the score decides on these.
+    parts = [(hit.word == FAINT, hit.word != NEAR_IDENTICAL) for hit in first]
+    places = sorted(range(len(first)), key=lambda place: (parts[place], distances[place]))
+    return [*(first[place] for place in places), *hits[reranking.FIRST :]][:k]
 
 
 def _best(

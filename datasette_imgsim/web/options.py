@@ -41,6 +41,10 @@ class Options:
     """Whether results go on where they are no longer alike."""
     scores: bool = False
     """Whether scores are shown beside the words for them."""
+    rerank: bool | None = None
+    """Whether results are in order of mutual likeness; None: where that is known."""
+    walk_to: str | None = None
+    """The image to which a walk is shown: its id, or text in its columns."""
 
     @property
     def wall(self) -> str | None:
@@ -62,7 +66,8 @@ class Options:
     def paged(self, next: str | None, **more) -> str:
         """The query string that keeps all parameters and leads to another page."""
         size = self.size if self.size != PAGE_SIZE else None
-        kept = {"plus": self.plus, "minus": self.minus, **more}
+        own = {"rerank": self._rerank, "walk_to": self.walk_to}
+        kept = {"plus": self.plus, "minus": self.minus, **own, **more}
         weaker = "1" if self.weaker else None
         return self.query(**kept, _size=size, _next=next, _weaker=weaker)
 
@@ -75,7 +80,11 @@ class Options:
 
     def asking(self, id) -> str:
         """The query string of another image's similar page, with the examples but that image."""
-        return self.query(**self._examples_but(id))
+        return self.query(**self._examples_but(id), rerank=self._rerank)
+
+    @property
+    def _rerank(self) -> str | None:
+        return None if self.rerank is None else str(int(self.rerank))
 
     def _examples_but(self, id) -> dict[str, tuple[str, ...]]:
         return {
@@ -90,6 +99,10 @@ class Options:
     def weighted(self, level_weights: str | None) -> str:
         """The query string with other level weights, as in a URL."""
         return replace(self, level_weights=level_weights).paged(None)
+
+    def reranked(self, rerank: bool) -> str:
+        """The query string of the first page in another order."""
+        return replace(self, rerank=rerank).paged(None)
 
     def with_weaker(self, weaker: bool) -> str:
         """The query string of the same page, with weaker results or without."""
@@ -130,6 +143,15 @@ def parse_options(request, largest: int = MAX_PAGE_SIZE) -> Options:
         view,
         request.args.get("_weaker") == "1",
         request.args.get("_scores") == "1",
+    )
+
+
+def parse_similar_options(request) -> Options:
+    """The options of a request to a page of similar images, which has more of them."""
+    return replace(
+        parse_options(request),
+        rerank={"0": False, "1": True}.get(request.args.get("rerank")),
+        walk_to=request.args.get("walk_to") or None,
     )
 
 

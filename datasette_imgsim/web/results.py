@@ -132,16 +132,18 @@ def ranked(
     query: Query,
     whole: bool,
     beside: Iterable = (),
+    rerank: bool = False,
 ) -> Results:
     """A page of the images most like a query. `next` is a place in the ranking.
 
     Only if `whole` it goes on where images are no longer alike, or if none is alike. The images
-    `beside` are shown on the same page.
+    `beside` are shown on the same page. With `rerank` they are in order of mutual likeness. Raises
+    Refused, and NoNeighbours.
     """
     start, end = options.start, options.start + options.size
     if vectors.most_hits is not None and end > vectors.most_hits:
         raise Refused(400, f"Of so many images only the best {vectors.most_hits:,} are ranked")
-    hits, cut = best_and_cut(conn, vectors, query, max(end, LIMITS.first_hits) + 1)
+    hits, cut = best_and_cut(conn, vectors, query, max(end, LIMITS.first_hits) + 1, rerank)
     weaker = None
     if cut and cut.alike and not whole and cut.alike < len(hits):
         if cut.alike <= end:

@@ -12,7 +12,8 @@ from datasette.utils import tilde_decode
 
 from ...db.atlas import read_point
 from ...db.spaces import Space, all_spaces
-from ...search import ranking
+from ...search import ranking, reranking
+from ...search.graph import NoNeighbours
 from ...search.index import Index
 from ...search.indexes import Loading
 from ..answers import (
@@ -26,11 +27,18 @@ from ..answers import (
 )
 from ..chooser import chooser
 from ..levels import level_words, presets
-from ..options import Options, chosen_space, chosen_weights, default_space, parse_options
+from ..options import (
+    Options,
+    chosen_space,
+    chosen_weights,
+    default_space,
+    parse_similar_options,
+)
 from ..refused import Refused
 from ..results import Results, Tile, get_index, ranked, similar_sql, tiles
 from ..source import Source
 from ..urls import sql_url
+from .walk import read_walk
 
 
 class Missing(Exception):
@@ -111,6 +119,10 @@ class SimilarPage:
     is_default: bool
     """Whether the space is the one that is used if a request names none."""
     level_weights: dict[str, float]
+    rerank: bool
+    """Whether the results are in order of mutual likeness."""
+    not_reranked: NoNeighbours | None
+    """Why they are not, if a request asks for it."""
     plus: list[Tile]
     minus: list[Tile]
     place: tuple[float, float] | None
@@ -143,18 +155,23 @@ async def answer_similar(
     headers: dict | None = None,
 ):
     """The similar page of the picture that `find` gives, or its JSON, with these headers."""
-    options = parse_options(request)
+    options = parse_similar_options(request)
     whole = options.weaker or is_json(request)
     content = await source.db.execute_fn(
         lambda conn: _read_page(conn, source, options, find(conn), whole)
     )
     options, picture = content.options, content.picture
     path, following = picture.path, content.results.next if content.results else None
+    walk = None
+    if content.image:
+        walk = await read_walk(source, options, content.space, content.image.id)
     if is_json(request):
         if content.loading:
             raise content.loading
         if content.missing:
             raise Refused(404, content.missing)
+        if content.not_reranked:
+            raise content.not_reranked
         return json_answer(
             datasette,
             {
@@ -165,9 +182,11 @@ async def answer_similar(
                     "level_weights": content.level_weights,
                     "plus": [tile.id for tile in content.plus],
                     "minus": [tile.id for tile in content.minus],
+                    "rerank": content.rerank,
                 },
                 "cut": content.results.json_cut(),
                 "rows": [tile.json() for tile in content.results.tiles],
+                **({"walk": walk.json()} if walk and options.walk_to else {}),
                 **next_link(source, request, following, f"{path}.json{options.paged(following)}"),
             },
             headers=headers,
@@ -177,6 +196,8 @@ async def answer_similar(
     context = {
         **common_context(source, options),
         "content": content,
+        "walk": walk,
+        "end_walk_url": path + replace(options, walk_to=None).paged(options.next),
         "presets": presets(content.space),
         "words": level_words(list(content.space.levels)),
         "path": path,
@@ -221,6 +242,7 @@ def _read_page(
     options = replace(options, plus=tuple(map(str, plus)), minus=tuple(map(str, minus)))
     own = [] if picture.id is None else [picture.id]
     asked = [*own, *plus, *minus]
+    rerank, not_reranked = _rerank(conn, options, space, weights)
     results = loading = missing = None
     try:
         index = get_index(conn, source, space)
@@ -231,7 +253,7 @@ def _read_page(
             ranking.example_rows("minus", minus, index.row),
             weights,
         )
-        results = ranked(conn, source, options, index, query, whole, asked)
+        results = ranked(conn, source, options, index, query, whole, asked, rerank)
     except Loading as ex:
         loading = ex
     except Missing as ex:
@@ -241,7 +263,7 @@ def _read_page(
     place = read_point(conn, space, picture.id) if own else None
     sql = None
     if own:
-        asked_in_sql = _ranking(options, plus, minus)
+        asked_in_sql = _ranking(options, plus, minus, rerank)
         sql = similar_sql(conn, source, space, picture.id, options.size, asked_in_sql, alike=ends)
     return SimilarPage(
         picture=picture,
@@ -251,6 +273,8 @@ def _read_page(
         spaces=[listed.name for listed in all_spaces(conn, source.table.name)],
         is_default=space == default,
         level_weights=level_weights,
+        rerank=rerank,
+        not_reranked=not_reranked,
         plus=tiles(conn, source, options, plus, beside),
         minus=tiles(conn, source, options, minus, beside),
         place=place and place[:2],
@@ -259,6 +283,19 @@ def _read_page(
         loading=loading,
         missing=missing,
     )
+
+
+def _rerank(
+    conn, options: Options, space: Space, weights: np.ndarray
+) -> tuple[bool, NoNeighbours | None]:
+    """Whether results are to be in order of mutual likeness; why not, if a request asks for it."""
+    if options.rerank is False:
+        return False, None
+    try:
+        reranking.check(conn, space, weights)
+    except NoNeighbours as ex:
+        return False, ex if options.rerank else None
+    return True, None
 
 
 def weaker_url(content: SimilarPage, path: str) -> str | None:
@@ -271,12 +308,13 @@ def weaker_url(content: SimilarPage, path: str) -> str | None:
     return f"{path}{options.with_weaker(True)}#weaker"
 
 
-def _ranking(options: Options, plus: list, minus: list) -> dict:
+def _ranking(options: Options, plus: list, minus: list, rerank: bool) -> dict:
     """The options that make the SQL function rank like the page."""
     weights = options.level_weights
     sql_options = {
         "level_weights": ranking.parse_level_weights(weights) if weights else None,
         "plus": plus,
         "minus": minus,
+        "rerank": rerank,
     }
     return {name: value for name, value in sql_options.items() if value}

@@ -17,7 +17,7 @@ from .. import compat
 from ..answers import NOT_KEPT, json_answer, json_only, next_link
 from ..chooser import check_may_upload
 from ..held import Held
-from ..options import Options, chosen_space, chosen_weights, parse_options
+from ..options import Options, chosen_space, chosen_weights, parse_options, parse_similar_options
 from ..refused import Refused
 from ..results import get_index, ranked
 from ..source import Source
@@ -78,12 +78,13 @@ async def search(datasette, request, source):
     if request.method != "POST":
         raise Refused(405, "POST an image here, as the request body", {"allow": "POST"})
     check_may_upload(source, request.actor)
-    options, (space, weights, level_weights), picture = await _received(request, source)
+    _, (space, weights, level_weights), picture = await _received(request, source)
+    options = parse_similar_options(request)
 
     def results(conn):
         index = get_index(conn, source, space)
         query = ranking.query_of_vector(conn, index, picture.vector, weights)
-        return ranked(conn, source, options, index, query, whole=True)
+        return ranked(conn, source, options, index, query, True, rerank=bool(options.rerank))
 
     page = await source.db.execute_fn(results)
     return json_answer(
@@ -96,6 +97,7 @@ async def search(datasette, request, source):
                 "height": picture.facts.height,
                 "format": picture.facts.format,
                 "level_weights": level_weights,
+                "rerank": bool(options.rerank),
             },
             "cut": page.json_cut(),
             "rows": [tile.json() for tile in page.tiles],
