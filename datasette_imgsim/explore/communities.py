@@ -43,8 +43,9 @@ def smallest_group(images: int) -> int:
 
 
 def linked(rows: np.ndarray) -> np.ndarray:
-    """The neighbours (n, k) that count, out of lists of at least as many, nearest first."""
-    return rows[:, : max(FEWEST_NEIGHBOURS, min(NEIGHBOURS, len(rows) // IMAGES_A_NEIGHBOUR))]
+    """The neighbours (n, k) that count, out of lists, nearest first, -1 where there is none."""
+    k = max(FEWEST_NEIGHBOURS, min(NEIGHBOURS, len(rows) // IMAGES_A_NEIGHBOUR))
+    return rows[:, : min(k, int((rows >= 0).sum(axis=1).max(initial=1)))]
 
 
 def shared(rows: np.ndarray, advance: Advance = ignore) -> np.ndarray:
@@ -71,16 +72,22 @@ def find(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
     `rows` (n, k) are the neighbours of each image, -1 where there is none, and `weights` what
     `shared` gives for them. Most neighbours of each image of a group are in the group.
     """
-    images = len(rows)
-    best, resolution = _found(rows, weights, 1), 1.0
+    images, resolution = len(rows), 1.0
+    pieces = _pieces(rows, weights)
+    of = _louvain(rows, weights, pieces, resolution)
+    best = _belonging(rows, of, rows >= 0, smallest_group(images))
     for _ in range(TRIES):
         count = best.max(initial=-1) + 1
-        is_few = count < fewest_groups(images)
-        if not is_few and count <= most_groups(images):
+        if count < fewest_groups(images):
+            resolution *= FINER
+            of = _louvain(rows, weights, pieces, resolution)
+        elif count > most_groups(images):
+            resolution /= FINER
+            of = _louvain(rows, weights, of, resolution)  # communities of these communities
+        else:
             break
-        resolution = resolution * FINER if is_few else resolution / FINER
-        other = _found(rows, weights, resolution)
-        if is_few and other.max(initial=-1) + 1 <= count:
+        other = _belonging(rows, of, rows >= 0, smallest_group(images))
+        if count < fewest_groups(images) and other.max(initial=-1) + 1 <= count:
             break  # the links have no more groups than these
         best = other
     return extended(rows, weights, _largest(best, most_groups(images)))
@@ -101,8 +108,9 @@ def extended(rows: np.ndarray, weights: np.ndarray, of: np.ndarray) -> np.ndarra
         place = np.full(len(rows) + 1, -1, rows.dtype)  # the last one is that of no neighbour, -1
         place[left] = np.arange(len(left))
         among = place[rows[left]]
-        least = smallest_group(len(rows))
-        new = _found(among, np.where(among >= 0, weights[left], 0), 1, rows[left] >= 0, least)
+        links = np.where(among >= 0, weights[left], 0)
+        new = _louvain(among, links, _pieces(among, links), 1)
+        new = _belonging(among, new, rows[left] >= 0, smallest_group(len(rows)))
         new = _largest(new, allowed)
         if new.max(initial=-1) < 0:
             return of
@@ -129,22 +137,15 @@ def _are_most(marked: np.ndarray, is_there: np.ndarray) -> np.ndarray:
     return 2 * marked.sum(axis=1) > is_there.sum(axis=1)
 
 
-def _found(
-    rows: np.ndarray,
-    weights: np.ndarray,
-    resolution: float,
-    is_there: np.ndarray | None = None,
-    least: int | None = None,
-) -> np.ndarray:
-    """The communities (n,) of at least `least` images, without those that do not belong to them.
+def _belonging(rows: np.ndarray, of: np.ndarray, is_there: np.ndarray, least: int) -> np.ndarray:
+    """The communities `of` (n,) without the images that do not belong, and without small ones.
 
     `is_there` (n, k) marks the neighbours, of which `rows` may have only some.
     """
-    of = _louvain(rows, weights, resolution)
     is_inside = (rows >= 0) & (of[rows] == of[:, None])
-    of[~_are_most(is_inside, rows >= 0 if is_there is None else is_there)] = -1
-    sizes = np.bincount(of[of >= 0], minlength=1)
-    return numbered(of, np.flatnonzero(sizes >= (least or smallest_group(len(rows)))))
+    kept = np.where(_are_most(is_inside, is_there), of, -1)
+    sizes = np.bincount(kept[kept >= 0], minlength=1)
+    return numbered(kept, np.flatnonzero(sizes >= least))
 
 
 def _largest(of: np.ndarray, count: int) -> np.ndarray:
@@ -160,15 +161,16 @@ def numbered(of: np.ndarray, kept: np.ndarray) -> np.ndarray:
     return number[of]
 
 
-def _louvain(rows: np.ndarray, weights: np.ndarray, resolution: float) -> np.ndarray:
-    """The community (n,) of each image."""
+def _louvain(
+    rows: np.ndarray, weights: np.ndarray, pieces: np.ndarray, resolution: float
+) -> np.ndarray:
+    """The community (n,) of each image; those of a piece (n,) are in the same one."""
     try:
         import networkx
     except ImportError:
         raise ImgsimError("This needs networkx: pip install 'datasette-imgsim[embed]'") from None
     from scipy import sparse
 
-    pieces = _pieces(rows, weights)
     image, place = np.nonzero(weights)
     ends = pieces[image], pieces[rows[image, place]]
     count = pieces.max() + 1

@@ -10,13 +10,13 @@ import numpy as np
 
 from ..db.connect import Writer
 from ..db.groups import Group, Stamp, read_groups, read_members, read_stamp, save_groups
-from ..db.neighbours import Places
+from ..db.neighbours import Places, read_neighbours
 from ..db.spaces import Space, reread
 from ..progress import Progress, silent
 from ..search import indexes, ranking
 from . import communities
 from .names import names_of
-from .neighbours import ensure_neighbours
+from .neighbours import update as update_neighbours
 
 RULES = 1
 """Raised when groups would be others: then the next run makes them anew."""
@@ -40,8 +40,9 @@ def update(conn: Writer, space: Space, progress: Progress = silent) -> Space:
     stamp = read_stamp(conn, space)
     if stamp and (stamp.generation, stamp.rules) == (space.generation, RULES):
         return space
-    neighbours = ensure_neighbours(conn, space, progress=progress)
+    update_neighbours(conn, space, None, progress)
     space = reread(conn, space.name)
+    neighbours = read_neighbours(conn, space, communities.NEIGHBOURS)
     keys, count = neighbours.keys, len(neighbours.keys)
     before = _stored(conn, space, keys)
     rows = communities.linked(neighbours.rows)
