@@ -22,6 +22,8 @@ FEWEST_GROUPS, MOST_GROUPS = 12, 60
 root of their number, as the size of the smallest group is."""
 FEWEST_A_ROOT, MOST_A_ROOT, SMALLEST_A_ROOT = 0.38, 0.95, 0.25
 SMALLEST = 4
+COHESION = 0.5
+"""Of the neighbours of its images, a new group has this share on average."""
 FINER, TRIES = 1.4, 10
 """By so much the resolution is raised or lowered until there are as many groups as wanted."""
 IMAGES_AT_ONCE = 2_000
@@ -70,7 +72,7 @@ def find(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The group (n,) of each image, by its number from 0; -1 where it belongs to none.
 
     `rows` (n, k) are the neighbours of each image, -1 where there is none, and `weights` what
-    `shared` gives for them. Most neighbours of each image of a group are in the group.
+    `shared` gives for them.
     """
     images, resolution = len(rows), 1.0
     pieces = _pieces(rows, weights)
@@ -126,26 +128,32 @@ def joined(rows: np.ndarray, of: np.ndarray) -> np.ndarray:
         out = np.flatnonzero(of < 0)
         theirs = np.sort(groups[rows[out]], axis=1)
         middle = theirs[:, theirs.shape[1] // 2]  # whatever most of them are is there
-        belongs = (middle >= 0) & _are_most(theirs == middle[:, None], rows[out] >= 0)
+        count = (theirs == middle[:, None]).sum(axis=1)
+        belongs = (middle >= 0) & (2 * count > (rows[out] >= 0).sum(axis=1))
         if not belongs.any():
             return of
         of[out[belongs]] = groups[out[belongs]] = middle[belongs]
 
 
-def _are_most(marked: np.ndarray, is_there: np.ndarray) -> np.ndarray:
-    """Whether more than half of the neighbours (n, k) that are there are marked: (n,) bool."""
-    return 2 * marked.sum(axis=1) > is_there.sum(axis=1)
-
-
 def _belonging(rows: np.ndarray, of: np.ndarray, is_there: np.ndarray, least: int) -> np.ndarray:
-    """The communities `of` (n,) without the images that do not belong, and without small ones.
+    """The groups (n,) that communities `of` (n,) make.
 
-    `is_there` (n, k) marks the neighbours, of which `rows` may have only some.
+    They are of the images that have most of their neighbours in their community. A group must have
+    `least` images, and enough of their neighbours: by chance, there are communities among images
+    that have nothing in common, but few of these have neighbours that belong, too. `is_there`
+    (n, k) marks the neighbours, of which `rows` may have only some.
     """
-    is_inside = (rows >= 0) & (of[rows] == of[:, None])
-    kept = np.where(_are_most(is_inside, is_there), of, -1)
+    neighbours = is_there.sum(axis=1)
+    kept = np.where(2 * _inside(rows, of) > neighbours, of, -1)
     sizes = np.bincount(kept[kept >= 0], minlength=1)
-    return numbered(kept, np.flatnonzero(sizes >= least))
+    share = _inside(rows, kept) / np.maximum(neighbours, 1)
+    cohesion = np.bincount(kept[kept >= 0], share[kept >= 0], minlength=1) / np.maximum(sizes, 1)
+    return numbered(kept, np.flatnonzero((sizes >= least) & (cohesion >= COHESION)))
+
+
+def _inside(rows: np.ndarray, of: np.ndarray) -> np.ndarray:
+    """How many neighbours (n,) of each image are in its own group; 0 if it is in none."""
+    return ((rows >= 0) & (of >= 0)[:, None] & (of[rows] == of[:, None])).sum(axis=1)
 
 
 def _largest(of: np.ndarray, count: int) -> np.ndarray:
