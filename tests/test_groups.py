@@ -79,14 +79,15 @@ def test_images_that_are_alike_are_a_group(path):
     assert sorted(members(path).values()) == [[*kind] for kind in kinds]
 
 
-def test_what_belongs_nowhere_is_in_none(tmp_path):
-    path = made(tmp_path, *range(KINDS))
-    noise = np.random.default_rng(5).standard_normal((20, 40))
-    add_images(path, noise, range(1000, 1020))
-    found = groups(path)
-    assert len(found["groups"]) == KINDS
-    alone = {*range(1000, 1020)} - {key for keys in members(path).values() for key in keys}
-    assert len(alone) >= 15 and found["ungrouped"] >= len(alone)
+def test_what_belongs_nowhere_is_in_none():
+    """An image whose neighbours are of three groups, and one with most of them in the first."""
+    circle = np.arange(20)[:, None] + np.array([1, -1, 2, -2, 3, -3, 4, -4, 5, -5])
+    rows = np.concatenate([circle % 20 + 20 * kind for kind in range(3)])
+    between = [[1, 2, 3, 4, 21, 22, 23, 41, 42, 43], [1, 2, 3, 4, 5, 6, 22, 23, 41, 42]]
+    rows = np.concatenate([rows, between]).astype(np.int32)
+    of = communities.find(rows, communities.shared(rows))
+    assert of.tolist() == [of[0]] * 20 + [of[20]] * 20 + [of[40]] * 20 + [-1, of[0]]
+    assert {*of.tolist()} == {-1, 0, 1, 2}
 
 
 def test_images_without_any_likeness_have_no_groups(tmp_path):

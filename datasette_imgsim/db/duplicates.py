@@ -112,8 +112,8 @@ class Stamp:
 def read_stamp(conn: sqlite3.Connection, space: Space) -> Stamp | None:
     """The stamp of the stored groups; None if none were looked for, or it is damaged."""
     numbers = read_numbers(conn, space, "duplicates", ("generation", "verdicts"))
-    (rules,) = read_numbers(conn, space, "duplicates", ("rules",)) or [0]  # 0: an older version
-    return Stamp(*numbers, rules) if numbers else None
+    rules = read_numbers(conn, space, "duplicates", ("rules",)) or [0]  # 0: an older version
+    return Stamp(*numbers, *rules) if numbers else None
 
 
 def present_stamp(conn: sqlite3.Connection, space: Space) -> Stamp:

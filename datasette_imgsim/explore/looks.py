@@ -25,10 +25,12 @@ COLOURED, ALONE = 0.25, 0.4
 TALL, WIDE = 0.8, 1.7
 """Width by height; most photos have 4:3 or 3:2."""
 COLOURS = ("red", "orange", "yellow", "green", "teal", "blue", "purple", "pink")
-HUES = np.array([15, 45, 70, 165, 195, 260, 295, 345])
+HUES = np.array([15, 45, 70, 165, 188, 260, 310, 345])
 """The hue in degrees up to which a colour goes; red begins again after the last one."""
 BROWN = 150
-"""Red, orange or yellow of a lower value (0..255) is called brown."""
+"""Orange or yellow of a lower value (the most of red, green and blue, 0..255) is called brown."""
+DEEP = 140
+"""Another colour of a lower value is called dark."""
 
 
 @dataclass(frozen=True)
@@ -108,15 +110,14 @@ def _named(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     )
     colour = np.searchsorted(HUES, sector * 60 % 360, side="right") % len(COLOURS)
     names = np.array([*COLOURS, "brown"])
-    is_brown = (colour <= COLOURS.index("yellow")) & (high < BROWN)
-    is_brown |= (colour <= COLOURS.index("orange")) & (spread < high / 2)  # skin, sand, wood
+    red, orange, yellow = (colour == COLOURS.index(name) for name in ("red", "orange", "yellow"))
+    is_brown = (orange | yellow) & (high < BROWN)
+    is_brown |= (red | orange) & (spread < high / 2)  # skin, sand, wood
     return names[np.where(is_brown, len(COLOURS), colour)], high
 
 
 def _shade(name: str, values: np.ndarray) -> str:
-    if name != "brown" and np.median(values) < DARK + 20:
-        return f"dark {name}"
-    return name
+    return f"dark {name}" if name != "brown" and np.median(values) < DEEP else name
 
 
 def _shape(conn: sqlite3.Connection, table: SourceTable, keys: Sequence) -> str | None:

@@ -36,9 +36,9 @@ COMMON, ENOUGH, WHOLE = 0.15, 0.3, 0.75
 """Which share of a group has a word of its name at least, has any of them, and has the first of
 them if no other is needed."""
 LONGER = 0.75
-AS_TELLING = 0.5
-"""A longer phrase is taken if so many of the rows with the shorter one have it, and each of its
-words is nearly as telling."""
+"""A longer phrase is taken if so many of the rows with the shorter one have it."""
+AS_TELLING = 0.6
+"""Each of its words must be nearly as telling, and so must a second word beside a first one."""
 LIKELIER = 2
 """Of two groups of one name, a word tells one apart that has it so many times as often."""
 
@@ -146,7 +146,7 @@ def over_represented(texts: Texts, everywhere: Counter, rows: int) -> dict[tuple
         deviation = np.sqrt(1 / (count + prior) + 1 / (beside + prior))
         if ratio >= TELLING * deviation:
             scores[phrase] = ratio - TELLING * deviation
-    order = sorted(scores, key=lambda phrase: (-scores[phrase], -len(phrase), phrase))
+    order = sorted(scores, key=lambda phrase: (-scores[phrase], len(phrase), phrase))
     return {phrase: float(scores[phrase]) for phrase in order}
 
 
@@ -167,8 +167,9 @@ def _fitting(
     if first:
         chosen = [first]
         if texts.share(first) < WHOLE:
-            more = {phrase: texts.share(first, phrase) - texts.share(first) for phrase in others}
-            chosen += [phrase for phrase in others if more[phrase] >= COMMON][:1]
+            telling = [each for each in others if phrases[each] >= phrases[first] * AS_TELLING]
+            more = {phrase: texts.share(first, phrase) - texts.share(first) for phrase in telling}
+            chosen += [phrase for phrase in telling if more[phrase] >= COMMON][:1]
         if texts.share(*chosen) >= ENOUGH:
             name = ", ".join(map(texts.text, chosen))
             yield name
