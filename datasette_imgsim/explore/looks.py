@@ -1,4 +1,4 @@
-"""What pictures look like, in words: their colours and their shape, from their thumbnails."""
+"""What the pictures of a group look like, in words: their colours and shape, by thumbnails."""
 
 from __future__ import annotations
 
@@ -14,110 +14,105 @@ from .pairs import Thumbnails
 
 IMAGES, SIDE = 24, 16
 """So many images of a group are looked at, each as a square of so many pixels."""
-DARK, BRIGHT = 75, 190
-"""Brightness, 0..255."""
+BLACK, WHITE = 75, 190
+"""What has no colour and is darker, or brighter (0..255), is black or white, else grey."""
 COLOURLESS = 14
 """A pixel whose Cb and Cr are no further from their middle has no colour."""
+DEEP, PALE = 140, 180
+"""A colour of a lower value (the most of red, green and blue) is dark; one of a higher value, of
+which less than a third is not white, is pale."""
+BROWN = 150
+"""Orange or yellow of a lower value is brown."""
 MOST = 0.5
 """A share of the pixels, or of the images, from which it is most of them."""
-COLOURED, ALONE = 0.25, 0.4
-"""With fewer coloured pixels, a group has no colour; with fewer of them in one colour, many."""
+ALONE, SOME = 0.3, 0.08
+"""The smallest share of the pixels of a colour that is named alone, and of one that is named."""
+OF_PLAIN = 0.5
+"""Black, grey and white tell less than colours do."""
 TALL, WIDE = 0.8, 1.7
 """Width by height; most photos have 4:3 or 3:2."""
-COLOURS = ("red", "orange", "yellow", "green", "teal", "blue", "purple", "pink")
-HUES = np.array([15, 45, 70, 165, 188, 260, 310, 345])
+PLAIN = ("black", "grey", "white")
+HUES = {
+    "red": 15, "orange": 45, "yellow": 70, "green": 165, "teal": 188, "blue": 260, "purple": 310,
+    "pink": 345,
+}  # fmt: skip
 """The hue in degrees up to which a colour goes; red begins again after the last one."""
-BROWN = 150
-"""Orange or yellow of a lower value (the most of red, green and blue, 0..255) is called brown."""
-DEEP = 140
-"""Another colour of a lower value is called dark."""
+SHADES = ("dark ", "", "pale ")
+NAMES = (*PLAIN, "brown", *(shade + hue for hue in HUES for shade in SHADES))
 
 
 @dataclass(frozen=True)
 class Looks:
-    """Words for what the pictures of a group have in common, the most telling first."""
+    """What the pictures of a group look like."""
 
-    colours: list[str]
+    shares: np.ndarray
+    """(NAMES,) the share of their pixels that has each colour; 0 without thumbnails."""
+    is_grey: bool
+    """Whether most of them have no colours."""
     shape: str | None
+    """Tall or wide, if most of them are."""
 
-    def names(self) -> list[str]:
-        """Names that say ever more."""
-        if not self.colours:
+    def names(self, everywhere: np.ndarray) -> list[str]:
+        """Names that fit, those that say more behind; `everywhere` are the shares of all groups.
+
+        The first colours are those that are more frequent than elsewhere.
+        """
+        more = self.shares - everywhere
+        more[: len(PLAIN)] *= OF_PLAIN
+        order = [place for place in np.argsort(-more, kind="stable") if self.shares[place] >= SOME]
+        colours = [NAMES[place] for place in order]
+        if self.is_grey:
+            colours = ["black and white"]
+        elif not colours:
             return [self.shape] if self.shape else []
-        first, *others = self.colours
-        names = [first, *(f"{first} and {other}" for other in others if " and " not in first)]
-        return names + ([f"{first}, {self.shape}"] if self.shape else [])
+        elif self.shares[order[0]] > MOST and colours[0] in PLAIN:
+            colours[0] = f"mostly {colours[0]}"
+        first, *others = colours
+        names = [f"{first} and {other}" for other in others[:3]]
+        if not names or self.is_grey or self.shares[order[0]] >= ALONE:
+            names.insert(0, first)
+        return [*names, *(f"{name}, {self.shape}" for name in names if self.shape)]
 
 
 def looks_of(conn: sqlite3.Connection, table: SourceTable, keys: Sequence) -> Looks:
-    """What some images of a group look like; without words if none has a sound thumbnail."""
+    """What some images of a group look like."""
     step = max(1, len(keys) // IMAGES)
     chosen = list(keys[::step][:IMAGES])
     thumbnails = Thumbnails(conn, table.name, chosen).read(range(len(chosen)), SIDE)
     pictures = [pixels for _, pixels, _ in thumbnails]
-    return Looks(_colours(pictures) if pictures else [], _shape(conn, table, chosen))
+    shares, grey = np.zeros(len(NAMES)), False
+    if pictures:
+        named = _colours(np.concatenate([picture.reshape(-1, 3) for picture in pictures]))
+        shares = np.bincount(named, minlength=len(NAMES)) / len(named)
+        grey = bool(np.mean([is_grey(pixels) for pixels in pictures]) > MOST)
+    return Looks(shares, grey, _shape(conn, table, chosen))
 
 
-def _colours(pictures: list[np.ndarray]) -> list[str]:
-    """The colours of pictures (side, side, 3), as brightness, Cb and Cr."""
-    if np.mean([is_grey(pixels) for pixels in pictures]) > MOST:
-        return ["black and white"]
-    pixels = np.concatenate([picture.reshape(-1, 3) for picture in pictures]).astype(float)
-    brightness = pixels[:, 0]
-    is_coloured = np.hypot(*(pixels[:, 1:] - 128).T) > COLOURLESS
-    plain = {
-        "white": ~is_coloured & (brightness > BRIGHT),
-        "black": ~is_coloured & (brightness < DARK),
-        "grey": ~is_coloured & (brightness >= DARK) & (brightness <= BRIGHT),
-    }
-    plain_share = {name: float(marked.mean()) for name, marked in plain.items()}
-    named, values = _named(pixels[is_coloured])
-    found = []
-    for name in sorted({*named}, key=lambda name: -(named == name).mean()):
-        if (named == name).mean() >= ALONE / 2:
-            found.append(_shade(name, values[named == name]))
-    largest = max(plain_share, key=plain_share.__getitem__)
-    if plain_share[largest] > MOST:
-        return [f"mostly {largest}", *found[:2]]
-    if is_coloured.mean() < COLOURED:
-        return [largest, *found[:2]]
-    if (named == _most_common(named)).mean() < ALONE:
-        return ["colourful", *found[:2]]
-    return [*found[:3], largest]
-
-
-def _most_common(values: np.ndarray) -> str:
-    names, counts = np.unique(values, return_counts=True)
-    return names[counts.argmax()]
-
-
-def _named(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The names (n,) of the colours of pixels (n, 3), and their values (n,), 0..255."""
-    brightness, blue, red = pixels[:, 0], pixels[:, 1] - 128, pixels[:, 2] - 128
+def _colours(pixels: np.ndarray) -> np.ndarray:
+    """The colours of pixels (n, 3), which are brightness, Cb and Cr: (n,) places in NAMES."""
+    brightness, blue, red = (pixels - np.array([0.0, 128, 128])).T
     rgb = np.stack(  # ITU-T T.871, the conversion of JPEG files
         [
             brightness + 1.402 * red,
             brightness - 0.344136 * blue - 0.714136 * red,
             brightness + 1.772 * blue,
-        ],
-        axis=1,
+        ]
     ).clip(0, 255)
-    high, low = rgb.max(axis=1), rgb.min(axis=1)
-    spread = np.maximum(high - low, 1e-9)
-    r, g, b = rgb.T
+    value, low = rgb.max(axis=0), rgb.min(axis=0)
+    spread = np.maximum(value - low, 1e-9)
+    r, g, b = rgb
     sector = np.select(
-        [high == r, high == g], [(g - b) / spread, 2 + (b - r) / spread], 4 + (r - g) / spread
+        [value == r, value == g], [(g - b) / spread, 2 + (b - r) / spread], 4 + (r - g) / spread
     )
-    colour = np.searchsorted(HUES, sector * 60 % 360, side="right") % len(COLOURS)
-    names = np.array([*COLOURS, "brown"])
-    red, orange, yellow = (colour == COLOURS.index(name) for name in ("red", "orange", "yellow"))
-    is_brown = (orange | yellow) & (high < BROWN)
-    is_brown |= (red | orange) & (spread < high / 2)  # skin, sand, wood
-    return names[np.where(is_brown, len(COLOURS), colour)], high
-
-
-def _shade(name: str, values: np.ndarray) -> str:
-    return f"dark {name}" if name != "brown" and np.median(values) < DEEP else name
+    hue = np.searchsorted([*HUES.values()], sector * 60 % 360, side="right") % len(HUES)
+    is_pale = (value > PALE) & (spread < value / 3)
+    shade = np.where(value < DEEP, 0, np.where(is_pale, 2, 1))
+    is_warm, is_yellow = hue <= 1, hue == 2
+    is_brown = ((hue == 1) | is_yellow) & (value < BROWN)
+    is_brown |= is_warm & (spread < value / 2)  # skin, sand, wood
+    colour = np.where(is_brown, len(PLAIN), len(PLAIN) + 1 + len(SHADES) * hue + shade)
+    plain = np.digitize(brightness, [BLACK, WHITE])
+    return np.where(np.hypot(blue, red) > COLOURLESS, colour, plain)
 
 
 def _shape(conn: sqlite3.Connection, table: SourceTable, keys: Sequence) -> str | None:

@@ -79,12 +79,20 @@ def names_of(
     for text in texts:
         everywhere.update(text.counts)
     rows = sum(text.rows for text in texts)
+
+    @functools.cache
+    def looks() -> list[Looks]:
+        return [looks_of(conn, table, keys) for keys in groups]
+
+    def names_by_looks(place: int) -> list[str]:
+        return looks()[place].names(np.mean([each.shares for each in looks()], axis=0))
+
     used = {name.casefold(): texts[place] for name, place in taken.items()}
     names = []
     for place in wanted:
         phrases = over_represented(texts[place], everywhere, rows)
-        looks = functools.partial(looks_of, conn, table, groups[place])
-        fitting = _fitting(texts[place], phrases, looks, used)
+        by_looks = functools.partial(names_by_looks, place)
+        fitting = _fitting(texts[place], phrases, by_looks, used)
         names.append(next(name for name in fitting if name.casefold() not in used))
         used[names[-1].casefold()] = texts[place]
     return names
@@ -153,7 +161,7 @@ def over_represented(texts: Texts, everywhere: Counter, rows: int) -> dict[tuple
 def _fitting(
     texts: Texts,
     phrases: dict[tuple[str, ...], float],
-    looks_of_group: Callable[[], Looks],
+    names_by_looks: Callable[[], list[str]],
     used: dict[str, Texts],
 ) -> Iterator[str]:
     """Names that fit a group, the best first; `used` has the texts of groups by their names."""
@@ -178,7 +186,7 @@ def _fitting(
                 for phrase in others:
                     if texts.share(phrase) > LIKELIER * rival.share(phrase):
                         yield f"{name}, {texts.text(phrase)}"
-    looks = looks_of_group().names()
+    looks = names_by_looks()
     yield from (f"{name}, {look}" if name else look for look in looks)
     stem = name or (looks[0] if looks else "group")
     number = 2 if name or looks else 1
