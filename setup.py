@@ -14,6 +14,7 @@ EMBED = [
     "timm>=1.0.31",
     "safetensors",
     "scikit-learn",
+    "networkx>=3",
     "openTSNE",
     "pi-heif",
     "tqdm",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .atlas import layout, poster
+from .db import groups as stored_groups
 from .db import versions
 from .db.connect import Writer, errors_named, folder_of, open_reader, open_writer
 from .db.duplicates import KINDS, VERDICTS, Group, count_groups, read_groups, save_verdicts
@@ -26,7 +27,7 @@ from .db.spaces import (
 from .db.tables import SourceTable, column_names, with_foreign_label
 from .errors import ImgsimError, check_choice, check_number
 from .evaluate import Evaluation, read_labels
-from .explore import duplicates, neighbours
+from .explore import duplicates, groups, neighbours
 from .ingest import decode, exporting, importing, settings
 from .ingest.exporting import Exported
 from .ingest.importing import Imported
@@ -67,6 +68,19 @@ class Duplicates:
     groups: list[Group]
     counts: dict[str, tuple[int, int]]
     """{kind: (groups, images in them that are not the ones to keep)}, also of other kinds."""
+
+
+@dataclass(frozen=True)
+class Groups:
+    """What `Collection.groups` found."""
+
+    space: str
+    groups: list[stored_groups.Group]
+    """The largest first."""
+    ungrouped: int
+    """How many images are in none."""
+    covers: dict[int | str, str]
+    """For the key of each cover, its path; its name where the table has no paths."""
 
 
 class Collection:
@@ -201,6 +215,21 @@ class Collection:
                 raise ImgsimError("Name two images or more, by their ids")
             save_verdicts(conn, space.source_table, keys, verdict)
         return len(keys)
+
+    def groups(self) -> Groups:
+        """The groups of images that belong together, each with a cover and a name.
+
+        They are stored: a later call only reads them where no image has changed. Otherwise new
+        images join them, or form new ones; groups that are still there keep their ids and names.
+        """
+        with self._writer() as conn:
+            space = choose_space(conn, self.space, self.table)
+            space = groups.update(conn, space, self.interface.progress)
+            found = stored_groups.read_groups(conn, space)
+            images = count_vectors(conn).get(space.id, 0)
+            covers = _shown(conn, space, [group.cover for group in found])
+        ungrouped = max(0, images - sum(group.images for group in found))
+        return Groups(space.name, found, ungrouped, covers)
 
     def neighbours(self, k: int | None = None) -> neighbours.Summary:
         """Stores the k images most like each image in `imgsim_neighbours`.
@@ -380,3 +409,10 @@ def _known(conn: sqlite3.Connection, table: SourceTable, ids: list) -> dict[Any,
         }
         for id in ids
     }
+
+
+def _shown(conn: sqlite3.Connection, space: Space, keys: list) -> dict:
+    """{key: the path of the image, else its name}"""
+    table = SourceTable.read(conn, space.source_table)
+    described = with_foreign_label(conn, table).described(conn, keys)
+    return {key: table.path(conn, key) or name for key, (name, _) in described.items()}

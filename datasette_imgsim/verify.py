@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -77,6 +78,7 @@ def verify(
         with progress(len(ids), " vectors", f"Checking {space.name}") as advance:
             report.problems += _vectors(conn, space, ids, advance)
         report.problems += _orphans(conn, space, table)
+        report.problems += _groups(conn, space)
         chosen = _spread(ids, sample)
         report.problems += _thumbnails(conn, space, chosen)
         _embed_again(conn, space, base, chosen, report, progress)
@@ -127,6 +129,26 @@ def _orphans(conn: sqlite3.Connection, space: Space, table: SourceTable) -> Iter
             yield (
                 f"{name} has {count:,} rows of images that are no longer in the table "
                 f"{space.source_table!r}: the next 'datasette imgsim embed' removes them"
+            )
+
+
+def _groups(conn: sqlite3.Connection, space: Space) -> Iterator[str]:
+    """Images of groups that are gone, and groups without images."""
+    for name, where, what in (
+        ("imgsim_group_members", "other.id = ours.group_id", "images of groups that are gone"),
+        ("imgsim_groups", "other.group_id = ours.id", "groups without images"),
+    ):
+        other = "imgsim_groups" if name == "imgsim_group_members" else "imgsim_group_members"
+        (count,) = conn.execute(
+            f"select count(*) from {name} ours where space_id = :id and not exists "
+            f"(select 1 from {other} other where other.space_id = :id and {where})",
+            {"id": space.id},
+        ).fetchone()
+        if count:
+            forget = f"update imgsim_spaces set groups = null where id = {space.id}"
+            yield (
+                f'{name} has {count:,} {what}: make them anew with "{forget}" and '
+                f"'datasette imgsim groups DATABASE --space {shlex.quote(space.name)}'"
             )
 
 

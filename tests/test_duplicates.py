@@ -227,11 +227,20 @@ def test_the_other_outputs(copied):
     assert group.keep.facts.path == "images/a.jpg"
 
 
-def test_what_is_stored_is_read_again(copied):
+@pytest.mark.parametrize(
+    "changed",
+    [
+        "generation = generation + 1",
+        "duplicates = json_remove(duplicates, '$.rules')",  # found by an older version
+        "duplicates = json_set(duplicates, '$.rules', 0)",
+        "duplicates = 'damaged'",
+    ],
+)
+def test_what_is_stored_is_read_again(copied, changed):
     found(copied)
     change(copied, "update imgsim_duplicates set note = 'as stored' where not keep")
     assert set(found(copied)[0][2].values()) == {"as stored"}
-    change(copied, "update imgsim_spaces set generation = generation + 1")
+    change(copied, f"update imgsim_spaces set {changed}")
     assert set(found(copied)[0][2].values()) != {"as stored"}
 
 

@@ -75,7 +75,8 @@ def test_groups_come_out_as_groups(mapped):
 
 def test_a_first_map_says_how_many_it_holds_and_tells_readers(path):
     (before,) = generation(path)
-    assert imgsim("map", path) == "150 images laid out.\n"
+    said = "150 images laid out.\n5 groups of 148 images; 2 images in none.\n"
+    assert imgsim("map", path) == said
     assert generation(path) == [before + 1]
 
 
@@ -116,7 +117,7 @@ def test_new_images_are_placed_and_nothing_else_moves(mapped):
     before, (raised,) = points(mapped), generation(mapped)
     add(mapped, 10)
     said = imgsim("map", mapped)
-    assert said == (
+    assert said.startswith(
         f"10 images placed, 10 of 160 interpolated; 'datasette imgsim map {mapped} --refit' "
         "lays all of them out anew.\n"
     )
@@ -153,7 +154,7 @@ def test_a_refit_lays_all_out_and_keeps_the_shape(mapped):
     add(mapped, 10)
     imgsim("map", mapped)
     _, before, _ = atlas(mapped)
-    assert imgsim("map", mapped, "--refit") == "160 images laid out.\n"
+    assert imgsim("map", mapped, "--refit").startswith("160 images laid out.\n")
     _, positions, fitted = atlas(mapped)
     assert fitted.all() and (positions != before).any()
     assert np.median(np.linalg.norm(positions - before, axis=1)) < 25
@@ -178,7 +179,7 @@ def test_a_map_all_of_whose_fitted_images_are_gone_is_laid_out_anew(mapped):
     add(mapped, 10)
     imgsim("map", mapped)
     change(mapped, "delete from images where id < 1000")
-    assert imgsim("map", mapped) == "10 images laid out.\n"
+    assert imgsim("map", mapped).startswith("10 images laid out.\n")
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 30])
@@ -261,7 +262,7 @@ def many(monkeypatch):
 
 def test_of_very_many_images_a_sample_is_laid_out(path, many):
     said = imgsim("map", path)
-    assert said == "150 images laid out: 60 by t-SNE, the others placed among them.\n"
+    assert said.startswith("150 images laid out: 60 by t-SNE, the others placed among them.\n")
     ids, positions, fitted = atlas(path)
     assert len(ids) == COUNT and fitted.sum() == 60
     groups = np.arange(COUNT) // EACH
@@ -269,9 +270,9 @@ def test_of_very_many_images_a_sample_is_laid_out(path, many):
     nearest = np.argsort(apart, axis=1)[:, 1:6]
     assert (groups[nearest] == groups[:, None]).mean() > 0.8
     # Nothing could be truer, so nothing is said of --refit.
-    assert imgsim("map", path).endswith("the map is as it was, 90 of 150 interpolated.\n")
+    assert "the map is as it was, 90 of 150 interpolated.\n" in imgsim("map", path)
     add(path, 10)
-    assert imgsim("map", path) == "10 images placed, 100 of 160 interpolated.\n"
+    assert imgsim("map", path).startswith("10 images placed, 100 of 160 interpolated.\n")
     assert imgsim("map", path, "--refit").startswith("160 images laid out: 60 by t-SNE")
 
 

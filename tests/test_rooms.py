@@ -32,7 +32,10 @@ ROOMS = {
     "sqlite_utils_plugin": {"search"},
     "__init__": {"cli", "web", "collection"},
 }
-HEAVY = {"torch", "torchvision", "timm", "sklearn", "scipy", "openTSNE", "safetensors", "tqdm"}
+HEAVY = {
+    "torch", "torchvision", "timm", "sklearn", "scipy", "networkx", "openTSNE", "safetensors",
+    "tqdm",
+}  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -64,10 +64,11 @@ def test_rows_that_belong_to_no_image(copy_photos):
     change(database, "delete from images where id in (1, 2)")
     found = problems(verify(database, exit_code=1))
     assert [problem.split(" ")[0] for problem in found] == [
-        "imgsim_vectors", "imgsim_atlas", "imgsim_neighbours", "imgsim_thumbnails",
+        "imgsim_vectors", "imgsim_atlas", "imgsim_neighbours", "imgsim_group_members",
+        "imgsim_thumbnails",
     ]  # fmt: skip
     assert all("rows of images that are no longer" in problem for problem in found)
-    assert sum("has 2 rows of" in problem for problem in found) == 3
+    assert sum("has 2 rows of" in problem for problem in found) == 4
     shutil.rmtree(copy_photos / "images" / "dots")
     (copy_photos / "images" / "dots").mkdir()
     imgsim("embed", database, copy_photos / "images/squares")

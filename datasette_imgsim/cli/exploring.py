@@ -1,4 +1,4 @@
-"""The commands about a whole collection: its map, and who is near to whom."""
+"""The commands about a whole collection: its map, who is near to whom, and its groups."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ def map_space(database, space_name, table, refit, png, wall, size):
 
     Run it again after images were added: it places them among those they are like and moves
     nothing else. --refit gives all of them the places they would have now; the map keeps its shape.
-    Then it brings the neighbours of up to 100,000 images up to date, as 'neighbours' does.
+    Then it brings the neighbours and the groups of up to 100,000 images up to date, as 'neighbours'
+    and 'groups' do.
 
     Exit code: 0 when the map is made or was up to date, 1 when it could not be made, 130 after
     Ctrl-C, which leaves the old map or the new one.
@@ -65,6 +66,7 @@ def map_space(database, space_name, table, refit, png, wall, size):
         click.echo(printable(f"{png} shows {shown:,} of {count_of_images(summary.total)}."))
     if summary.total <= LIMITS.compared_exactly:
         find_neighbours(collection, None)
+        click.echo(printable(report.groups_line(find_groups(collection))))
 
 
 @imgsim.command("neighbours")
@@ -117,6 +119,42 @@ def walk(database, a, b, space_name, table, as_json):
         click.echo(report.path_table(steps))
     else:
         click.echo(printable(f"No chain of neighbours leads from {a} to {b}."))
+
+
+@imgsim.command("groups")
+@database_argument
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object")
+@space_option
+@table_option
+@reports_errors
+def store_groups(database, as_json, space_name, table):
+    """Group the images that belong together, and name each group.
+
+    A group is stored with its images in the tables imgsim_groups and imgsim_group_members. Images
+    that belong nowhere are in none. The name comes from words in folders, file names and other
+    texts of its rows, else from colours and shape.
+
+    Run it again after images were added, changed or removed: new images join the groups or form new
+    ones, and groups that are still there keep their names. 'map' does it, too, for up to 100,000
+    images.
+
+    Exit code: 0 when the groups are stored or were up to date, 1 when that failed, 130 after
+    Ctrl-C.
+    """
+    from ..collection import Collection
+
+    found = find_groups(Collection(database, space_name, table, Terminal(database, quiet=False)))
+    if as_json:
+        text = json.dumps(report.groups_json(found), indent=2, ensure_ascii=False)
+    else:
+        text = report.groups_report(found)
+    click.echo(printable(text))
+
+
+def find_groups(collection):
+    """Brings the groups up to date and gives them; Ctrl-C ends the command."""
+    with ends_at_ctrl_c(f"Stopped; the groups in {collection.database} are as they were."):
+        return collection.groups()
 
 
 def find_neighbours(collection, k: int | None):

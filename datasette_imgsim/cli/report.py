@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..atlas.layout import Summary as MapSummary
-    from ..collection import Match, Step
+    from ..collection import Groups, Match, Step
     from ..db.spaces import Space
     from ..evaluate import Evaluation, Result
     from ..explore.neighbours import Summary as NeighboursSummary
@@ -200,6 +200,36 @@ def neighbours_report(summary: NeighboursSummary) -> str:
     if summary.joined:
         text += f"; new ones are now among those of {summary.joined:,} others"
     return f"{text}."
+
+
+def groups_line(found: Groups) -> str:
+    count = len(found.groups)
+    if not count:
+        return f"No groups: {images(found.ungrouped)} belong nowhere."
+    text = f"{'1 group' if count == 1 else f'{count:,} groups'} of "
+    text += images(sum(group.images for group in found.groups))
+    return f"{text}; {images(found.ungrouped)} in none." if found.ungrouped else f"{text}."
+
+
+def groups_report(found: Groups) -> str:
+    lines = [groups_line(found)]
+    width = max((len(group.name) for group in found.groups), default=0)
+    for group in found.groups:
+        cover = found.covers.get(group.cover, "")
+        lines.append(f"{group.images:7,}  {group.name:{width}}  {cover}".rstrip())
+    return "\n".join(lines)
+
+
+def groups_json(found: Groups) -> dict:
+    return {
+        "ok": True,
+        "space": found.space,
+        "groups": [
+            {name: getattr(group, name) for name in ("id", "name", "images", "cover")}
+            for group in found.groups
+        ],
+        "ungrouped": found.ungrouped,
+    }
 
 
 def model_report(model: Model, is_default: bool, missing: str | None) -> str:

@@ -25,6 +25,8 @@ VERDICTS = (DIFFERENT, SETTLED)
 """What people say of images: they are not the same, or they are and all of them stay."""
 COLUMNS = ("space_id", "group_id", "kind", "image_key", "keep", "note")
 KEY = ("group_id", "image_key")
+RULES = 1
+"""Raised when other groups would be found: then the next run looks anew."""
 ROWS_A_TRANSACTION = 5_000
 IDS_A_QUERY = 500
 FACTS = ("path", "width", "height", "bytes", "taken_at", "camera", "mtime_ns", "sha256")
@@ -103,12 +105,15 @@ class Stamp:
     """The generation of the space."""
     verdicts: int
     """How many verdicts there were."""
+    rules: int
+    """The version of the rules by which they were found; 0 if that is unknown."""
 
 
 def read_stamp(conn: sqlite3.Connection, space: Space) -> Stamp | None:
     """The stamp of the stored groups; None if none were looked for, or it is damaged."""
     numbers = read_numbers(conn, space, "duplicates", ("generation", "verdicts"))
-    return Stamp(*numbers) if numbers else None
+    rules = read_numbers(conn, space, "duplicates", ("rules",)) or [0]  # 0: an older version
+    return Stamp(*numbers, *rules) if numbers else None
 
 
 def present_stamp(conn: sqlite3.Connection, space: Space) -> Stamp:
@@ -116,7 +121,7 @@ def present_stamp(conn: sqlite3.Connection, space: Space) -> Stamp:
     (count,) = conn.execute(
         "select count(*) from imgsim_verdicts where source_table = ?", [space.source_table]
     ).fetchone()
-    return Stamp(space.generation, count)
+    return Stamp(space.generation, count, RULES)
 
 
 def all_facts(

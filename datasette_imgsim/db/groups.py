@@ -42,11 +42,13 @@ class Stamp:
     """The generation of the space."""
     rules: int
     """The version of the rules by which they were made."""
+    images: int = 0
+    """How many images the space had when groups were last made anew."""
 
 
 def read_stamp(conn: sqlite3.Connection, space: Space) -> Stamp | None:
     """The stamp of the stored groups; None if none were made, or it is damaged."""
-    numbers = read_numbers(conn, space, "groups", ("generation", "rules"))
+    numbers = read_numbers(conn, space, "groups", ("generation", "rules", "images"))
     return Stamp(*numbers) if numbers else None
 
 

@@ -157,7 +157,7 @@ class Places:
         wanted = np.array(keys)
         is_there: np.ndarray | bool = True
         if wanted.dtype != np.int64:  # some are text, and these are not in the list
-            is_there = np.array([type(key) is int for key in keys])
+            is_there = np.array([type(key) is int for key in keys], bool)
             wanted = np.array([key if type(key) is int else 0 for key in keys], np.int64)
         found = np.searchsorted(self.sorted, wanted)
         is_there &= (np.append(self.sorted, 0)[found] == wanted) & (found < len(self.sorted))

@@ -14,6 +14,7 @@ from datasette_imgsim.db.spaces import all_spaces, choose_space, raise_generatio
 from datasette_imgsim.db.tables import quoted
 
 LEVELS = {"pool4": 6, "pool5": 4}
+LEVELS_OF_KINDS = {"pool4": 24, "pool5": 16}
 ONLY_POOL5 = '{"level_weights": {"pool5": 1}}'
 KEYS = {
     "integer primary key": list(range(1, 31)),
@@ -35,6 +36,13 @@ DEFENSIVE = 1010  # SQLITE_DBCONFIG_DEFENSIVE
 def random_vectors(count, dimensions=10, seed=0):
     """Raw vectors (count, dimensions), the same for the same seed."""
     return np.abs(np.random.default_rng(seed).standard_normal((count, dimensions)))
+
+
+def kinds_of_vectors(*kinds, each, seed=0):
+    """Raw vectors (kinds x each, 40), those of each kind, a number below 12, alike."""
+    centres = random_vectors(12, 40, seed=9)[list(kinds)]
+    noise = random_vectors(len(kinds) * each, 40, seed=seed)
+    return np.repeat(4 * centres, each, axis=0) + noise
 
 
 def make_space(
