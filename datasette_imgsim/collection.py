@@ -15,6 +15,7 @@ from .db import groups as stored_groups
 from .db import versions
 from .db.connect import Writer, errors_named, folder_of, open_reader, open_writer
 from .db.duplicates import KINDS, VERDICTS, Group, count_groups, read_groups, save_verdicts
+from .db.named import find, known
 from .db.spaces import (
     Space,
     all_spaces,
@@ -24,7 +25,7 @@ from .db.spaces import (
     reread,
     set_default_space,
 )
-from .db.tables import SourceTable, column_names, with_foreign_label
+from .db.tables import SourceTable
 from .errors import ImgsimError, check_choice, check_number
 from .evaluate import Evaluation, read_labels
 from .explore import duplicates, groups, neighbours
@@ -146,8 +147,8 @@ class Collection:
                 reranking.check(conn, space, weights)  # before anything is loaded
             index = indexes.load(conn, space, self.interface.progress)
             hits = results.best(conn, index, self._query(conn, index, query, weights), k, rerank)
-            known = _known(conn, index.table, [hit.id for hit in hits])
-        return [Match(**vars(hit), **known[hit.id]) for hit in hits]
+            described = known(conn, index.table, [hit.id for hit in hits])
+        return [Match(**vars(hit), **described[hit.id]._asdict()) for hit in hits]
 
     def path(self, a: int | str, b: int | str) -> list[Step]:
         """The images on the shortest way from one to another, by their ids, with both of them.
@@ -159,11 +160,11 @@ class Collection:
         with self._reader() as conn:
             space = choose_space(conn, self.space, self.table)
             table = SourceTable.read(conn, space.source_table)
-            keys = [_found(conn, table, id) for id in (a, b)]
+            keys = [find(conn, table, id) for id in (a, b)]
             loaded = graph.load(conn, space, self.interface.progress)
             steps = paths.path(conn, loaded, table, *keys)
-            known = _known(conn, table, [step.id for step in steps])
-        return [Step(**vars(step), **known[step.id]) for step in steps]
+            described = known(conn, table, [step.id for step in steps])
+        return [Step(**vars(step), **described[step.id]._asdict()) for step in steps]
 
     def map(self, refit: bool = False) -> layout.Summary:
         """Lays the images out by likeness (t-SNE); if there is a map, only places new images.
@@ -210,7 +211,7 @@ class Collection:
         with self._writer() as conn:
             space = choose_space(conn, self.space, self.table)
             table = SourceTable.read(conn, space.source_table)
-            keys = list(dict.fromkeys(_found(conn, table, id) for id in ids))
+            keys = list(dict.fromkeys(find(conn, table, id) for id in ids))
             if len(keys) < 2:
                 raise ImgsimError("Name two images or more, by their ids")
             save_verdicts(conn, space.source_table, keys, verdict)
@@ -227,7 +228,9 @@ class Collection:
             space = groups.update(conn, space, self.interface.progress)
             found = stored_groups.read_groups(conn, space)
             images = count_vectors(conn).get(space.id, 0)
-            covers = _shown(conn, space, [group.cover for group in found])
+            table = SourceTable.read(conn, space.source_table)
+            described = known(conn, table, [group.cover for group in found])
+        covers = {key: cover.path or cover.name for key, cover in described.items()}
         ungrouped = max(0, images - sum(group.images for group in found))
         return Groups(space.name, found, ungrouped, covers)
 
@@ -385,34 +388,3 @@ class Collection:
             conn = open_writer(self.database, self.interface.waiting)
         with closing(conn), errors_named(self.database):
             yield conn
-
-
-def _found(conn: sqlite3.Connection, table: SourceTable, id) -> int | str:
-    """The key of an image as stored. Raises ImgsimError if there is none."""
-    key = table.find(conn, id)
-    if key is None:
-        raise ImgsimError(f"There is no image {id!r} in the table {table.name!r}")
-    return key
-
-
-def _known(conn: sqlite3.Connection, table: SourceTable, ids: list) -> dict[Any, dict[str, Any]]:
-    """{id: {"path", "name"}} of images; the path is None if their table has no column `path`."""
-    by_id: dict = {}
-    if "path" in column_names(conn, table.name):
-        by_id = dict(table.values(conn, "path", ids))
-    described = with_foreign_label(conn, table).described(conn, ids)
-    names = {id: name for id, (name, _has_thumbnail) in described.items()}
-    return {
-        id: {
-            "path": path if isinstance(path := by_id.get(id), str) else None,
-            "name": names.get(id, str(id)),
-        }
-        for id in ids
-    }
-
-
-def _shown(conn: sqlite3.Connection, space: Space, keys: list) -> dict:
-    """{key: the path of the image, else its name}"""
-    table = SourceTable.read(conn, space.source_table)
-    described = with_foreign_label(conn, table).described(conn, keys)
-    return {key: table.path(conn, key) or name for key, (name, _) in described.items()}

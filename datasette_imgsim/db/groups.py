@@ -18,6 +18,8 @@ from .spaces import Space, all_spaces, read_numbers, save_numbers
 from .tables import SourceTable
 
 COLUMNS = ("space_id", "group_id", "image_key")
+RULES = 1
+"""Raised when `explore.groups` would make others: then the next run makes them anew."""
 ROWS_A_TRANSACTION = 20_000
 
 
@@ -44,6 +46,10 @@ class Stamp:
     """The version of the rules by which they were made."""
     images: int = 0
     """How many images the space had when groups were last made anew."""
+
+    def is_current(self, space: Space) -> bool:
+        """Whether they were made of the space as it is, by the rules as they are."""
+        return (self.generation, self.rules) == (space.generation, RULES)
 
 
 def read_stamp(conn: sqlite3.Connection, space: Space) -> Stamp | None:

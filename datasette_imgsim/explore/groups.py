@@ -9,7 +9,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..db.connect import Writer
-from ..db.groups import Group, Stamp, read_groups, read_members, read_stamp, save_groups
+from ..db.groups import (
+    RULES,
+    Group,
+    Stamp,
+    read_groups,
+    read_members,
+    read_stamp,
+    save_groups,
+)
 from ..db.neighbours import Places, read_neighbours
 from ..db.spaces import Space, reread
 from ..progress import Progress, silent
@@ -18,8 +26,6 @@ from . import communities
 from .names import names_of
 from .neighbours import update as update_neighbours
 
-RULES = 1
-"""Raised when groups would be others: then the next run makes them anew."""
 FEWEST_IMAGES = 12
 """Fewer images than this have no groups."""
 OUTGROWN = 1.5
@@ -38,7 +44,7 @@ def update(conn: Writer, space: Space, progress: Progress = silent) -> Space:
     Raises ImgsimError.
     """
     stamp = read_stamp(conn, space)
-    if stamp and (stamp.generation, stamp.rules) == (space.generation, RULES):
+    if stamp and stamp.is_current(space):
         return space
     update_neighbours(conn, space, None, progress)
     space = reread(conn, space.name)

@@ -44,7 +44,7 @@ class Groups:
 
     def is_current(self, space: Space) -> bool:
         """Whether they were made of the space as it is."""
-        return self.stamp is not None and self.stamp.generation == space.generation
+        return self.stamp is not None and self.stamp.is_current(space)
 
 
 async def get_groups(source: Source, space: Space) -> Groups:
