@@ -24,6 +24,7 @@ from .facts import Facts, read_facts
 from .mend import lacks_pixels, mended
 from .opening import is_ordinary, open_image
 from .orientation import orientation_of
+from .part import Box, check_pixels, smallest_side
 from .refusals import NotAPicture, TooLarge
 from .resize import RESIZE, small_jpeg
 from .upright import upright_rgb
@@ -35,6 +36,8 @@ _large_picture = threading.Lock()
 # A JPEG is decoded at a reduced size, at least this many times the needed one: it is resized again.
 DRAFT_MARGIN = 1.5
 THUMBNAIL_SIZE, THUMBNAIL_QUALITY = 256, 80
+SMALLEST_SHARE = 1 / 8
+"""For the sake of memory, a smaller part of a picture is not decoded any larger."""
 
 
 def one_at_a_time() -> AbstractContextManager:
@@ -65,15 +68,17 @@ def decode(
     thumbnail_size: int = THUMBNAIL_SIZE,
     max_pixels: int = MAX_PIXELS,
     large: Large = one_at_a_time,
+    part: Box | None = None,
 ) -> Picture:
-    """Decodes the first frame of a picture.
+    """Decodes the first frame of a picture, or a part of it as if it were a picture of its own.
 
     `resize`, a key of RESIZE, is how it becomes size x size pixels. The thumbnail fits into
-    thumbnail_size x thumbnail_size. Raises NotAPicture or TooLarge, and OSError if reading fails.
+    thumbnail_size x thumbnail_size. The facts are those of the whole picture. Raises NotAPicture,
+    TooLarge or TooSmall, and OSError if reading fails.
     """
     try:
         return _tried_twice(
-            file, functools.partial(_decoded, size, resize, thumbnail_size, max_pixels, large)
+            file, functools.partial(_decoded, size, resize, thumbnail_size, max_pixels, large, part)
         )
     # Decoders raise nearly any error for hostile bytes, and one file must not stop a run.
     except Exception as ex:
@@ -91,7 +96,7 @@ def decode_ordinary(
     """
     try:
         if is_ordinary(file):
-            return _decoded(size, resize, thumbnail_size, max_pixels, _refuse_large, file)
+            return _decoded(size, resize, thumbnail_size, max_pixels, _refuse_large, None, file)
     except Exception as ex:
         if isinstance(ex, OSError) and ex.errno is not None:
             raise
@@ -149,6 +154,7 @@ def _decoded(
     thumbnail_size: int,
     max_pixels: int,
     large: Large,
+    part: Box | None,
     file: BinaryIO,
     is_mended: bool = False,
 ) -> Picture:
@@ -156,7 +162,7 @@ def _decoded(
         room = _Room(large, stack)
         image = stack.enter_context(open_image(file, max_pixels, room.make))
         room.make(bytes_to_decode(image))
-        needed = _needed_size(image.size, size, thumbnail_size)
+        needed = _needed_size(image.size, size, thumbnail_size, part)
         orientation = orientation_of(image)
         facts = read_facts(image, orientation)
         width, height = (math.ceil(DRAFT_MARGIN * side) for side in needed)
@@ -165,6 +171,8 @@ def _decoded(
         if is_mended and lacks_pixels(image):
             raise NotAPicture("the picture is damaged or cut off (its last pixels are missing)")
         rgb = upright_rgb(image, orientation, needed)
+        if part:
+            rgb = _cut_out(rgb, part, (facts.width, facts.height))
         pixels = np.array(RESIZE[resize](rgb, size))
         return Picture(pixels, small_jpeg(rgb, thumbnail_size, THUMBNAIL_QUALITY), facts)
 
@@ -184,8 +192,22 @@ class _Room:
             refuse_beyond_memory(cost)
 
 
-def _needed_size(stored: tuple[int, int], size: int, thumbnail_size: int) -> tuple[int, int]:
+def _needed_size(
+    stored: tuple[int, int], size: int, thumbnail_size: int, part: Box | None = None
+) -> tuple[int, int]:
     """The size that has every pixel which the network's input and the thumbnail need."""
+    # Of either side, since it may be turned yet.
+    share = max(smallest_side(part), SMALLEST_SHARE) if part else 1
     shrink = thumbnail_size / max(stored)
-    width, height = (math.ceil(max(size, side * shrink)) for side in stored)
+    width, height = (math.ceil(max(size, side * shrink) / share) for side in stored)
     return width, height
+
+
+def _cut_out(rgb: Image.Image, part: Box, whole: tuple[int, int]) -> Image.Image:
+    """The part of an upright picture, which is decoded in this size or a smaller one."""
+    check_pixels(part, *whole)
+    left, top, right, bottom = (
+        edge * side for edge, side in zip(part, (*rgb.size, *rgb.size), strict=True)
+    )
+    box = math.floor(left), math.floor(top), math.ceil(right), math.ceil(bottom)
+    return rgb.crop(box)
