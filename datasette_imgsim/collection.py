@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from .atlas import layout, poster
 from .db import versions
@@ -27,16 +29,20 @@ from .db.tables import SourceTable, column_names, with_foreign_label
 from .errors import ImgsimError, check_choice, check_number, listed
 from .evaluate import Evaluation, read_labels
 from .explore import duplicates, neighbours
-from .ingest import decode, settings
+from .explore.why import Asked, Why, explain
+from .ingest import decode, settings, sources
 from .ingest.job import Interface, Job, Silent
 from .ingest.options import RunOptions
+from .ingest.originals import FILE, Original, first_that, originals
 from .ingest.outcomes import Summary
+from .ingest.part import Box, checked_box
 from .ingest.query import embed_picture
 from .limits import LIMITS
 from .search import calibration, indexes, ranking, results
 from .search.index import Index
 from .search.ranking import Query
 from .search.results import Hit
+from .search.vectors import sound_centre
 from .verify import Report, verify
 
 MODEL_OPTIONS = (
@@ -109,18 +115,25 @@ class Collection:
         return self._finish(self._job(options).embed_table(table, column))
 
     def similar(
-        self, query: str | Path | int, k: int = 10, level_weights: dict[str, float] | None = None
+        self,
+        query: str | Path | int,
+        k: int = 10,
+        level_weights: dict[str, float] | None = None,
+        crop: Sequence[float] | None = None,
     ) -> list[Match]:
         """The k images most like `query`, best first: a picture file, or the id of an image.
 
         If a file with this name exists, it is the query. `level_weights` are numbers from 0 up,
-        such as {"pool5": 1}; a level that is not named weighs 0.
+        such as {"pool5": 1}; a level that is not named weighs 0. With `crop`, only that part of
+        the picture is the query: its left, top, right and bottom edge as shares, 0 to 1, of the
+        width and height of the upright picture.
         """
+        part = None if crop is None else checked_box(crop)
         with self._reader() as conn:
             space = choose_space(conn, self.space, self.table)
             weights = ranking.weights(space, level_weights)
             index = indexes.load(conn, space, self.interface.progress)
-            hits = results.best(conn, index, self._query(conn, index, query, weights), k)
+            hits = results.best(conn, index, self._query(conn, index, query, weights, part), k)
             paths = _paths(conn, index, hits)
             table = with_foreign_label(conn, index.table)
             described = table.described(conn, [hit.id for hit in hits])
@@ -129,6 +142,26 @@ class Collection:
             Match(**vars(hit), path=paths.get(hit.id), name=names.get(hit.id, str(hit.id)))
             for hit in hits
         ]
+
+    def why(
+        self, one: str | Path | int, other: str | Path | int, level_weights: dict | None = None
+    ) -> Why:
+        """Why two pictures are alike: how much of their score each cell of a level carries.
+
+        Each is a picture file or the id of an image, as in `similar`, and so are `level_weights`.
+        The picture of an image is its file or BLOB, else its thumbnail.
+        """
+        with self._reader() as conn:
+            space = choose_space(conn, self.space, self.table)
+            weights = ranking.weights(space, level_weights)
+            table = SourceTable.read(conn, space.source_table)
+            centre = sound_centre(conn, space)
+            first, second = (
+                Asked(str(each), self._picture(conn, table, each)[1]) for each in (one, other)
+            )
+        return explain(
+            space, folder_of(self.database), centre, weights, (first, second), decode.MAX_PIXELS
+        )
 
     def map(self, refit: bool = False) -> layout.Summary:
         """Lays the images out by likeness (t-SNE); if there is a map, only places new images.
@@ -273,25 +306,46 @@ class Collection:
         return summary
 
     def _query(
-        self, conn: sqlite3.Connection, index: Index, query: str | Path | int, weights
+        self,
+        conn: sqlite3.Connection,
+        index: Index,
+        query: str | Path | int,
+        weights: np.ndarray,
+        part: Box | None,
     ) -> Query:
-        if not isinstance(query, int) and os.path.isfile(query):
-            vector = self._vector(index.space, query)
-            return ranking.query_of_vector(conn, index, vector, weights)
-        id = index.table.find(conn, str(query) if isinstance(query, Path) else query)
-        row = None if id is None else index.row(id)
+        id, candidates = self._picture(conn, index.table, query)
+        if id is None or part:
+            vector = self._vector(index.space, str(query), candidates, part)
+            found = ranking.query_of_vector(conn, index, vector, weights)
+            return found if id is None else replace(found, ids=(id,))
+        row = index.row(id)
         if row is None:
-            raise ImgsimError(
-                f"{query} is neither a file nor the id of an image in {self.database}"
-            )
+            raise self._unknown(query)
         return ranking.query_of_image(conn, index, row, weights)
 
-    def _vector(self, space: Space, path: str | Path):
-        try:
-            data = Path(path).read_bytes()
-            return embed_picture(space, folder_of(self.database), data, decode.MAX_PIXELS).vector
-        except (OSError, decode.NotAPicture, decode.TooLarge) as ex:
-            raise ImgsimError(f"{path}: {ex}") from ex
+    def _picture(
+        self, conn: sqlite3.Connection, table: SourceTable, query: str | Path | int
+    ) -> tuple[int | str | None, list[Original]]:
+        """(the key of the image, or None for a file; where it can be decoded from)."""
+        if not isinstance(query, int) and os.path.isfile(query):
+            return None, [Original(os.path.abspath(query), FILE)]
+        id = table.find(conn, str(query) if isinstance(query, Path) else query)
+        if id is None:
+            raise self._unknown(query)
+        base = folder_of(self.database)
+        return id, originals(conn, table, id, lambda path: sources.absolute_path(path, base))
+
+    def _unknown(self, query: str | Path | int) -> ImgsimError:
+        return ImgsimError(f"{query} is neither a file nor the id of an image in {self.database}")
+
+    def _vector(
+        self, space: Space, name: str, candidates: list[Original], part: Box | None
+    ) -> np.ndarray:
+        def embedded(source):
+            base = folder_of(self.database)
+            return embed_picture(space, base, source, decode.MAX_PIXELS, part=part)
+
+        return first_that(name, embedded, candidates)[0].vector
 
     @contextmanager
     def _reader(self) -> Iterator[sqlite3.Connection]:

@@ -13,7 +13,7 @@ from ..db.dtypes import DTYPES
 from ..errors import listed
 from ..limits import LIMITS
 from ..models.pooling import POOLINGS
-from . import duplicates, exploring, report
+from . import duplicates, exploring, report, why
 from .group import (
     database_argument,
     imgsim,
@@ -26,7 +26,7 @@ from .report import images as count_of_images
 from .report import printable
 from .terminal import Terminal
 
-__all__ = ["duplicates", "exploring", "imgsim"]  # with the commands of the other modules
+__all__ = ["duplicates", "exploring", "imgsim", "why"]  # with the commands of the other modules
 
 OF_FILES = ("gps", "exclude", "no_follow", "prune", "prune_missing_folders")
 """Options of `embed` that make no sense for the rows of a table."""
@@ -190,19 +190,23 @@ def _check_what(images: tuple, table: str | None, column: str | None, of_files: 
 @space_option
 @table_option
 @click.option("--level-weights", help="Such as pool5=1,pool3=.5")
+@click.option("--crop", help="Only this part of QUERY: x0,y0,x1,y1, from 0 to 1")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array")
 @reports_errors
-def similar(database, query, k, space_name, table, level_weights, as_json):
+def similar(database, query, k, space_name, table, level_weights, crop, as_json):
     """Show the images most like QUERY: a picture file, or the id of an image.
 
     A file that exists is taken as a file, whether or not it is in the database. A line says from
-    where on the images are only faintly alike.
+    where on the images are only faintly alike. --crop .5,0,1,.25 searches by the upper half of the
+    right half: its left, top, right and bottom edge, as shares of the upright picture's sides.
     """
     from ..collection import Collection
+    from ..ingest.part import parse_box
     from ..search.ranking import parse_level_weights
 
     weights = parse_level_weights(level_weights) if level_weights else None
-    matches = Collection(database, space_name, table).similar(query, k, weights)
+    part = parse_box(crop) if crop else None
+    matches = Collection(database, space_name, table).similar(query, k, weights, part)
     if as_json:
         click.echo(json.dumps([vars(match) for match in matches], indent=2, ensure_ascii=False))
     else:

@@ -29,6 +29,8 @@ NAMES = (
     ("left", "middle", "right"),
     ("lower left", "bottom", "lower right"),
 )
+GAP = 8
+"""Pixels between two pictures."""
 HALF, EVEN = 0.5, 0.2
 """The parts named carry half of the heat; it is even where no ninth of a picture has more."""
 
@@ -59,11 +61,34 @@ def as_png(heat: np.ndarray) -> bytes:
     """A laid-out heat as a PNG file with transparency, brightest where it is largest."""
     largest = max(float(heat.max()), np.finfo(np.float32).tiny)
     shares = np.clip(heat / largest, 0, 1)
-    steps, colours = zip(*COLOURS)
-    channels = [np.interp(shares, steps, channel) for channel in zip(*colours)]
+    steps = [step for step, _ in COLOURS]
+    channels = [
+        np.interp(shares, steps, channel) for channel in zip(*(colour for _, colour in COLOURS))
+    ]
     image = Image.fromarray(np.stack(channels, axis=2).round().astype(np.uint8), "RGBA")
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def side_by_side(pictures: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """Pictures, each with its heat laid over it, side by side as a PNG file.
+
+    Each is (a picture file, the heat as `as_png` draws it).
+    """
+    drawn = []
+    for file, overlay in pictures:
+        picture = Image.open(io.BytesIO(file)).convert("RGBA")
+        heat = Image.open(io.BytesIO(overlay)).resize(picture.size, Image.Resampling.BICUBIC)
+        drawn.append(Image.alpha_composite(picture, heat).convert("RGB"))
+    width = sum(each.width for each in drawn) + GAP * (len(drawn) - 1)
+    sheet = Image.new("RGB", (width, max(each.height for each in drawn)), "white")
+    left = 0
+    for each in drawn:
+        sheet.paste(each, (left, 0))
+        left += each.width + GAP
+    buffer = io.BytesIO()
+    sheet.save(buffer, "PNG")
     return buffer.getvalue()
 
 

@@ -34,6 +34,7 @@ from . import heat
 DECIMALS = 9
 """Of numbers in JSON."""
 SIDE_OF_THUMBNAIL = 512
+"""In pixels, in a drawing of both pictures."""
 
 
 @dataclass(frozen=True)
@@ -96,9 +97,14 @@ class Why:
         return sum(each.share for each in self.levels)
 
     @property
-    def bytes(self) -> int:
+    def size(self) -> int:
+        """Its bytes in memory."""
         cells = sum(cells.nbytes for each in self.levels for cells in each.heats)
         return cells + sum(len(each.overlay) + len(each.thumbnail) for each in self.pictures)
+
+    def drawn(self) -> bytes:
+        """Both pictures with the heat over them, as a PNG file."""
+        return heat.side_by_side([(each.thumbnail, each.overlay) for each in self.pictures])
 
     def json_of_levels(self) -> list[dict]:
         return [
@@ -156,7 +162,7 @@ def explain(
 
     found = [decoded(each) for each in asked]
     pixels = np.stack([picture.pixels for picture, _ in found])
-    levels = heats(space, query.network_of(space, base), centre, weights, pixels)
+    levels = heats(query.network_of(space, base), centre, weights, pixels)
     one, other = (
         _explained(each, picture, kind, resize, [level.heats[number] for level in levels])
         for number, (each, (picture, kind)) in enumerate(zip(asked, found))
@@ -175,11 +181,7 @@ def _explained(asked: Asked, picture: Picture, kind: str, resize: str, cells: li
 
 
 def heats(
-    space: Space,
-    network: Network,
-    centre: np.ndarray | None,
-    weights: np.ndarray,
-    pictures: np.ndarray,
+    network: Network, centre: np.ndarray | None, weights: np.ndarray, pictures: np.ndarray
 ) -> list[LevelHeat]:
     """Where the likeness of two pictures lies, for each level, in network order.
 
@@ -188,9 +190,12 @@ def heats(
     """
     maps = network.maps(pictures)
     found = []
-    for (level, part), weight in zip(space.slices.items(), weights.tolist()):
-        own = None if centre is None else centre[part].astype(np.float64)
-        one, other = (_Side.of_map(each, space.pooling, own) for each in maps[level])
+    start = 0
+    for level, weight in zip(network.levels, weights.tolist()):
+        end = start + network.dimensions[level]
+        own = None if centre is None else centre[start:end].astype(np.float64)
+        start = end
+        one, other = (_Side.of_map(each, network.pooling, own) for each in maps[level])
         cosine = float(one.vector @ other.vector)
         pair = weight * one.heat(other.vector), weight * other.heat(one.vector)
         found.append(LevelHeat(level, weight, cosine, pair))

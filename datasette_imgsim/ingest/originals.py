@@ -57,7 +57,7 @@ def first_that(name: str, use: Callable, candidates: Iterable[Original]) -> tupl
 
     Raises TooSmall, and Unseen, which names the image, if there is none.
     """
-    reasons = []
+    reasons: list[str] = []
     for each in candidates:
         try:
             return use(each.source), each.kind
@@ -66,4 +66,4 @@ def first_that(name: str, use: Callable, candidates: Iterable[Original]) -> tupl
         except OSError as ex:
             reasons.append(os_reason(ex))
     reason = reasons[0] if reasons else "there is neither its file nor a thumbnail"
-    raise Unseen(f"The picture of {name} cannot be had: {reason}")
+    raise Unseen(f"{name}: {reason}")

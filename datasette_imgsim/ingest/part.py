@@ -20,20 +20,23 @@ WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 def parse_box(text: str) -> Box | None:
     """'.1,.25,.5,.75' -> (0.1, 0.25, 0.5, 0.75); None for the whole picture. Raises ImgsimError."""
-    try:
-        return checked_box([float(edge) for edge in text.split(",")])
-    except ValueError:
-        raise _wrong(text) from None
+    return checked_box(text.split(","), text)
 
 
-def checked_box(edges: Sequence[float]) -> Box | None:
-    """The rectangle with these edges, rounded; None for the whole picture. Raises ImgsimError."""
+def checked_box(edges: Sequence, given: object = None) -> Box | None:
+    """The rectangle with these edges, rounded; None for the whole picture. Raises ImgsimError.
+
+    An error names what was `given`, the edges unless it says otherwise.
+    """
     try:
         left, top, right, bottom = (round(float(edge), DECIMALS) + 0.0 for edge in edges)
     except (TypeError, ValueError, OverflowError):
-        raise _wrong(edges) from None
+        left = top = right = bottom = math.nan
     if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):  # also for a NaN
-        raise _wrong(edges)
+        raise ImgsimError(
+            "crop is x0,y0,x1,y1 with x0 < x1 and y0 < y1: shares of the picture's width and "
+            f"height, 0 to 1, not {repr(edges if given is None else given):.60}"
+        )
     box = left, top, right, bottom
     return None if box == WHOLE else box
 
@@ -66,10 +69,3 @@ def check_pixels(box: Box, width: int, height: int) -> None:
             f"The part has {sides[0]} x {sides[1]} pixels: choose one of at least "
             f"{LEAST_PIXELS} x {LEAST_PIXELS}"
         )
-
-
-def _wrong(given: object) -> ImgsimError:
-    return ImgsimError(
-        "crop is x0,y0,x1,y1 with x0 < x1 and y0 < y1: shares of the picture's width and height, "
-        f"0 to 1, not {given!r:.60}"
-    )

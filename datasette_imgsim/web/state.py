@@ -56,7 +56,7 @@ class State:
         self.held = HeldPictures()
         self.parts: LRUCache = LRUCache(LIMITS.bytes_of_parts, lambda part: part.bytes)
         """The parts of pictures that were searched with last."""
-        self.whys: LRUCache = LRUCache(LIMITS.bytes_of_whys, lambda why: why.bytes)
+        self.whys: LRUCache = LRUCache(LIMITS.bytes_of_whys, lambda why: why.size)
         """Why two pictures are alike, of the pairs that were asked about last."""
         self.hidden: list[str] = []
         """The tables that Datasette's lists of tables leave out."""

@@ -89,8 +89,8 @@ class PartOfPicture:
 
 
 def told(picture: Picture) -> str:
-    """What a picture is called in a sentence."""
-    return "your image" if picture.id is None else f"the image {str(picture.id)!r}"
+    """What a picture is called at the beginning of a sentence."""
+    return "Your image" if picture.id is None else f"The image {str(picture.id)!r}"
 
 
 async def part_found(

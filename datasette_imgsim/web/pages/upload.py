@@ -72,6 +72,7 @@ async def search(datasette, request, source):
         return ranked(conn, source, options, index, query, whole=True)
 
     page = await source.db.execute_fn(results)
+    following = source.urls.search + replace(options, part=part).paged(page.next)
     return json_answer(
         datasette,
         {
@@ -86,7 +87,7 @@ async def search(datasette, request, source):
             },
             "cut": page.json_cut(),
             "rows": [tile.json() for tile in page.tiles],
-            **next_link(source, request, page.next, source.urls.search + replace(options, part=part).paged(page.next)),
+            **next_link(source, request, page.next, following),
         },
     )
 

@@ -41,10 +41,6 @@ class HeldPicture:
         return self.held.space.name
 
     @property
-    def thumbnail(self) -> str:
-        return f"{self.path}.jpg"
-
-    @property
     def facts(self) -> dict:
         """Its name, width and height in pixels, and format."""
         facts = self.held.picture.facts

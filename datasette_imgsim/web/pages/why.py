@@ -222,7 +222,7 @@ def _computed(source: Source, pair: Pair) -> Why:
     first, second = pair.originals
     asked = (
         Asked(told(pair.picture), first, pair.options.part),
-        Asked(f"the image {str(pair.other.id)!r}", second),
+        Asked(f"The image {str(pair.other.id)!r}", second),
     )
     return explain(
         pair.space, source.folder, pair.centre, pair.weights, asked,
