@@ -148,7 +148,7 @@ async def test_of_a_picture_that_was_sent(photos):
     html = await page_of(ds, path)
     assert f'href="{path}/why/2"' in html
     html = await page_of(ds, f"{path}/why/2")
-    assert "mine.jpg: " in html and "smaller copy that is held here" in html
+    assert "mine.jpg: " in html and "in the copy that is held here" in html
     answer = await get_json(ds, f"{path}/why/2.json")
     assert answer["query"]["name"] == "mine.jpg" and answer["query"]["from"] == "copy"
     assert total(answer["query"]) == pytest.approx(answer["score"], abs=0.05)

@@ -10,10 +10,9 @@ export const textOf = (box) => box.map((edge) => Number(edge.toFixed(DECIMALS)))
 /** The same address for a part of its picture, on the first page of its results. */
 export function addressOf(href, box) {
   const url = new URL(href, location.href);
-  url.searchParams.delete("_next");
-  url.searchParams.delete("crop");
-  // Written by hand, so that the commas stay readable.
-  url.search += `${url.search ? "&" : "?"}crop=${textOf(box)}`;
+  // By hand, so that pool5:1,pool3:.5 and the edges stay readable.
+  const kept = url.search.slice(1).split("&").filter((pair) => pair && !/^(_next|crop)=/.test(pair));
+  url.search = [...kept, `crop=${textOf(box)}`].join("&");
   return url;
 }
 

@@ -2,6 +2,8 @@
 
 import { addressOf, Drawing } from "./part-drawing.js";
 
+const valuesOf = (fields) => fields.map((field) => Number(field.value));
+
 /** Lets people draw on the picture while the details of the form are open. */
 export function followPart() {
   const form = document.querySelector(".imgsim-cropping");
@@ -14,10 +16,15 @@ export function followPart() {
   document.querySelector(".imgsim-picked").append(drawing.layer);
 
   details.addEventListener("toggle", () => (drawing.on = details.open));
-  form.addEventListener("input", () => drawing.show(fields.map((field) => Number(field.value))));
+  form.addEventListener("input", () => {
+    const [left, top, right, bottom] = valuesOf(fields);
+    fields[2].setCustomValidity(left < right ? "" : "The right edge is right of the left one");
+    fields[3].setCustomValidity(top < bottom ? "" : "The bottom edge is below the top one");
+    drawing.show([left, top, right, bottom]);
+  });
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    go(fields.map((field) => Number(field.value)));
+    go(valuesOf(fields));
   });
   form.querySelector("[data-drawing]").hidden = false;
   form.querySelector("[data-fields]").hidden = true;

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 FROM = {
     THUMBNAIL: "The heat was found in its thumbnail, since its file cannot be read here.",
-    COPY: "The heat was found in the smaller copy that is held here.",
+    COPY: "The heat was found in the copy that is held here, which may be smaller.",
 }
 """What a page says of a picture that was not decoded from its file or BLOB."""
 DIFFERENCE = 0.005
