@@ -23,7 +23,7 @@ from .cost import bytes_to_decode, refuse_beyond_memory, refuse_bytes
 from .facts import Facts, read_facts
 from .mend import lacks_pixels, mended
 from .opening import is_ordinary, open_image
-from .orientation import orientation_of
+from .orientation import orientation_of, stored_box
 from .part import Box, check_pixels, smallest_side
 from .refusals import NotAPicture, TooLarge
 from .resize import RESIZE, small_jpeg
@@ -36,8 +36,6 @@ _large_picture = threading.Lock()
 # A JPEG is decoded at a reduced size, at least this many times the needed one: it is resized again.
 DRAFT_MARGIN = 1.5
 THUMBNAIL_SIZE, THUMBNAIL_QUALITY = 256, 80
-SMALLEST_SHARE = 1 / 8
-"""For the sake of memory, a smaller part of a picture is not decoded any larger."""
 
 
 def one_at_a_time() -> AbstractContextManager:
@@ -170,9 +168,12 @@ def _decoded(
         image.load()
         if is_mended and lacks_pixels(image):
             raise NotAPicture("the picture is damaged or cut off (its last pixels are missing)")
-        rgb = upright_rgb(image, orientation, needed)
+        box = None
         if part:
-            rgb = _cut_out(rgb, part, (facts.width, facts.height))
+            check_pixels(part, facts.width, facts.height)
+            box = stored_box(part, orientation, image.size)
+            needed = _needed_size((box[2] - box[0], box[3] - box[1]), size, thumbnail_size)
+        rgb = upright_rgb(image, orientation, needed, box)
         pixels = np.array(RESIZE[resize](rgb, size))
         return Picture(pixels, small_jpeg(rgb, thumbnail_size, THUMBNAIL_QUALITY), facts)
 
@@ -196,18 +197,7 @@ def _needed_size(
     stored: tuple[int, int], size: int, thumbnail_size: int, part: Box | None = None
 ) -> tuple[int, int]:
     """The size that has every pixel which the network's input and the thumbnail need."""
-    # Of either side, since it may be turned yet.
-    share = max(smallest_side(part), SMALLEST_SHARE) if part else 1
+    share = smallest_side(part) if part else 1  # of either side, since it may be turned yet
     shrink = thumbnail_size / max(stored)
     width, height = (math.ceil(max(size, side * shrink) / share) for side in stored)
     return width, height
-
-
-def _cut_out(rgb: Image.Image, part: Box, whole: tuple[int, int]) -> Image.Image:
-    """The part of an upright picture, which is decoded in this size or a smaller one."""
-    check_pixels(part, *whole)
-    left, top, right, bottom = (
-        edge * side for edge, side in zip(part, (*rgb.size, *rgb.size), strict=True)
-    )
-    box = math.floor(left), math.floor(top), math.ceil(right), math.ceil(bottom)
-    return rgb.crop(box)
