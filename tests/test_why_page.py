@@ -90,6 +90,10 @@ async def test_the_page(several, photos):
     assert f'href="{GALLERY}/similar/1{state}"' in html and f"{WHY}.json{state}" in html
     assert "The vector is their mean" in html and "What each level adds" in html
     assert "thumbnail, since" not in html
+    assert "<h1>Why these two are alike</h1>" in html
+    rows = (await get_json(ds, f"{GALLERY}/similar/1.json?space=avg"))["rows"]
+    html = await page_of(ds, f"{GALLERY}/why/1/{rows[-1]['id']}?space=avg")
+    assert "<h1>Where these two are a little alike</h1>" in html
     # The pooling is said.
     assert "part of the sum of cubes" in await page_of(ds, WHY)
     html = await page_of(ds, f"{WHY}?space=flatten")

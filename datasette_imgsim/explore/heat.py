@@ -11,7 +11,7 @@ from PIL import Image
 from ..errors import listed
 from ..ingest.part import Box
 
-SIDE = 256
+SIDES = range(256, 320)
 """Of the drawn heat in pixels; browsers enlarge it."""
 CELLS = 16
 """Smaller cells are drawn as if there were so many in a row: what a cell sees is larger than it."""
@@ -38,11 +38,14 @@ HALF, EVEN = 0.5, 0.2
 def laid_out(heats: Sequence[np.ndarray], region: Box, width: int, height: int) -> np.ndarray:
     """The heats of all levels together, over a picture of width x height pixels: (h, w) float32.
 
-    The longer side is SIDE. A value of 1 is what every place would have if a score of 1 were spread
-    evenly over the network's square, which is the `region` of the picture.
+    It has the picture's proportions as exactly as SIDES allow. A value of 1 is what every place
+    would have if a score of 1 were spread evenly over the network's square, which is the `region`
+    of the picture.
     """
-    scale = SIDE / max(width, height)
-    across, down = (max(1, round(side * scale)) for side in (width, height))
+    narrow = min(width, height) / max(width, height)
+    longer = min(SIDES, key=lambda side: abs(side * narrow - round(side * narrow)))
+    shorter = max(1, round(longer * narrow))
+    across, down = (longer, shorter) if width >= height else (shorter, longer)
     left, top, right, bottom = region
     size = (max(1, round((right - left) * across)), max(1, round((bottom - top) * down)))
     found = np.zeros((down, across), np.float32)
