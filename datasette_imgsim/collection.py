@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,17 +28,18 @@ from .db.tables import SourceTable
 from .errors import ImgsimError, check_choice, check_number
 from .evaluate import Evaluation, read_labels
 from .explore import duplicates, groups, neighbours
+from .explore.asked import picture_of, query_of
+from .explore.why import Asked, Why, explain
 from .ingest import decode, exporting, importing, settings
 from .ingest.exporting import Exported
 from .ingest.importing import Imported
 from .ingest.job import Interface, Job, Silent
 from .ingest.outcomes import Summary
-from .ingest.query import embed_picture
+from .ingest.part import checked_box
 from .limits import LIMITS
 from .search import calibration, graph, indexes, paths, ranking, reranking, results
-from .search.index import Index
-from .search.ranking import Query
 from .search.results import Hit
+from .search.vectors import sound_centre
 from .verify import Report, verify
 
 
@@ -133,20 +133,25 @@ class Collection:
         k: int = 10,
         level_weights: dict[str, float] | None = None,
         rerank: bool = False,
+        crop: Sequence[float] | None = None,
     ) -> list[Match]:
         """The k images most like `query`, best first: a picture file, or the id of an image.
 
         If a file with this name exists, it is the query. `level_weights` are numbers from 0 up,
         such as {"pool5": 1}; a level that is not named weighs 0. With `rerank`, those that have
         the same neighbours as the query come first, for which `neighbours` must have stored them.
+        With `crop`, only that part of the picture is the query: its left, top, right and bottom
+        edge as shares, 0 to 1, of the width and height of the upright picture.
         """
+        part = None if crop is None else checked_box(crop)
         with self._reader() as conn:
             space = choose_space(conn, self.space, self.table)
             weights = ranking.weights(space, level_weights)
             if rerank:
                 reranking.check(conn, space, weights)  # before anything is loaded
             index = indexes.load(conn, space, self.interface.progress)
-            hits = results.best(conn, index, self._query(conn, index, query, weights), k, rerank)
+            asked = query_of(conn, self.database, index, query, weights, part)
+            hits = results.best(conn, index, asked, k, rerank)
             described = known(conn, index.table, [hit.id for hit in hits])
         return [Match(**vars(hit), **described[hit.id]._asdict()) for hit in hits]
 
@@ -165,6 +170,27 @@ class Collection:
             steps = paths.path(conn, loaded, table, *keys)
             described = known(conn, table, [step.id for step in steps])
         return [Step(**vars(step), **described[step.id]._asdict()) for step in steps]
+
+    def why(
+        self, one: str | Path | int, other: str | Path | int, level_weights: dict | None = None
+    ) -> Why:
+        """Why two pictures are alike: how much of their score each cell of a level carries.
+
+        Each is a picture file or the id of an image, as in `similar`, and so are `level_weights`.
+        The picture of an image is its file or BLOB, else its thumbnail.
+        """
+        with self._reader() as conn:
+            space = choose_space(conn, self.space, self.table)
+            weights = ranking.weights(space, level_weights)
+            table = SourceTable.read(conn, space.source_table)
+            centre = sound_centre(conn, space)
+            first, second = (
+                Asked(str(each), picture_of(conn, self.database, table, each)[1])
+                for each in (one, other)
+            )
+        return explain(
+            space, folder_of(self.database), centre, weights, (first, second), decode.MAX_PIXELS
+        )
 
     def map(self, refit: bool = False) -> layout.Summary:
         """Lays the images out by likeness (t-SNE); if there is a map, only places new images.
@@ -346,27 +372,6 @@ class Collection:
                 calibration.renew(conn, space)
                 summary.default_space = choose_space(conn, table=space.source_table).name
         return summary
-
-    def _query(
-        self, conn: sqlite3.Connection, index: Index, query: str | Path | int, weights
-    ) -> Query:
-        if not isinstance(query, int) and os.path.isfile(query):
-            vector = self._vector(index.space, query)
-            return ranking.query_of_vector(conn, index, vector, weights)
-        id = index.table.find(conn, str(query) if isinstance(query, Path) else query)
-        row = None if id is None else index.row(id)
-        if row is None:
-            raise ImgsimError(
-                f"{query} is neither a file nor the id of an image in {self.database}"
-            )
-        return ranking.query_of_image(conn, index, row, weights)
-
-    def _vector(self, space: Space, path: str | Path):
-        try:
-            data = Path(path).read_bytes()
-            return embed_picture(space, folder_of(self.database), data, decode.MAX_PIXELS).vector
-        except (OSError, decode.NotAPicture, decode.TooLarge) as ex:
-            raise ImgsimError(f"{path}: {ex}") from ex
 
     @contextmanager
     def _reader(self) -> Iterator[sqlite3.Connection]:

@@ -153,10 +153,14 @@ class Limits:
     seconds_a_piece: float = 5
     """A line of 40 kbit/s is fast enough, and nobody keeps a request by a byte now and then."""
     bytes_of_held: int = 32_000_000
-    """The pictures that visitors have sent, held for their pages: some 500 of ordinary
+    """The pictures that visitors have sent, held for their pages: some 250 of ordinary
     photos, for each database. With more, the one that was used least recently gives way."""
     seconds_of_held: float = 3600
     """A picture of a visitor is held so long after its last use: for a pause, not for a day."""
+    bytes_of_parts: int = 4_000_000
+    """The vectors of parts of pictures that were searched with last, for each database."""
+    bytes_of_whys: int = 16_000_000
+    """What was found last of why two pictures are alike, for each database."""
     bytes_of_bodies: int = 200_000_000
     """The most bytes of uploads that are arriving at one time. With more, the oldest gives way."""
 

@@ -13,6 +13,7 @@ GALLERY = "/demo/images/-/imgsim"
 PAGES = {
     "gallery": GALLERY,
     "similar": f"{GALLERY}/similar/1?_size=12",
+    "why": f"{GALLERY}/why/1/2",
     "map": f"{GALLERY}/map?id=1",
     "wall": f"{GALLERY}/map?view=wall",
 }

@@ -21,6 +21,8 @@ PAGES = {
     "gallery": (GALLERY, WHOLE),
     "gallery, filtered": (f"{GALLERY}?_similar_to=3&_facet=format&format=PNG", WHOLE),
     "similar": (f"{GALLERY}/similar/3?plus=5&minus=9&_weaker=1&_scores=1&walk_to=20", WHOLE),
+    "similar, of a part": (f"{GALLERY}/similar/3?crop=0,0,.5,.5", WHOLE),
+    "why": (f"{GALLERY}/why/3/4", WHOLE),
     "map": (f"{MAP}?id=3&color=path", WHOLE),
     "wall": (f"{MAP}?view=wall&format=PNG", WHOLE),
     "duplicates": (f"{GALLERY}/duplicates", WHOLE),

@@ -57,7 +57,7 @@ def test_images_and_controls_have_names(server, page):
     first = (
         page.get_by_role("list", name="Similar images, best first").get_by_role("listitem").first
     )
-    assert first.get_by_role("link").count() == 4
+    assert first.get_by_role("link").count() == 5
     assert "near-identical" in first.text_content()
     unnamed = "images => images.filter(i => !i.alt).length"
     assert page.eval_on_selector_all(".content img", unnamed) == 0

@@ -49,6 +49,7 @@ ODD = (
     *("%", "'", '"', ";", "~", "~2F", "~zz", "..", "../../etc/passwd", "<script>", "\ud7ff", "😀"),
     *("pool1:1", "pool1:nan", "pool1:1e999", "pool1:1,pool2:-1", "pool1:0", ":", ",,,", "pool1"),
     *("0,0,256,256", "1,0,0,1", "nan,0,1,1", "0,0,1e999,1", "1,2,3", "1,2,3,4,5"),
+    *("0,0,.5,.5", ".5,.5,.4,.6", "0,0,.001,1", "nan,0,1,1", "0,0,1,1e999"),
     *("toy-pool1-flatten", "images", "path", "taken_at", "id", "no such", "x" * 10_000),
 )
 texts = st.sampled_from(ODD) | st.text(max_size=30)

@@ -16,7 +16,7 @@ from PIL import Image
 from datasette_imgsim.ingest import query
 from datasette_imgsim.limits import LIMITS
 from datasette_imgsim.models.base import Model
-from datasette_imgsim.web import compat
+from datasette_imgsim.web import compat, worker
 from datasette_imgsim.web.pages import upload
 
 pytestmark = pytest.mark.datasette
@@ -201,7 +201,7 @@ def busy(monkeypatch):
 async def test_one_inference_at_a_time_and_a_short_queue(photos, picture, busy):
     ds = serve(photos / "photos.db")
     await ds.client.get(GALLERY)
-    posts = [asyncio.ensure_future(post(ds, picture)) for _ in range(upload.WAITING + 3)]
+    posts = [asyncio.ensure_future(post(ds, picture)) for _ in range(worker.WAITING + 3)]
     done, pending = await asyncio.wait(posts, return_when=asyncio.FIRST_COMPLETED)
     while len(done) < 2:
         more, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
@@ -210,7 +210,7 @@ async def test_one_inference_at_a_time_and_a_short_queue(photos, picture, busy):
         assert refused.result().status_code == 429
         assert refused.result().headers["retry-after"]
     busy.go_on.set()
-    assert [(await each).status_code for each in pending] == [200] * (upload.WAITING + 1)
+    assert [(await each).status_code for each in pending] == [200] * (worker.WAITING + 1)
     assert busy.most == 1
     assert (await post(ds, picture)).status_code == 200
 
@@ -234,7 +234,7 @@ async def test_a_client_that_goes_away_leaves_its_place(photos, picture, busy):
     ds = serve(photos / "photos.db")
     await ds.client.get(GALLERY)
     for _ in range(3):
-        gone = [asyncio.ensure_future(post(ds, picture)) for _ in range(upload.WAITING + 1)]
+        gone = [asyncio.ensure_future(post(ds, picture)) for _ in range(worker.WAITING + 1)]
         await eventually(lambda: busy.running)
         await asyncio.sleep(0.1)
         for each in gone:
@@ -243,7 +243,7 @@ async def test_a_client_that_goes_away_leaves_its_place(photos, picture, busy):
         busy.go_on.set()
         await eventually(lambda: not busy.running)
     assert (await post(ds, picture)).status_code == 200
-    assert upload._places._value == upload.WAITING + 1
+    assert worker._places._value == worker.WAITING + 1
 
 
 async def slow(go_on, data=b""):
@@ -255,7 +255,7 @@ async def slow(go_on, data=b""):
 
 async def taken(count):
     """Waits until so many places are taken."""
-    await eventually(lambda: upload._places._value == upload.WAITING + 1 - count)
+    await eventually(lambda: worker._places._value == worker.WAITING + 1 - count)
 
 
 @pytest.mark.asyncio
@@ -384,7 +384,7 @@ async def test_wrong_weights_are_told_to_the_log_only(
 ):
     change(own_weights / "own.pth")
     # As if the file had gone just now.
-    monkeypatch.setattr(upload.settings, "unavailable", lambda *args: None)
+    monkeypatch.setattr(worker.settings, "unavailable", lambda *args: None)
     response = await post(serve(own_weights / "own.db"), picture, "/own/images/-/imgsim/search")
     assert response.status_code == 503 and "see the server's log" in response.json()["error"]
     assert str(own_weights) not in response.text and "own.pth" not in response.text

@@ -13,7 +13,7 @@ from ..db.dtypes import DTYPES
 from ..errors import listed
 from ..limits import LIMITS
 from ..models.pooling import POOLINGS
-from . import duplicates, exchange, exploring, report
+from . import duplicates, exchange, exploring, report, why
 from .group import (
     database_argument,
     imgsim,
@@ -32,6 +32,7 @@ __all__ = [
     "exchange",
     "exploring",
     "imgsim",
+    "why",
 ]  # with the commands of the other modules
 
 OF_FILES = ("gps", "exclude", "no_follow", "prune", "prune_missing_folders")
@@ -198,19 +199,24 @@ def _check_what(images: tuple, table: str | None, column: str | None, of_files: 
 @table_option
 @click.option("--level-weights", help="Such as pool5=1,pool3=.5")
 @click.option("--rerank", is_flag=True, help="Those with the same neighbours as QUERY come first")
+@click.option("--crop", help="Only this part of QUERY: x0,y0,x1,y1, from 0 to 1")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array")
 @reports_errors
-def similar(database, query, k, space_name, table, level_weights, rerank, as_json):
+def similar(database, query, k, space_name, table, level_weights, rerank, crop, as_json):
     """Show the images most like QUERY: a picture file, or the id of an image.
 
     A file that exists is taken as a file, whether or not it is in the database. A line says from
-    where on the images are only faintly alike.
+    where on the images are only faintly alike. --crop .5,0,1,.25 searches by the upper half of the
+    right half: its left, top, right and bottom edge, as shares of the upright picture's sides.
     """
     from ..collection import Collection
+    from ..ingest.part import parse_box
     from ..search.ranking import parse_level_weights
 
     weights = parse_level_weights(level_weights) if level_weights else None
-    matches = Collection(database, space_name, table).similar(query, k, weights, rerank)
+    part = parse_box(crop) if crop else None
+    collection = Collection(database, space_name, table)
+    matches = collection.similar(query, k, weights, rerank, part)
     if as_json:
         click.echo(json.dumps([vars(match) for match in matches], indent=2, ensure_ascii=False))
     else:

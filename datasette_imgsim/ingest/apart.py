@@ -21,8 +21,9 @@ from ..limits import LIMITS
 from . import decode, messages
 from .decode import Large, Picture, opened
 from .facts import Facts
+from .part import Box
 from .quiet import silent_decoders
-from .refusals import NotAPicture, TooLarge
+from .refusals import NotAPicture, TooLarge, TooSmall
 
 PACKAGE = Path(__file__).parents[1]
 # The package without its __init__, which needs Datasette; modules are found as in this process.
@@ -78,6 +79,7 @@ class Decoders:
         large: Large = decode.one_at_a_time,
         seconds: float | None = None,
         ordinary_here: bool = False,
+        part: Box | None = None,
     ) -> Picture:
         """What `decode.decode` makes of a file with this path, or of its bytes; raises as it does.
 
@@ -94,6 +96,7 @@ class Decoders:
             "resize": resize,
             "thumbnail_size": thumbnail_size,
             "max_pixels": max_pixels,
+            "part": part,
         }
         try:
             process = self._free()
@@ -175,7 +178,7 @@ class _Process:
         self.process.communicate()
 
     def decode(self, source: str | bytes, options: dict, large: Large, seconds: float) -> Picture:
-        """The picture. Raises NotAPicture, TooLarge and OSError; it may not be ready then."""
+        """The picture. Raises as `decode` does; it may not be ready then."""
         self.is_ready = False
         self._began = time.monotonic()
         try:
@@ -257,8 +260,8 @@ def _started() -> subprocess.Popen:
 def _picture(answer: dict, contents: list[bytes], size: int) -> Picture | Exception:
     """The picture of an answer, or what it raised. Raises an error for one that makes no sense."""
     if "refused" in answer:
-        kind = TooLarge if answer["refused"] == TooLarge.__name__ else NotAPicture
-        return kind(answer["refused_because"])
+        kinds = {kind.__name__: kind for kind in (NotAPicture, TooLarge, TooSmall)}
+        return kinds[answer["refused"]](answer["refused_because"])
     if "errno" in answer:
         return OSError(answer["errno"], answer["strerror"])
     pixels, thumbnail = contents

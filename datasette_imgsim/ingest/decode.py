@@ -23,7 +23,8 @@ from .cost import bytes_to_decode, refuse_beyond_memory, refuse_bytes
 from .facts import Facts, read_facts
 from .mend import lacks_pixels, mended
 from .opening import is_ordinary, open_image
-from .orientation import orientation_of
+from .orientation import orientation_of, stored_box
+from .part import Box, check_pixels, smallest_side
 from .refusals import NotAPicture, TooLarge
 from .resize import RESIZE, small_jpeg
 from .upright import upright_rgb
@@ -65,15 +66,17 @@ def decode(
     thumbnail_size: int = THUMBNAIL_SIZE,
     max_pixels: int = MAX_PIXELS,
     large: Large = one_at_a_time,
+    part: Box | None = None,
 ) -> Picture:
-    """Decodes the first frame of a picture.
+    """Decodes the first frame of a picture, or a part of it as if it were a picture of its own.
 
     `resize`, a key of RESIZE, is how it becomes size x size pixels. The thumbnail fits into
-    thumbnail_size x thumbnail_size. Raises NotAPicture or TooLarge, and OSError if reading fails.
+    thumbnail_size x thumbnail_size. The facts are those of the whole picture. Raises NotAPicture,
+    TooLarge or TooSmall, and OSError if reading fails.
     """
     try:
         return _tried_twice(
-            file, functools.partial(_decoded, size, resize, thumbnail_size, max_pixels, large)
+            file, functools.partial(_decoded, size, resize, thumbnail_size, max_pixels, large, part)
         )
     # Decoders raise nearly any error for hostile bytes, and one file must not stop a run.
     except Exception as ex:
@@ -91,7 +94,7 @@ def decode_ordinary(
     """
     try:
         if is_ordinary(file):
-            return _decoded(size, resize, thumbnail_size, max_pixels, _refuse_large, file)
+            return _decoded(size, resize, thumbnail_size, max_pixels, _refuse_large, None, file)
     except Exception as ex:
         if isinstance(ex, OSError) and ex.errno is not None:
             raise
@@ -149,6 +152,7 @@ def _decoded(
     thumbnail_size: int,
     max_pixels: int,
     large: Large,
+    part: Box | None,
     file: BinaryIO,
     is_mended: bool = False,
 ) -> Picture:
@@ -156,7 +160,7 @@ def _decoded(
         room = _Room(large, stack)
         image = stack.enter_context(open_image(file, max_pixels, room.make))
         room.make(bytes_to_decode(image))
-        needed = _needed_size(image.size, size, thumbnail_size)
+        needed = _needed_size(image.size, size, thumbnail_size, part)
         orientation = orientation_of(image)
         facts = read_facts(image, orientation)
         width, height = (math.ceil(DRAFT_MARGIN * side) for side in needed)
@@ -164,7 +168,12 @@ def _decoded(
         image.load()
         if is_mended and lacks_pixels(image):
             raise NotAPicture("the picture is damaged or cut off (its last pixels are missing)")
-        rgb = upright_rgb(image, orientation, needed)
+        box = None
+        if part:
+            check_pixels(part, facts.width, facts.height)
+            box = stored_box(part, orientation, image.size)
+            needed = _needed_size((box[2] - box[0], box[3] - box[1]), size, thumbnail_size)
+        rgb = upright_rgb(image, orientation, needed, box)
         pixels = np.array(RESIZE[resize](rgb, size))
         return Picture(pixels, small_jpeg(rgb, thumbnail_size, THUMBNAIL_QUALITY), facts)
 
@@ -184,8 +193,11 @@ class _Room:
             refuse_beyond_memory(cost)
 
 
-def _needed_size(stored: tuple[int, int], size: int, thumbnail_size: int) -> tuple[int, int]:
+def _needed_size(
+    stored: tuple[int, int], size: int, thumbnail_size: int, part: Box | None = None
+) -> tuple[int, int]:
     """The size that has every pixel which the network's input and the thumbnail need."""
+    share = smallest_side(part) if part else 1  # of either side, since it may be turned yet
     shrink = thumbnail_size / max(stored)
-    width, height = (math.ceil(max(size, side * shrink)) for side in stored)
+    width, height = (math.ceil(max(size, side * shrink) / share) for side in stored)
     return width, height

@@ -18,7 +18,7 @@ from PIL import Image
 
 from ..limits import LIMITS
 from . import decode, messages
-from .refusals import NotAPicture, TooLarge
+from .refusals import NotAPicture, TooLarge, TooSmall
 
 try:
     import resource
@@ -62,7 +62,7 @@ class Decoder:
                 file.seek(0)
                 self._limit_memory(LIMITS.bytes_of_large)
                 picture = decode.decode(file, large=self._large, **request["options"])
-        except (NotAPicture, TooLarge) as ex:
+        except (NotAPicture, TooLarge, TooSmall) as ex:
             answer = {"refused": type(ex).__name__, "refused_because": str(ex)}
             messages.send(self.answers, answer)
         except OSError as ex:

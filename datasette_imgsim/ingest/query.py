@@ -12,6 +12,7 @@ from ..db.spaces import Space
 from ..models.network import Network
 from . import apart, settings
 from .facts import Facts
+from .part import Box
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,8 @@ class EmbeddedPicture:
     facts: Facts
 
 
-SIDE_OF_THUMBNAIL = 640
-"""A page shows it alone, on a phone as wide as the screen: larger than those in a grid."""
+SIDE_OF_THUMBNAIL = 1024
+"""A page shows it alone, as wide as the screen, and a part of it can be searched with."""
 
 _network: tuple[tuple, Network] | None = None
 """The key that identifies the loaded network, and the network."""
@@ -32,22 +33,29 @@ _loading = threading.Lock()
 
 
 def embed_picture(
-    space: Space, base: Path, data: bytes, max_pixels: int, seconds: float | None = None
+    space: Space,
+    base: Path,
+    source: str | bytes,
+    max_pixels: int,
+    seconds: float | None = None,
+    part: Box | None = None,
 ) -> EmbeddedPicture:
-    """Embeds a picture file's bytes in the same way as the images of a space.
+    """Embeds a picture, by its path or its bytes, in the same way as the images of a space.
 
+    With `part` it is that part of it, as a picture of its own; the thumbnail is of the part, too.
     `base` is the folder of the database file. Decoding may take so many seconds, if they are
-    given. Raises ImgsimError.
+    given. Raises ImgsimError, and OSError if reading fails.
     """
     picture = apart.SHARED.decode(
-        data,
+        source,
         space.preprocess["size"],
         space.preprocess["resize"],
         SIDE_OF_THUMBNAIL,
         max_pixels=max_pixels,
         seconds=seconds,
+        part=part,
     )
-    units, _ = _network_of(space, base).vectors(picture.pixels[None])
+    units, _ = network_of(space, base).vectors(picture.pixels[None])
     # Rounded to the space's dtype like stored vectors, so that copies have equal vectors.
     return EmbeddedPicture(space.decode(space.encode(units[0])), picture.thumbnail, picture.facts)
 
@@ -59,15 +67,15 @@ def is_ready(space: Space) -> bool:
 
 def prepare(space: Space, base: Path) -> None:
     """Loads the network of a space, unless it is loaded. Raises ImgsimError."""
-    _network_of(space, base)
+    network_of(space, base)
 
 
 def _key(space: Space) -> tuple:
     return space.weights_sha256, space.model, *space.levels, space.pooling, str(space.preprocess)
 
 
-def _network_of(space: Space, base: Path) -> Network:
-    """The network of a space. The one used last stays loaded."""
+def network_of(space: Space, base: Path) -> Network:
+    """The network of a space. The one used last stays loaded. Raises ImgsimError."""
     global _network
     key = _key(space)
     with _loading:

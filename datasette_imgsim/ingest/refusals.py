@@ -9,3 +9,7 @@ class NotAPicture(ImgsimError):
 
 class TooLarge(ImgsimError):
     """Decoding the picture would cost more than is allowed."""
+
+
+class TooSmall(ImgsimError):
+    """The part of a picture that is asked for has too few pixels."""

@@ -32,6 +32,17 @@ def _pad(image: Image.Image, size: int) -> Image.Image:
 RESIZE = {"squash": _squash, "crop": _crop, "pad": _pad}
 
 
+def region(resize: str, width: float, height: float) -> tuple[float, float, float, float]:
+    """Which part of a picture the network's square is: left, top, right and bottom edge.
+
+    They are shares of its width and height, below 0 and above 1 where there are borders.
+    """
+    sides = {"squash": (width, height), "crop": [min(width, height)] * 2}
+    across, down = sides.get(resize, [max(width, height)] * 2)
+    left, top = (1 - across / width) / 2, (1 - down / height) / 2
+    return left, top, 1 - left, 1 - top
+
+
 def _resized(image: Image.Image, size: tuple[int, int], box=None) -> Image.Image:
     # Bilinear with antialiasing is what torchvision's weights were trained with.
     return image.resize(size, Image.Resampling.BILINEAR, box=box, reducing_gap=3.0)

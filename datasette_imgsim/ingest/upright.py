@@ -21,13 +21,19 @@ FAINT = 24
 SAMPLE_SIDE = 256
 
 
-def upright_rgb(image: Image.Image, orientation: int, needed: tuple[int, int]) -> Image.Image:
+def upright_rgb(
+    image: Image.Image,
+    orientation: int,
+    needed: tuple[int, int],
+    box: tuple[int, int, int, int] | None = None,
+) -> Image.Image:
     """A loaded picture as upright RGB in sRGB, transparency over a ground, 16 bits as 8.
 
-    A large one is shrunk first, so that no step needs much memory. It is left large enough to
-    make a picture of the size `needed`, as it is stored, from it.
+    Of one with a `box`, only these pixels are left. A large one is shrunk first, so that no step
+    needs much memory. It is left large enough to make a picture of the size `needed`, as it is
+    stored, from it.
     """
-    small = to_srgb(_shrunk(image, needed), image.info.get("icc_profile"))
+    small = to_srgb(_shrunk(image, needed, box), image.info.get("icc_profile"))
     if small.mode == "RGBA":
         ground = Image.new("RGBA", small.size, _ground(small))
         small = Image.alpha_composite(ground, small).convert("RGB")
@@ -35,9 +41,13 @@ def upright_rgb(image: Image.Image, orientation: int, needed: tuple[int, int]) -
     return small.transpose(turn) if turn is not None else small
 
 
-def _shrunk(image: Image.Image, needed: tuple[int, int]) -> Image.Image:
+def _shrunk(
+    image: Image.Image, needed: tuple[int, int], box: tuple[int, int, int, int] | None
+) -> Image.Image:
     """A picture in a plain mode, averaged over squares of pixels; one strip after the other."""
     greys = greys_of(image) if is_wide(image) else None
+    if box:
+        image = image.crop(box)
     factor = min(side // (SHRINK_MARGIN * least) for side, least in zip(image.size, needed))
     if factor <= 1:
         return _plain(image, greys)

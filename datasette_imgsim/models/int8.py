@@ -71,6 +71,14 @@ class Int8:
 
     def pooled(self, pictures: np.ndarray, pooling: str) -> list[np.ndarray]:
         """(N, size, size, 3) uint8 RGB -> (N, D) float32 of each level."""
+        return self._run(pictures, lambda maps: pooled(maps, pooling))
+
+    def maps(self, pictures: np.ndarray) -> list[np.ndarray]:
+        """(N, size, size, 3) uint8 RGB -> the map (N, C, H, W) float32 of each level."""
+        return self._run(pictures, lambda maps: maps)
+
+    def _run(self, pictures: np.ndarray, of_maps: Callable) -> list[np.ndarray]:
+        """What `of_maps` makes of each level's map, at once: maps can be large."""
         import torch
 
         with torch.inference_mode():
@@ -78,7 +86,7 @@ class Int8:
             for step, level, scale in self.steps:
                 maps = step(maps)
                 if level in self.levels:
-                    by_level[level] = pooled(maps.float() * scale, pooling).numpy()
+                    by_level[level] = of_maps(maps.float() * scale).numpy()
         return [by_level[level] for level in self.levels]
 
     def _bordered(self, pictures: torch.Tensor) -> torch.Tensor:

@@ -42,6 +42,9 @@ class Runner(Protocol):
     def pooled(self, pictures: np.ndarray, pooling: str) -> list[np.ndarray]:
         """(N, size, size, 3) uint8 RGB -> (N, D) float32 of each level."""
 
+    def maps(self, pictures: np.ndarray) -> list[np.ndarray]:
+        """(N, size, size, 3) uint8 RGB -> the map (N, C, H, W) float32 of each level."""
+
 
 class Network:
     """Some levels of a model on one device, with their pooling and preprocessing."""
@@ -139,6 +142,10 @@ class Network:
             norms.append(norm.astype(np.float32))
         return np.concatenate(units, axis=1), np.stack(norms, axis=1)
 
+    def maps(self, pictures: np.ndarray) -> dict[str, np.ndarray]:
+        """(N, size, size, 3) uint8 RGB -> the map (N, C, H, W) float32 of each level by name."""
+        return dict(zip(self.levels, self.runner.maps(pictures)))
+
 
 class _Torch:
     """The Runner of a cut that is a module of torch."""
@@ -170,12 +177,23 @@ class _Torch:
         import torch
 
         with torch.inference_mode():
-            pixels = torch.from_numpy(pictures).to(self.device).float()
-            if self.is_reversed:
-                pixels = pixels.flip(3)
-            scaled = pixels.flatten(2) * self.factor + self.shift
-            maps = self.module(scaled.view(pixels.shape).permute(0, 3, 1, 2))
-            return [pooled(level.float(), pooling).cpu().numpy() for level in maps]
+            return [pooled(each.float(), pooling).cpu().numpy() for each in self._run(pictures)]
+
+    def maps(self, pictures: np.ndarray) -> list[np.ndarray]:
+        """(N, size, size, 3) uint8 RGB -> the map (N, C, H, W) float32 of each level."""
+        import torch
+
+        with torch.inference_mode():
+            return [each.float().cpu().numpy() for each in self._run(pictures)]
+
+    def _run(self, pictures: np.ndarray) -> list[torch.Tensor]:
+        import torch
+
+        pixels = torch.from_numpy(pictures).to(self.device).float()
+        if self.is_reversed:
+            pixels = pixels.flip(3)
+        scaled = pixels.flatten(2) * self.factor + self.shift
+        return self.module(scaled.view(pixels.shape).permute(0, 3, 1, 2))
 
 
 class _Numpy:
@@ -194,9 +212,12 @@ class _Numpy:
 
     def pooled(self, pictures: np.ndarray, pooling: str) -> list[np.ndarray]:
         """(N, size, size, 3) uint8 RGB -> (N, D) float32 of each level."""
+        return [pooled(each, pooling).astype(np.float32) for each in self.maps(pictures)]
+
+    def maps(self, pictures: np.ndarray) -> list[np.ndarray]:
+        """(N, size, size, 3) uint8 RGB -> the map (N, C, H, W) of each level."""
         pixels = pictures[..., ::-1] if self.is_reversed else pictures
-        pixels = (pixels * self.factor + self.shift).transpose(0, 3, 1, 2)
-        return [pooled(level, pooling).astype(np.float32) for level in self.cut(pixels)]
+        return self.cut((pixels * self.factor + self.shift).transpose(0, 3, 1, 2))
 
 
 def _is_module(cut: Cut) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
+
 if TYPE_CHECKING:
-    import numpy as np
     import torch
 
     Maps = TypeVar("Maps", np.ndarray, torch.Tensor)
@@ -48,3 +49,25 @@ def pooled(maps: Maps, pooling: str) -> Maps:
     """
     is_one_cell = maps.shape[2] == maps.shape[3] == 1
     return flatten(maps) if is_one_cell else POOLINGS[pooling](maps)
+
+
+def along(maps: np.ndarray, pooling: str, direction: np.ndarray) -> np.ndarray:
+    """How far each cell takes the pooled vector along a direction: (C, H, W), (D,) -> (H, W).
+
+    The sum is the inner product of the pooled vector and the direction, for each pooling: a cell's
+    share is its value times the gradient of the pooling there, and a pooling that doubles with its
+    map is the sum of these (Euler's theorem on homogeneous functions). Of a mean that is the cell's
+    part of the sum (Stylianou, Souvenir & Pless 2019, arXiv 1901.00536, equation 2), of `gem` the
+    cell's part of the sum of cubes, and of `max` the largest cell has all; equal ones divide it.
+    """
+    maps, direction = maps.astype(np.float64), direction.astype(np.float64)
+    if pooling == "flatten" or maps.shape[1] == maps.shape[2] == 1:
+        return (maps * direction.reshape(maps.shape)).sum(0)
+    vector = pooled(maps[None], pooling)[0][:, None, None]
+    if pooling == "avg":
+        shares = maps / maps[0].size
+    else:
+        parts = maps.clip(0) ** GEM_POWER if pooling == "gem" else (maps == vector).astype(float)
+        totals = parts.sum((1, 2), keepdims=True)
+        shares = vector * parts / np.where(totals > 0, totals, 1)
+    return np.tensordot(direction, shares, 1)

@@ -96,6 +96,12 @@ def _best(
         count *= 2
 
 
+def of_pair(conn: sqlite3.Connection, index: Index, query: Query, row: int) -> Hit:
+    """What the image in a row of the index is worth as a result of a query."""
+    score = ranking.pair(query, index.vector(conn, row))
+    return _hits(conn, index, query, [(index.ids[row], score)], steps(conn, index, query))[0]
+
+
 def reaching(
     conn: sqlite3.Connection, index: Index, query: Query, enough: Callable[[Hit], bool]
 ) -> list[Hit] | None:

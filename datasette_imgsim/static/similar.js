@@ -5,11 +5,13 @@ import { followHistory } from "./live.js";
 import { watchNotes } from "./loading.js";
 import { followExamples } from "./similar-examples.js";
 import { followLevels } from "./similar-levels.js";
+import { followPart } from "./similar-part.js";
 import { watchOpeners } from "./viewer.js";
 
 watchPictures();
 watchNotes(document);
 followExamples();
+followPart();
 watchOpeners();
 
 const levels = document.querySelector("[data-levels]");

@@ -3,6 +3,7 @@
 import { make } from "./elements.js";
 import { watchSwipes } from "./viewer-swipe.js";
 import { showColumns } from "./viewer-columns.js";
+import { partButton } from "./viewer-part.js";
 import { resetZoom, watchZoom } from "./viewer-zoom.js";
 
 const button = (className, label, text, onclick) =>
@@ -23,6 +24,7 @@ const view = {
 // Focusable, so that a picture in its full size can be scrolled with the keyboard.
 view.stage = make("div", { className: "imgsim-view-stage", tabIndex: 0, role: "group" }, view.picture);
 view.zoom = button("zoom", "Full size", "+");
+view.part = partButton(view, () => resetZoom(view));
 const dialog = make(
   "dialog",
   { className: "imgsim-view" },
@@ -35,6 +37,7 @@ const dialog = make(
     view.place,
     view.note,
     make("p", { className: "imgsim-view-links" }, view.similar, " · ", view.row),
+    view.part.button,
     view.columns,
   ),
   view.said,
@@ -49,6 +52,7 @@ function show(opener) {
   shown = opener;
   const { name, large, thumbnail, similar, row } = opener.dataset;
   resetZoom(view);
+  view.part.stop();
   const place = `${all.indexOf(opener) + 1} of ${all.length}`;
   view.name.textContent = name;
   view.place.textContent = place;

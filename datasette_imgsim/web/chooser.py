@@ -20,6 +20,22 @@ def chooser(source: Source, actor: dict | None, space: Space) -> dict | None:
     }
 
 
+def may_look(source: Source, actor: dict | None, space: Space) -> bool:
+    """Whether the server looks at pictures for the actor, as it does at those that are sent."""
+    upload = chooser(source, actor, space)
+    return upload is not None and not upload["unavailable"]
+
+
+def check_may_look(source: Source, actor: dict | None) -> None:
+    """Raises Refused if the server does not look at pictures for the actor."""
+    if not source.config.may_upload(actor):
+        raise Refused(
+            403,
+            "The server does not look at pictures for you: the setting uploads of "
+            "datasette-imgsim says for whom it does",
+        )
+
+
 def check_may_upload(source: Source, actor: dict | None) -> None:
     """Raises Refused if the actor may not send pictures."""
     if not source.config.may_upload(actor):

@@ -13,6 +13,7 @@ import numpy as np
 from ..atlas.cells import SIDE
 from ..atlas.load import MAP, WALL
 from ..db.spaces import Space, choose_space
+from ..ingest.part import Box, box_text, parse_box
 from ..search import ranking
 from .refused import Refused
 from .source import Source
@@ -45,6 +46,8 @@ class Options:
     """Whether results are in order of mutual likeness; None: where that is known."""
     walk_to: str | None = None
     """The image to which a walk is shown: its id, or text in its columns."""
+    part: Box | None = None
+    """The part of the picture that is searched with; pages of one picture alone have it."""
 
     @property
     def wall(self) -> str | None:
@@ -66,8 +69,9 @@ class Options:
     def paged(self, next: str | None, **more) -> str:
         """The query string that keeps all parameters and leads to another page."""
         size = self.size if self.size != PAGE_SIZE else None
+        crop = self.part and box_text(self.part)
         own = {"rerank": self._rerank, "walk_to": self.walk_to}
-        kept = {"plus": self.plus, "minus": self.minus, **own, **more}
+        kept = {"crop": crop, "plus": self.plus, "minus": self.minus, **own, **more}
         weaker = "1" if self.weaker else None
         return self.query(**kept, _size=size, _next=next, _weaker=weaker)
 
@@ -103,6 +107,14 @@ class Options:
     def reranked(self, rerank: bool) -> str:
         """The query string of the first page in another order."""
         return replace(self, rerank=rerank).paged(None)
+
+    def of_part(self, part: Box | None) -> str:
+        """The query string of the same page for a part of the picture, or for all of it."""
+        return replace(self, part=part).paged(None)
+
+    def explained(self) -> str:
+        """The query string of the page that says why an image is a result."""
+        return self.query(crop=self.part and box_text(self.part))
 
     def with_weaker(self, weaker: bool) -> str:
         """The query string of the same page, with weaker results or without."""
@@ -151,8 +163,18 @@ def parse_similar_options(request) -> Options:
     return replace(
         parse_options(request),
         rerank={"0": False, "1": True}.get(request.args.get("rerank")),
+        part=parse_part(request),
         walk_to=request.args.get("walk_to") or None,
     )
+
+
+def parse_part(request) -> Box | None:
+    """The part of a picture that a request is about; None for all of it. Raises ImgsimError.
+
+    It is one parameter, x0,y0,x1,y1, or four of them, as a form without scripts gives them.
+    """
+    text = ",".join(filter(None, request.args.getlist("crop")))
+    return parse_box(text) if text else None
 
 
 def parse_bounds(text: str, name: str = "bbox") -> tuple[float, float, float, float]:
@@ -205,6 +227,15 @@ def chosen_space(conn: sqlite3.Connection, source: Source, options: Options) -> 
 def default_space(conn: sqlite3.Connection, source: Source) -> Space:
     """The space that is used if a request names none. Raises ImgsimError."""
     return named_space(conn, source, None)
+
+
+def in_own_space(
+    conn: sqlite3.Connection, source: Source, options: Options, own: str | None
+) -> Options:
+    """The options with the space that a picture has of its own, if they name none."""
+    if options.space is None and own not in (None, default_space(conn, source).name):
+        return replace(options, space=own)
+    return options
 
 
 def chosen_weights(space: Space, options: Options) -> tuple[np.ndarray, dict[str, float]]:

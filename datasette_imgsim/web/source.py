@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import sqlite3
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from datasette.utils import tilde_decode
 from ..db.connect import folder_of
 from ..db.tables import SourceTable, blob_column, column_names, source_table_names
 from ..errors import ImgsimError
+from ..ingest.originals import Original, originals
 from . import compat, config, labels
 from .refused import Refused
 from .state import State, get_state
@@ -54,6 +56,18 @@ class Source:
         if not (self.config.images_root and self.has_paths and self.db.path):
             return None
         return self.urls.large(id)
+
+    def file_of(self, stored: str) -> str | None:
+        """The real path of a stored one; None unless it is a file inside `images_root`."""
+        if not (self.config.images_root and self.db.path) or "\0" in stored:
+            return None
+        root = os.path.realpath(config.images_folder(self.db, self.config.images_root))
+        path = os.path.realpath(os.path.join(self.folder, stored))
+        return path if path.startswith(os.path.join(root, "")) and os.path.isfile(path) else None
+
+    def originals(self, conn: sqlite3.Connection, id) -> list[Original]:
+        """Where the server may decode the picture of an image from, best first."""
+        return originals(conn, self.table, id, self.file_of)
 
     def find(self, conn: sqlite3.Connection, text: str) -> int | str:
         """The key, as stored, of an image that a request names. Raises Refused."""

@@ -56,6 +56,10 @@ class State:
         self.remembered: TTLCache = TTLCache(1_000, SECONDS_REMEMBERED)
         """Recent results of `remember`, by name."""
         self.held = HeldPictures()
+        self.parts: LRUCache = LRUCache(LIMITS.bytes_of_parts, lambda part: part.bytes)
+        """The parts of pictures that were searched with last."""
+        self.whys: LRUCache = LRUCache(LIMITS.bytes_of_whys, lambda why: why.size)
+        """Why two pictures are alike, of the pairs that were asked about last."""
         self.hidden: list[str] = []
         """The tables that Datasette's lists of tables leave out."""
 

@@ -59,6 +59,14 @@ class TableUrls:
         """The page of a picture that is held under a token."""
         return f"{self.upload}/{token}"
 
+    def uploaded_why(self, token: str) -> str:
+        """Below it are the pages that say why images are like a picture that is held."""
+        return f"{self.uploaded(token)}/why"
+
+    def why(self, id) -> str:
+        """Below it are the pages that say why images are like this one."""
+        return f"{self.gallery}/why/{tilde_encode(str(id))}"
+
     def similar(self, id) -> str:
         return f"{self.gallery}/similar/{tilde_encode(str(id))}"
 

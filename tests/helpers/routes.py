@@ -31,6 +31,10 @@ EXAMPLES = (
     "/upload",
     f"/upload/{TOKEN}",
     f"/upload/{TOKEN}.jpg",
+    "/why/3/4",
+    "/why/3/4/first.png",
+    f"/upload/{TOKEN}/why/4",
+    f"/upload/{TOKEN}/why/4/second.png",
     "/thumbnail/3.jpg",
     "/large/3.jpg",
 )

@@ -11,7 +11,6 @@ from datasette.utils import tilde_decode
 from ...db.images import read_thumbnail
 from ...db.tables import quoted
 from ...errors import ImgsimError
-from .. import config
 from ..answers import json_only, matches, picture_answer
 from ..refused import Refused
 from ..source import Source
@@ -89,11 +88,8 @@ def _path(conn, source: Source, text: str) -> str:
     (relative,) = conn.execute(
         f"select t.path from {table.rows_sql} where {table.key_sql} = ?", [id]
     ).fetchone()
-    if not isinstance(relative, str) or "\0" in relative:
-        raise refused
-    root = os.path.realpath(config.images_folder(source.db, source.config.images_root))
-    path = os.path.realpath(os.path.join(source.folder, relative))
-    if not path.startswith(os.path.join(root, "")) or not os.path.isfile(path):
+    path = source.file_of(relative) if isinstance(relative, str) else None
+    if path is None:
         raise refused
     return path
 

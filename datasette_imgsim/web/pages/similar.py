@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
-from datasette.utils import tilde_decode
+from datasette.utils import tilde_decode, tilde_encode
 
 from ...db.atlas import read_point
 from ...db.spaces import Space, all_spaces
+from ...ingest.originals import Original
 from ...search import ranking, reranking
 from ...search.graph import NoNeighbours
 from ...search.index import Index
@@ -25,19 +26,21 @@ from ..answers import (
     next_link,
     page,
 )
-from ..chooser import chooser
+from ..chooser import chooser, may_look
 from ..levels import level_words, presets
 from ..options import (
     Options,
     chosen_space,
     chosen_weights,
     default_space,
+    in_own_space,
     parse_similar_options,
 )
 from ..refused import Refused
 from ..results import Results, Tile, get_index, ranked, similar_sql, tiles
 from ..source import Source
 from ..urls import sql_url
+from . import parts
 from .walk import read_walk
 
 
@@ -51,6 +54,10 @@ class Picture(Protocol):
     @property
     def path(self) -> str:
         """The address of its similar page."""
+
+    @property
+    def why(self) -> str:
+        """The address below which pages say why images are like it."""
 
     @property
     def id(self) -> int | str | None:
@@ -74,6 +81,9 @@ class Picture(Protocol):
     ) -> ranking.Query:
         """What images are ranked by, with rows of examples. Raises Missing."""
 
+    def originals(self, conn: sqlite3.Connection, source: Source) -> list[Original]:
+        """Where it can be decoded from, best first."""
+
 
 @dataclass(frozen=True)
 class StoredImage:
@@ -81,7 +91,14 @@ class StoredImage:
 
     id: int | str
     path: str
+    why: str
     space: None = None
+
+    @classmethod
+    def found(cls, conn: sqlite3.Connection, source: Source, text: str) -> StoredImage:
+        """The image that a request names. Raises Refused."""
+        id = source.find(conn, text)
+        return cls(id, source.urls.similar(id), source.urls.why(id))
 
     @property
     def facts(self) -> dict:
@@ -103,6 +120,10 @@ class StoredImage:
                 "run 'datasette imgsim embed' again, or choose another space"
             )
         return ranking.query_of_examples(conn, index, row, plus, minus, weights)
+
+    def originals(self, conn: sqlite3.Connection, source: Source) -> list[Original]:
+        """Where the server may decode it from, best first."""
+        return source.originals(conn, self.id)
 
 
 @dataclass(frozen=True)
@@ -128,7 +149,7 @@ class SimilarPage:
     place: tuple[float, float] | None
     """x and y on the map, 0 to 256."""
     sql: str | None
-    """The query for the same results; None for a picture that is not in the table."""
+    """The query for the same results; None for a picture that is not in the table, or a part."""
     results: Results | None
     """None while the space is loading, and for a picture that cannot be compared."""
     loading: Loading | None
@@ -139,12 +160,9 @@ class SimilarPage:
 @page
 async def similar(datasette, request, source):
     text = tilde_decode(request.url_vars["id"])
-
-    def find(conn) -> StoredImage:
-        id = source.find(conn, text)
-        return StoredImage(id, source.urls.similar(id))
-
-    return await answer_similar(datasette, request, source, find)
+    return await answer_similar(
+        datasette, request, source, lambda conn: StoredImage.found(conn, source, text)
+    )
 
 
 async def answer_similar(
@@ -156,6 +174,8 @@ async def answer_similar(
 ):
     """The similar page of the picture that `find` gives, or its JSON, with these headers."""
     options = parse_similar_options(request)
+    if options.part:
+        find = await parts.part_found(request, source, options, find)
     whole = options.weaker or is_json(request)
     content = await source.db.execute_fn(
         lambda conn: _read_page(conn, source, options, find(conn), whole)
@@ -207,6 +227,8 @@ async def answer_similar(
         "previous_url": path + options.paged(previous) if start else None,
         "alternate_url_json": f"{path}.json{options.paged(options.next)}",
         "upload": chooser(source, request.actor, content.space),
+        "may_look": may_look(source, request.actor, content.space),
+        "why_url": lambda id: f"{picture.why}/{tilde_encode(str(id))}{options.explained()}",
     }
     if content.image:
         context |= {
@@ -220,19 +242,18 @@ async def answer_similar(
 
 
 def _json_of_picture(content: SimilarPage) -> dict:
+    crop = {"crop": list(content.options.part)} if content.options.part else {}
     if content.image is None:
-        return content.picture.facts
+        return content.picture.facts | crop
     place = dict(zip("xy", content.place or ()))
     image = content.image
-    return {"id": image.id, "href": image.href, "thumbnail": image.thumbnail, **place}
+    return {"id": image.id, "href": image.href, "thumbnail": image.thumbnail, **place, **crop}
 
 
 def _read_page(
     conn, source: Source, options: Options, picture: Picture, whole: bool
 ) -> SimilarPage:
-    default = default_space(conn, source)
-    if options.space is None and picture.space not in (None, default.name):
-        options = replace(options, space=picture.space)
+    options = in_own_space(conn, source, options, picture.space)
     space = chosen_space(conn, source, options)
     weights, level_weights = chosen_weights(space, options)
     plus, minus = (
@@ -262,7 +283,7 @@ def _read_page(
     beside = [*asked, *(tile.id for tile in results.tiles)] if results else asked
     place = read_point(conn, space, picture.id) if own else None
     sql = None
-    if own:
+    if own and not options.part:
         asked_in_sql = _ranking(options, plus, minus, rerank)
         sql = similar_sql(conn, source, space, picture.id, options.size, asked_in_sql, alike=ends)
     return SimilarPage(
@@ -271,7 +292,7 @@ def _read_page(
         options=options,
         space=space,
         spaces=[listed.name for listed in all_spaces(conn, source.table.name)],
-        is_default=space == default,
+        is_default=space == default_space(conn, source),
         level_weights=level_weights,
         rerank=rerank,
         not_reranked=not_reranked,

@@ -1,42 +1,27 @@
-"""Pictures that visitors send: one model is loaded, and one picture is embedded at a time."""
+"""Pictures that visitors send: how they arrive, and what becomes of them."""
 
 from __future__ import annotations
 
 import asyncio
-import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from ...db.spaces import Space
-from ...errors import ImgsimError
-from ...ingest import settings
+from ...ingest.part import Box
 from ...limits import LIMITS
 from ...search import ranking
 from .. import compat
 from ..answers import NOT_KEPT, json_answer, json_only, next_link
 from ..chooser import check_may_upload
 from ..held import Held
-from ..options import Options, chosen_space, chosen_weights, parse_options, parse_similar_options
+from ..options import Options, chosen_weights, parse_options, parse_similar_options
 from ..refused import Refused
 from ..results import get_index, ranked
 from ..source import Source
+from ..worker import prepare, too_many, usable_space, with_network
 
-WAITING = 3
-"""How many requests may wait for the model."""
 NAMELESS = "your image"
 """The name of a picture that was sent without one."""
-
-# The model has its own thread, so that SQL queries and other pages continue while it computes.
-_model = ThreadPoolExecutor(max_workers=1, thread_name_prefix="imgsim-model")
-# Acquired when a body has arrived: slow clients must not keep others out.
-_places = threading.Semaphore(1 + WAITING)
-# Held by a request that the network be loaded: it takes no place, and one is enough.
-_preparing = threading.Semaphore(1)
-
-
-def _too_many() -> Refused:
-    return Refused(429, "Too many images are being looked at: try again soon", {"retry-after": "5"})
 
 
 class _Arriving:
@@ -57,7 +42,7 @@ class _Arriving:
             return await self.task
         except asyncio.CancelledError:
             if self.gives_way:
-                raise _too_many() from None
+                raise too_many() from None
             raise  # the client has gone
         finally:
             if self in _Arriving.all:
@@ -78,8 +63,9 @@ async def search(datasette, request, source):
     if request.method != "POST":
         raise Refused(405, "POST an image here, as the request body", {"allow": "POST"})
     check_may_upload(source, request.actor)
-    _, (space, weights, level_weights), picture = await _received(request, source)
     options = parse_similar_options(request)
+    part = options.part
+    _, (space, weights, level_weights), picture = await _received(request, source, part)
 
     def results(conn):
         index = get_index(conn, source, space)
@@ -87,6 +73,7 @@ async def search(datasette, request, source):
         return ranked(conn, source, options, index, query, True, rerank=bool(options.rerank))
 
     page = await source.db.execute_fn(results)
+    following = source.urls.search + replace(options, part=part).paged(page.next)
     return json_answer(
         datasette,
         {
@@ -96,12 +83,13 @@ async def search(datasette, request, source):
                 "width": picture.facts.width,
                 "height": picture.facts.height,
                 "format": picture.facts.format,
+                **({"crop": list(part)} if part else {}),
                 "level_weights": level_weights,
                 "rerank": bool(options.rerank),
             },
             "cut": page.json_cut(),
             "rows": [tile.json() for tile in page.tiles],
-            **next_link(source, request, page.next, source.urls.search + options.paged(page.next)),
+            **next_link(source, request, page.next, following),
         },
     )
 
@@ -115,8 +103,8 @@ async def upload(datasette, request, source):
     if request.method not in ("GET", "HEAD"):
         raise Refused(405, "POST an image here, as the request body", {"allow": "GET, HEAD, POST"})
     options = parse_options(request)
-    space = await source.db.execute_fn(lambda conn: _usable_space(conn, source, options))
-    is_ready = _prepare(space, source.folder)
+    space = await source.db.execute_fn(lambda conn: usable_space(conn, source, options))
+    is_ready = prepare(space, source.folder)
     await source.db.execute_fn(lambda conn: get_index(conn, source, space))
     answer = {"ok": True, "ready": is_ready}
     token = compat.csrf_token(request)
@@ -132,46 +120,20 @@ async def _hold(datasette, request, source: Source):
     return json_answer(datasette, {"ok": True, "href": href}, headers=NOT_KEPT)
 
 
-async def _received(request, source: Source):
+async def _received(request, source: Source, part: Box | None = None):
     """(the options, the space and level weights, the picture that is sent). Raises Refused."""
     options = parse_options(request)
     # Errors in the request, and a space that is not loaded, are reported before the image is read.
     chosen = await source.db.execute_fn(lambda conn: _prepared(conn, source, options))
-    return options, chosen, await _embedded(request, source, chosen[0])
+    return options, chosen, await _embedded(request, source, chosen[0], part)
 
 
 def _prepared(conn, source: Source, options: Options):
     """The space and level weights to search with. Raises Loading if the space is not loaded."""
-    space = _usable_space(conn, source, options)
+    space = usable_space(conn, source, options)
     weights, level_weights = chosen_weights(space, options)
     get_index(conn, source, space)
     return space, weights, level_weights
-
-
-def _usable_space(conn, source: Source, options: Options) -> Space:
-    """The space that a request names. Raises Refused if its network is not on this machine."""
-    space = chosen_space(conn, source, options)
-    sentence = settings.unavailable(space, source.folder)
-    if sentence:
-        raise Refused(503, sentence)
-    return space
-
-
-def _prepare(space: Space, base: Path) -> bool:
-    """Whether the network of a space is loaded; if not, the model's thread soon loads it."""
-    from ...ingest import query
-
-    if query.is_ready(space):
-        return True
-    if _preparing.acquire(blocking=False):
-        try:
-            work = _model.submit(query.prepare, space, base)
-        except RuntimeError:  # threads cannot start: the first picture waits for it
-            _preparing.release()
-        else:
-            # Why it cannot be loaded is told to who sends a picture.
-            work.add_done_callback(lambda _work: _preparing.release())
-    return False
 
 
 async def _body(request, max_bytes: int) -> bytes:
@@ -193,36 +155,15 @@ async def _body(request, max_bytes: int) -> bytes:
     return data
 
 
-async def _embedded(request, source: Source, space):
-    """The uploaded image as an EmbeddedPicture. Raises Refused."""
+async def _embedded(request, source: Source, space, part: Box | None):
+    """The uploaded image, or the part of it, as an EmbeddedPicture. Raises Refused."""
     data = await _body(request, source.config.max_upload_bytes)
-    if not _places.acquire(blocking=False):
-        raise _too_many()
-    try:
-        work = _model.submit(_embed, space, source.folder, data)
-    except RuntimeError:  # threads cannot start
-        _places.release()
-        return _embed(space, source.folder, data)
-    # Also if the client disconnects now: the place is freed when the work is done or was dropped.
-    work.add_done_callback(lambda _work: _places.release())
-    return await asyncio.wrap_future(work)
+    return await with_network(space, embed, space, source.folder, data, part)
 
 
-def _embed(space, base, data: bytes):
-    from ...ingest import decode, query
+def embed(space: Space, base: Path, picture: str | bytes, part: Box | None):
+    """A picture within the limits of uploads, as an EmbeddedPicture, as `ingest.query` does it."""
+    from ...ingest import query
 
-    try:
-        limits = LIMITS.pixels_of_upload, LIMITS.seconds_of_upload
-        return query.embed_picture(space, base, data, *limits)
-    except decode.TooLarge as ex:
-        raise Refused(413, f"The image is too large: {ex}") from ex
-    except decode.NotAPicture as ex:
-        raise Refused(415, f"The image cannot be read: {ex}") from ex
-    except ImgsimError as ex:
-        # The sentence may contain a path, so it is only for the server's log.
-        print(f"datasette-imgsim: {ex}", file=sys.stderr)
-        raise Refused(
-            503,
-            "Searching with an image of your own does not work here: the network of the space "
-            f"{space.name!r} cannot be loaded (see the server's log)",
-        ) from ex
+    limits = LIMITS.pixels_of_upload, LIMITS.seconds_of_upload
+    return query.embed_picture(space, base, picture, *limits, part)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from datasette import Response
 
+from ...ingest.originals import COPY, Original
 from ...search import ranking
 from ...search.index import Index
 from ..answers import NOT_KEPT, common_context, html_answer, is_json, json_only, page
@@ -28,15 +29,16 @@ class HeldPicture:
 
     held: Held
     path: str
+    why: str
     id: None = None
+
+    @classmethod
+    def of_token(cls, held: Held, source: Source, token: str) -> HeldPicture:
+        return cls(held, source.urls.uploaded(token), source.urls.uploaded_why(token))
 
     @property
     def space(self) -> str:
         return self.held.space.name
-
-    @property
-    def thumbnail(self) -> str:
-        return f"{self.path}.jpg"
 
     @property
     def facts(self) -> dict:
@@ -62,13 +64,17 @@ class HeldPicture:
         vector = self.held.picture.vector
         return ranking.query_of_vector(conn, index, vector, weights, plus, minus)
 
+    def originals(self, conn: sqlite3.Connection, source: Source) -> list[Original]:
+        """The copy of it that is held."""
+        return [Original(self.held.picture.thumbnail, COPY)]
+
 
 @page
 async def uploaded(datasette, request, source):
     held = _held(source, request)
     if held is None:
         return await _gone(datasette, request, source)
-    picture = HeldPicture(held, source.urls.uploaded(request.url_vars["token"]))
+    picture = HeldPicture.of_token(held, source, request.url_vars["token"])
     return await answer_similar(datasette, request, source, lambda conn: picture, NOT_KEPT)
 
 
@@ -79,6 +85,14 @@ async def thumbnail(datasette, request, source):
         raise Refused(404, GONE, NOT_KEPT)
     headers = {**NOT_KEPT, "x-content-type-options": "nosniff"}
     return Response(held.picture.thumbnail, headers=headers, content_type="image/jpeg")
+
+
+def held_picture(source: Source, request) -> HeldPicture:
+    """The picture whose token a request has. Raises Refused."""
+    held = _held(source, request)
+    if held is None:
+        raise Refused(404, GONE, NOT_KEPT)
+    return HeldPicture.of_token(held, source, request.url_vars["token"])
 
 
 def _held(source: Source, request) -> Held | None:
