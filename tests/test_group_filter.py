@@ -9,7 +9,8 @@ from helpers.grouped import by_folder, fill_groups
 from helpers.maps import places_of
 from helpers.serving import GALLERY, get_json, serve
 
-pytestmark = [pytest.mark.datasette, pytest.mark.asyncio]
+# Groups that have changed are read again at once.
+pytestmark = [pytest.mark.datasette, pytest.mark.asyncio, pytest.mark.usefixtures("quick")]
 
 TABLE = "/photos/images"
 FACET = "_facet_likeness=group"

@@ -8,7 +8,8 @@ from helpers.databases import change, copy_space, rows
 from helpers.grouped import by_folder, fill_groups
 from helpers.serving import GALLERY, get_json, links, serve
 
-pytestmark = [pytest.mark.datasette, pytest.mark.asyncio]
+# Groups that have changed are read again at once.
+pytestmark = [pytest.mark.datasette, pytest.mark.asyncio, pytest.mark.usefixtures("quick")]
 
 PAGE = f"{GALLERY}/groups"
 COMMAND = "datasette imgsim groups photos.db"

@@ -91,7 +91,8 @@ def _shown(conn, source: Source, options: Options, found: Groups) -> list[Shown]
             query.in_group(each.id),
         )
         for each in found.groups
-        if (cover := known[each.cover])  # else it was deleted just now
+        # The cover may have been deleted just now.
+        if (cover := next(filter(None, map(known.get, (each.cover, *found.more[each.id]))), None))
     ]
 
 
