@@ -9,7 +9,8 @@ import sqlite3
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
@@ -20,11 +21,11 @@ from ..db.tables import SourceTable, column_names, quoted
 from ..progress import Progress, silent
 from .looks import Looks, looks_of
 
-ROWS = 500
+ROWS = 300
 """The rows of so many images of a group are read, from all parts of it."""
-COLUMNS, CHARACTERS = 30, 500
-"""So many columns of a row are read, and so much of each text."""
-ROWS_A_READ = 500
+COLUMNS, CHARACTERS, WORDS_A_ROW = 30, 500, 80
+"""So many columns of a row are read, so much of each text, and so many words of them all."""
+ROWS_A_READ = 100
 WORDS_A_PHRASE, WORDS_A_NAME = 3, 3
 LONGEST = 25
 """Longer words are not read, such as encoded data."""
@@ -32,6 +33,8 @@ PRIOR = 10
 """A word counts in each group as if so many more rows had it as often as all rows have."""
 TELLING = 1.96
 """A word is over-represented if its log-odds ratio is so many standard deviations above 0."""
+OFTENER = 1.5
+"""And if its share of the rows is so many times that of the others': "with" is not."""
 COMMON, ENOUGH, WHOLE = 0.15, 0.3, 0.75
 """Which share of a group has a word of its name at least, has any of them, and has the first of
 them if no other is needed."""
@@ -68,17 +71,16 @@ def names_of(
     name is one of those that are `taken`, each by the group in a place.
     """
     table = SourceTable.read(conn, space.source_table)
-    texts = [Texts() for _ in groups]
     columns = _columns(conn, table)
+    read = []
     with progress(len(groups), " groups", "Naming") as advance:
-        for keys, text in zip(groups, texts):
-            for words in _rows(conn, table, columns, keys):
-                text.add(words)
+        for keys in groups:
+            read.append([*_rows(conn, table, columns, keys)])
             advance(1)
-    everywhere = Counter[tuple[str, ...]]()
-    for text in texts:
-        everywhere.update(text.counts)
-    rows = sum(text.rows for text in texts)
+    common = set[Phrase]().union(*(_common(read[place]) for place in wanted))
+    texts = [Texts.of(rows, common) for rows in read]
+    everywhere = sum((text.counts for text in texts), Counter[Phrase]())
+    rows = sum(len(text.rows) for text in texts)
 
     @functools.cache
     def looks() -> list[Looks]:
@@ -98,57 +100,79 @@ def names_of(
     return names
 
 
+Row: TypeAlias = list[list[str]]
+"""The words of the texts of a row, by parts of these."""
+Phrase: TypeAlias = tuple[str, ...]
+"""Words that follow each other, without regard to case."""
+
+
+def _phrases(row: Row) -> set[Phrase]:
+    """The phrases of up to three words in a row."""
+    parts = [[word.casefold() for word in words] for words in row]
+    return {
+        tuple(words[start : start + length])
+        for words in parts
+        for length in range(1, WORDS_A_PHRASE + 1)
+        for start in range(len(words) - length + 1)
+    }
+
+
+def _common(rows: list[Row]) -> list[Phrase]:
+    """The phrases that enough rows of a group have."""
+    counts = Counter(phrase for row in rows for phrase in _phrases(row))
+    least = max(2, COMMON * len(rows))
+    return [phrase for phrase, count in counts.items() if count >= least]
+
+
 @dataclass
 class Texts:
-    """The phrases in the rows of a group. A phrase is a tuple of words without regard to case."""
+    """Which of the common phrases the rows of a group have."""
 
-    rows: int = 0
-    counts: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    rows: list[set[Phrase]]
+    counts: Counter[Phrase]
     """How many rows have each phrase."""
-    written: dict[tuple[str, ...], Counter[str]] = field(default_factory=dict)
-    """How it is written in them."""
-    of_rows: list[frozenset] = field(default_factory=list)
+    written: dict[str, Counter[str]]
+    """How each word is written in them."""
 
-    def add(self, parts: list[list[str]]) -> None:
-        """Adds a row with the words of its parts."""
-        found = {}
-        for words in parts:
-            for length in range(1, WORDS_A_PHRASE + 1):
-                for start in range(len(words) - length + 1):
-                    phrase = words[start : start + length]
-                    found[tuple(word.casefold() for word in phrase)] = " ".join(phrase)
-        self.rows += 1
-        self.counts.update(found.keys())
-        self.of_rows.append(frozenset(found))
-        for key, text in found.items():
-            self.written.setdefault(key, Counter())[text] += 1
+    @classmethod
+    def of(cls, rows: list[Row], common: set[Phrase]) -> Texts:
+        """The texts of a group; phrases that are not common in any group are left out."""
+        found = [_phrases(row) & common for row in rows]
+        written: dict[str, Counter[str]] = {}
+        for word in (word for row in rows for words in row for word in words):
+            if (word.casefold(),) in common:
+                written.setdefault(word.casefold(), Counter())[word] += 1
+        return cls(found, Counter(phrase for row in found for phrase in row), written)
 
-    def text(self, phrase: tuple[str, ...]) -> str:
-        """A phrase as most rows have it."""
-        return self.written[phrase].most_common(1)[0][0]
+    def text(self, phrase: Phrase) -> str:
+        """A phrase as it is mostly written."""
+        return " ".join(self.written[word].most_common(1)[0][0] for word in phrase)
 
-    def share(self, *phrases: tuple[str, ...]) -> float:
+    def share(self, *phrases: Phrase) -> float:
         """The share of the rows that have any of these phrases."""
-        return sum(not row.isdisjoint(phrases) for row in self.of_rows) / max(1, self.rows)
+        return sum(not row.isdisjoint(phrases) for row in self.rows) / max(1, len(self.rows))
 
 
-def over_represented(texts: Texts, everywhere: Counter, rows: int) -> dict[tuple[str, ...], float]:
+def over_represented(texts: Texts, everywhere: Counter, rows: int) -> dict[Phrase, float]:
     """The phrases that a group has clearly more than the others, the most telling first.
 
     They are those of the highest log-odds ratio with an informative Dirichlet prior (Monroe,
     Colaresi and Quinn 2008, Fightin' Words, equations 16 to 22), as low as it may well be. What is
     counted are rows: `everywhere` has how many of all `rows` have each phrase.
     """
-    others = rows - texts.rows
+    own = len(texts.rows)
+    others = rows - own
     scores = {}
     for phrase, count in texts.counts.items():
-        if count < max(2, COMMON * texts.rows):
+        if count < max(2, COMMON * own):
             continue
         # The halves keep a word of all rows from being certain.
+        beside = everywhere[phrase] - count
+        if count * others < OFTENER * beside * own:
+            continue
         prior = PRIOR * (everywhere[phrase] + 0.5) / (rows + 1)
         rest = PRIOR - prior
-        beside = everywhere[phrase] - count
-        ratio = np.log((count + prior) / (texts.rows - count + rest)) - np.log(
+        ratio = np.log((count + prior) / (own - count + rest)) - np.log(
             (beside + prior) / (others - beside + rest)
         )
         deviation = np.sqrt(1 / (count + prior) + 1 / (beside + prior))
@@ -160,7 +184,7 @@ def over_represented(texts: Texts, everywhere: Counter, rows: int) -> dict[tuple
 
 def _fitting(
     texts: Texts,
-    phrases: dict[tuple[str, ...], float],
+    phrases: dict[Phrase, float],
     names_by_looks: Callable[[], list[str]],
     used: dict[str, Texts],
 ) -> Iterator[str]:
@@ -195,7 +219,7 @@ def _fitting(
         number += 1
 
 
-def _longest(texts: Texts, phrases: dict[tuple[str, ...], float]) -> tuple[str, ...]:
+def _longest(texts: Texts, phrases: dict[Phrase, float]) -> Phrase:
     """The most telling phrase, or a longer one with it that nearly all of the same rows have."""
     if not phrases:
         return ()
@@ -226,7 +250,7 @@ class _Letters(dict):
 LETTERS = _Letters()
 
 
-def words_of(text: str) -> list[list[str]]:
+def words_of(text: str) -> Row:
     """The words of a text that may be part of a name, by parts of the text."""
     text = unicodedata.normalize("NFC", NO_WORDS.sub(" ", text)).translate(LETTERS)
     parts = ([word for each in part.split() if (word := _word(each))] for part in PARTS.split(text))
@@ -236,11 +260,13 @@ def words_of(text: str) -> list[list[str]]:
 def _word(text: str) -> str | None:
     """The letters of a word, without numbers around them; None if it says nothing.
 
-    That is so of numbers, hashes, counters such as DSC01234, and single letters of an alphabet.
+    That is so of numbers, hashes, counters such as DSC01234, single letters of an alphabet, and two
+    small ones, which mostly are words like "of".
     """
     word = re.sub(r"^\d+|\d+$", "", text)
     has_digits = len(word) < len(text)
-    is_short = len(word) < (3 if has_digits else 2) and not _is_syllabic(word)
+    is_short = len(word) < 3 and (has_digits or not (len(word) == 2 and word.isupper()))
+    is_short = is_short and not _is_syllabic(word)
     if is_short or len(word) > LONGEST or word.casefold() in SAY_NOTHING:
         return None
     return word if not any(unicodedata.category(each)[0] == "N" for each in word) else None
@@ -265,8 +291,8 @@ def _columns(conn: sqlite3.Connection, table: SourceTable) -> list[str]:
 
 def _rows(
     conn: sqlite3.Connection, table: SourceTable, columns: list[str], keys: Sequence
-) -> Iterator[list[list[str]]]:
-    """The words of the rows of some of the images, those of each row by parts of its texts."""
+) -> Iterator[Row]:
+    """The words of the rows of some of the images."""
     # Text is read as bytes, since it need not be UTF-8. A BLOB, which may be a picture, is not.
     texts = [f"t.{quoted(name)}" for name in columns]
     selected = ", ".join(
@@ -284,4 +310,15 @@ def _rows(
         )
         for row in rows.fetchall():
             parts = [words_of(text.decode(errors="replace")) for text in row if text]
-            yield [words for part in parts for words in part]
+            yield _first([words for part in parts for words in part], WORDS_A_ROW)
+
+
+def _first(parts: Row, count: int) -> Row:
+    """The parts of a row up to so many words."""
+    kept = []
+    for words in parts:
+        kept.append(words[:count])
+        count -= len(words)
+        if count <= 0:
+            break
+    return kept
