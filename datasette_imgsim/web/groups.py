@@ -5,11 +5,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass
 from typing import TypeVar
 
-from ..caching import NotLoaded
 from ..db import groups as stored
 from ..db.groups import Group
 from ..db.spaces import Space
@@ -17,7 +15,6 @@ from .pages.atlas import space_command
 from .refused import Refused
 from .source import Source
 from .state import file_stamps
-from .threads import in_thread
 
 MORE = 8
 """So many images of a group are known beside its cover."""
@@ -63,23 +60,9 @@ async def remembered(
 
     It is read again if either has changed, in a thread of its own and without a time limit.
     """
-    cache, key = source.state.groups, (space.identity, name)
     version = (file_stamps(source.db), made_of)
-    value = cache.held(key, version)
-    if value is not None:
-        return value
-
-    def load(progress):
-        with closing(source.state.connect()) as conn:
-            return version, read(conn)
-
-    def get():
-        try:
-            return cache.get(key, version, load, accept_older=False)
-        except NotLoaded as ex:
-            raise ex.load.error from ex
-
-    return await in_thread(_reader, get)
+    key = (space.identity, name)
+    return await source.state.loaded(_reader, source.state.groups, key, version, read)
 
 
 def _read(conn: sqlite3.Connection, source: Source, space: Space) -> Groups:

@@ -9,18 +9,21 @@ import threading
 import urllib.parse
 import weakref
 from collections.abc import Awaitable, Callable, Hashable
+from concurrent.futures import Executor
+from contextlib import closing
 
 from cachetools import LRUCache, TTLCache
 from datasette.utils.sqlite import sqlite3
 
 from ..atlas.load import Atlases
-from ..caching import Cache
+from ..caching import Cache, NotLoaded
 from ..errors import ImgsimError
 from ..limits import LIMITS
 from ..search import functions
 from ..search.indexes import Indexes
 from . import config
 from .held import HeldPictures
+from .threads import in_thread
 from .urls import TableUrls
 
 SECONDS_REMEMBERED = 2
@@ -90,6 +93,27 @@ class State:
         if value is self:  # not remembered
             value = self.remembered[name] = await find()
         return value
+
+    async def loaded(
+        self, pool: Executor, cache: Cache, key: Hashable, version: Hashable, read: Callable
+    ):
+        """The value of a key in a cache, at this version: else `read(conn)` makes it in a pool.
+
+        That has no time limit. Errors of `read` are raised.
+        """
+
+        def load(progress):
+            with closing(self.connect()) as conn:
+                return version, read(conn)
+
+        def get():
+            try:
+                return cache.get(key, version, load, accept_older=False)
+            except NotLoaded as ex:
+                raise ex.load.error from ex
+
+        value = cache.held(key, version)
+        return await in_thread(pool, get) if value is None else value
 
     async def once(self, name: Hashable, find: Callable[[], Awaitable]):
         """What `find()` finds; who asks for the same meanwhile waits for it."""

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 
-from ...caching import NotLoaded
 from ..selection import read_selected
 from ..source import Source
 from ..state import file_stamps
-from ..threads import in_thread
 from . import colours
 from .colours import Legend
 from .selected import Selected
@@ -26,17 +23,13 @@ async def get_legend(source: Source, column: str) -> Legend:
         return legend
     await source.db.execute_fn(lambda conn: colours.check_column(conn, source.table, column))
 
-    def load(progress):
-        with closing(source.state.connect()) as conn:
-            return version, colours.choose_colours(conn, source.table, column)
-
-    def get():
-        try:
-            return legends.get(column, version, load, accept_older=False)
-        except NotLoaded as ex:
-            raise ex.load.error from ex
-
-    return await in_thread(reader, get)
+    return await source.state.loaded(
+        reader,
+        legends,
+        column,
+        version,
+        lambda conn: colours.choose_colours(conn, source.table, column),
+    )
 
 
 async def legend_json(
