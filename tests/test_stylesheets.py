@@ -16,7 +16,9 @@ OTHERS = sorted(set(STATIC.glob("*.css")) - {COLOURS})
 
 
 def test_each_colour_has_a_dark_one():
-    assert LIGHT - DARK == {"--imgsim-ground"} and DARK < LIGHT
+    """But for those of what lies on pictures, or below them."""
+    assert LIGHT - DARK == {f"--imgsim-{name}" for name in ("ground", "sign", "bright", "frame")}
+    assert DARK < LIGHT
 
 
 @pytest.mark.parametrize("file", OTHERS, ids=lambda file: file.name)
