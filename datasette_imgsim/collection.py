@@ -304,11 +304,16 @@ class Collection:
 
     def _import(self, take: Callable[..., Imported], *arguments) -> Imported:
         """Calls `take` with a connection and these arguments; renews the calibration."""
+        is_new, base = not self.database.exists(), folder_of(self.database)
         conn = open_writer(self.database, self.interface.waiting, create=True)
-        with closing(conn), errors_named(self.database):
-            base = folder_of(self.database)
-            taken = take(conn, base, *arguments, progress=self.interface.progress)
-            calibration.renew(conn, reread(conn, taken.space))
+        try:
+            with closing(conn), errors_named(self.database):
+                taken = take(conn, base, *arguments, progress=self.interface.progress)
+                calibration.renew(conn, reread(conn, taken.space))
+        except ImgsimError:
+            if is_new and not self.spaces():  # nothing was taken
+                self.database.unlink()
+            raise
         return taken
 
     @contextmanager

@@ -173,3 +173,34 @@ async def test_an_older_database_is_as_it_was(photos, tmp_path):
     for path in ("/photos/images", "/photos", "/"):
         assert (await ds.client.get(path)).status_code == 200
     assert rows(tmp_path / "photos.db", "select count(*) from images") == [24]
+
+
+MAP = "/photos/images/-/imgsim/map.json?groups=1"
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "update imgsim_groups set name = cast(x'ff41' as text)",
+        "update imgsim_groups set name = x'ff'",
+        "update imgsim_group_members set group_id = 'abc' where image_key = 3",
+    ],
+)
+async def test_damaged_groups_break_no_page(grouped, sql):
+    ds, database, _ids = grouped
+    change(database, sql)
+    table = "/photos/images?_facet_likeness=group"
+    for path in (PAGE, f"{PAGE}.json", GALLERY, MAP, table):
+        assert (await ds.client.get(path)).status_code == 200, path
+
+
+async def test_a_database_of_an_older_version_names_the_upgrade(grouped):
+    _, database, _ids = grouped
+    change(database, "drop table imgsim_groups")
+    change(database, "drop table imgsim_group_members")
+    change(database, "delete from _sqlite_migrations where name = 'm009_groups'")
+    change(database, "alter table imgsim_spaces drop column groups")
+    ds = serve(database)
+    for path in (PAGE, GALLERY, MAP, "/photos/images?_facet_likeness=group"):
+        answer = await ds.client.get(path)
+        assert "written by an older datasette-imgsim: run" in unescape(answer.text), path

@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from helpers.commands import embed_toy, imgsim
+from helpers.commands import TOY, embed_toy, imgsim
 from helpers.databases import KEYS, change, make_space, random_vectors, rows, spaces
 from helpers.needs import package
 from helpers.pictures import draw
@@ -432,3 +432,190 @@ def test_the_python_api(database, tmp_path):
     assert (taken.added, taken.failed, taken.space) == (COUNT, 1, "toy pool1 flatten")
     with pytest.raises(ImgsimError, match="Name a space"):
         Collection(database).import_array("a.npy", "a.txt")
+
+
+FIRST_OF_CLIP = "select vector from imgsim_vectors where space_id = 2 and image_key = 1"
+
+
+def own_table(tmp_path, rows_of):
+    """A table of the user's own, of BLOBs, whose rows are (id, album)."""
+    database = tmp_path / "shop.db"
+    change(database, "create table photos (id primary key, path text, data blob)")
+    for number, (id, album) in enumerate(rows_of):
+        file = draw(tmp_path / f"drawn/{number}.jpg", "stripes", size=(60 + number, 50))
+        change(database, "insert into photos values (?, ?, ?)", id, album, file.read_bytes())
+    imgsim("embed", database, "--table", "photos", "--column", "data", *TOY)
+    return database
+
+
+@pytest.mark.parametrize(
+    "rows_of",
+    [[(1, "album"), (2, "album"), (3, "album")], [(7, None), ("7", None), ("007", None)]],
+    ids=["a column path of another kind", "keys that look alike"],
+)
+def test_no_two_rows_become_one_image(tmp_path, toy, rows_of):
+    database = own_table(tmp_path, rows_of)
+    imgsim("export", database, tmp_path / "shards")
+    assert "3 added" in imgsim("import", tmp_path / "new.db", tmp_path / "shards")
+
+
+def test_rows_with_one_file_stay_several(tmp_path, toy):
+    database = tmp_path / "shop.db"
+    draw(tmp_path / "a.jpg")
+    change(database, "create table goods (id integer primary key, photo text)")
+    change(database, "insert into goods values (1, 'a.jpg'), (2, 'a.jpg')")
+    imgsim("embed", database, "--table", "goods", "--column", "photo", *TOY)
+    imgsim("export", database, tmp_path / "shards")
+    assert "2 added" in imgsim("import", tmp_path / "new.db", tmp_path / "shards")
+
+
+def test_rows_that_were_deleted_are_left_out(database, tmp_path, monkeypatch):
+    small(monkeypatch)
+    change(database, "delete from images where id <= 4")
+    said = imgsim("export", database, tmp_path / "shards")
+    assert said.startswith("8 images") and "4 left out" in said
+    change(database, "delete from images")
+    for name in ("other", "one.parquet", "all.npy"):
+        said = imgsim("export", database, tmp_path / name, exit_code=1)
+        assert "has no usable vector of an image" in said
+    assert not [*tmp_path.rglob("*.part")]
+
+
+@pytest.mark.parametrize("name, other", [("x.parquet",) * 2, ("x.npy",) * 2, ("x.npy", "x.txt")])
+def test_no_file_is_overwritten(database, tmp_path, name, other):
+    (tmp_path / other).write_text("mine")
+    said = imgsim("export", database, tmp_path / name, exit_code=1)
+    assert f"{other} is there already: name another file" in said
+    assert (tmp_path / other).read_text() == "mine"
+
+
+def test_names_with_brackets(database):
+    imgsim("export", database, "memory://out[1]")
+    fs = package("fsspec").filesystem("memory")
+    assert [name.rsplit("/", 1)[1] for name in fs.find("/out[1]")] == ["images-00000.parquet"]
+
+
+def test_what_is_missing_here_is_taken(database, tmp_path):
+    imgsim("export", database, tmp_path / "shards")
+    before = stored(database)
+    change(database, "delete from imgsim_thumbnails where image_key < 4")
+    change(database, "update images set width = null where id = 5")
+    change(database, "update images set camera = 'mine' where id = 5")
+    said = imgsim("import", database, tmp_path / "shards", "--no-vectors")
+    assert said.startswith("0 added, 4 changed, 8 unchanged")
+    assert rows(database, "select camera from images where id = 5") == ["mine"]
+    change(database, "update images set camera = null")
+    assert stored(database) == before
+
+
+def test_a_damaged_vector_says_nothing_against_what_is_here(database, tmp_path):
+    def spoiled(table):
+        place = table.schema.get_field_index("vector")
+        kind = table.field("vector").type
+        numbers = [[float("nan")] * kind.list_size] * len(table)
+        return table.set_column(place, table.field("vector"), pyarrow.array(numbers, kind))
+
+    before = stored(database)
+    said = imgsim("import", database, rewritten(database, tmp_path, spoiled), exit_code=1)
+    assert "13 failed" in said and stored(database) == before
+
+
+def test_large_numbers_are_vectors_too(database, tmp_path):
+    array, paths, vectors = clip(tmp_path, database, "float64")
+    np.save(array, 1e30 * vectors)
+    imgsim("import", database, array, "--paths", paths, "--space", "clip")
+    (blob,) = rows(
+        database, "select vector from imgsim_vectors where space_id = 2 and image_key = 1"
+    )
+    expected = vectors[0] / np.linalg.norm(vectors[0])
+    assert np.frombuffer(blob, "<f4") == pytest.approx(expected, rel=1e-5)
+    np.save(array, 1e200 * vectors)
+    said = imgsim("import", database, array, "--paths", paths, "--space", "huge", exit_code=1)
+    assert "12 failed" in said
+
+
+def test_norms_of_other_programs_are_not_trusted(database, tmp_path):
+    paths = rows(database, "select path from images order by path")
+    vectors = [[3.0, 4.0]] * COUNT
+    table = pyarrow.table({"path": paths, "vector": vectors, "norms": [[1.0]] * COUNT})
+    parquet.write_table(table, tmp_path / "clip.parquet")
+    imgsim("import", database, tmp_path / "clip.parquet", "--space", "clip")
+    (blob,) = rows(
+        database, "select vector from imgsim_vectors where space_id = 2 and image_key = 1"
+    )
+    assert np.frombuffer(blob, "<f4") == pytest.approx([0.6, 0.8])
+
+
+@pytest.mark.parametrize(
+    "columns, sentence",
+    [
+        (
+            [("path", ["a"]), ("vector", [{"x": 1.0}])],
+            "the column 'vector' has no lists of numbers",
+        ),
+        ([("path", ["a"]), ("path", ["b"]), ("vector", [[1.0]])], "has two columns 'path'"),
+    ],
+)
+def test_odd_columns_are_named(database, tmp_path, columns, sentence):
+    names, values = zip(*columns)
+    parquet.write_table(
+        pyarrow.table([*map(pyarrow.array, values)], names), tmp_path / "odd.parquet"
+    )
+    said = imgsim("import", database, tmp_path / "odd.parquet", "--space", "x", exit_code=1)
+    assert sentence in said
+
+
+def test_numbers_that_sqlite_cannot_hold_are_null(database, tmp_path):
+    sizes = pyarrow.array([2**64 - 1], pyarrow.uint64())
+    table = pyarrow.table(
+        {"path": ["a"], "vector": [[1.0]], "thumbnail": [b"\xff\xd8\xff\xd9"], "bytes": sizes}
+    )
+    parquet.write_table(table, tmp_path / "odd.parquet")
+    imgsim("import", database, tmp_path / "odd.parquet", "--space", "x")
+    assert rows(database, "select bytes from images where path = 'a'") == [None]
+
+
+def test_several_arrays_are_refused(database, tmp_path):
+    np.savez(tmp_path / "a.npz", np.zeros((1, 2)))
+    (tmp_path / "a.npz").rename(tmp_path / "a.npy")
+    (tmp_path / "a.txt").write_text("x")
+    arguments = [tmp_path / "a.npy", "--paths", tmp_path / "a.txt", "--space", "x"]
+    assert "holds several arrays" in imgsim("import", database, *arguments, exit_code=1)
+
+
+@pytest.mark.parametrize("versions", [[], "x", {"weights_file": "/etc/passwd", "torch": 2}])
+def test_what_a_recipe_tells_of_versions_is_checked(database, tmp_path, versions):
+    def changed(table):
+        recipe = json.loads(table.schema.metadata[shards.RECIPE]) | {"versions": versions}
+        return table.replace_schema_metadata({shards.RECIPE: json.dumps(recipe)})
+
+    file, new = rewritten(database, tmp_path, changed), tmp_path / "new.db"
+    if isinstance(versions, dict):
+        imgsim("import", new, file)
+        assert rows(new, "select versions from imgsim_spaces") == ["{}"]
+    else:
+        assert "its recipe is damaged" in imgsim("import", new, file, exit_code=1)
+
+
+def test_a_space_of_another_table_is_not_taken(tmp_path, toy):
+    database = own_table(tmp_path, [(1, "a"), (2, "b")])
+    imgsim("export", database, tmp_path / "shards")
+    (name,) = spaces_of(database)
+    said = imgsim("import", database, tmp_path / "shards", "--space", name, exit_code=1)
+    assert f"The space {name!r} is of another table" in said
+
+
+def spaces_of(database):
+    return rows(database, "select name from imgsim_spaces")
+
+
+def test_what_fails_leaves_no_new_database(tmp_path):
+    imgsim("import", tmp_path / "new.db", tmp_path / "none", exit_code=1)
+    assert not (tmp_path / "new.db").exists()
+
+
+def test_an_image_without_vector_is_named(database, tmp_path):
+    imgsim("export", database, tmp_path / "shards")
+    imgsim("import", tmp_path / "new.db", tmp_path / "shards", "--no-vectors")
+    said = imgsim("similar", tmp_path / "new.db", 1, exit_code=1)
+    assert "The image 1 has no vector in the space" in said

@@ -1,18 +1,21 @@
 """Pictures that lie anywhere, in units of work; `embed --ray` without a cluster."""
 
+import tarfile
 from contextlib import closing
 
+import numpy as np
 import pytest
 from helpers.commands import imgsim
 from helpers.needs import package
 from helpers.pictures import draw
 
+from datasette_imgsim.db.exchange import Record
 from datasette_imgsim.errors import ImgsimError
-from datasette_imgsim.ingest import remote, settings, units
+from datasette_imgsim.ingest import remote, settings, shards, units
 from datasette_imgsim.ingest.folders import Search
 from datasette_imgsim.ingest.recipe import Recipe
 
-package("pyarrow")
+pyarrow, parquet = package("pyarrow"), package("pyarrow.parquet")
 
 
 @pytest.fixture
@@ -78,3 +81,80 @@ def test_a_new_picture_changes_few_units(small_units):
     for numbers in ([*range(500), *range(501, 1000)], [-1, *range(1000)], range(1001)):
         assert len(set(before) - set(names(numbers))) <= 3
     assert len(set(before)) == len(before) > 100
+
+
+def found(source, *exclude):
+    """(name, error) of the pictures of a source."""
+    search = Search(exclude, suffixes=remote.SUFFIXES)
+    return [(place.name, place.error) for place in remote.find([str(source)], search)]
+
+
+def test_a_broken_file_in_a_folder_ends_nothing(tmp_path):
+    draw(tmp_path / "photos/a.jpg")
+    (tmp_path / "photos/x.tar").write_bytes(b"no archive" * 100)
+    (tmp_path / "photos/x.parquet").write_bytes(b"no table")
+    (tmp_path / "photos/d.tar").mkdir()
+    places = dict(found(tmp_path / "photos"))
+    assert len(places) == 3 and places[str(tmp_path / "photos/a.jpg")] is None
+    assert "is no tar file" in places[str(tmp_path / "photos/x.tar")]
+    assert "is no Parquet file" in places[str(tmp_path / "photos/x.parquet")]
+
+
+def test_what_is_hidden_or_excluded_is_left_out(tmp_path):
+    for name in ("a.tar", ".hidden/b.tar", "c.tar"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        with tarfile.open(tmp_path / name, "w") as archive:
+            archive.add(draw(tmp_path.parent / "x.jpg"), "x.jpg")
+    assert found(tmp_path, "c.*") == [(f"{tmp_path}/a.tar#x.jpg", None)]
+
+
+def test_lists_name_files_and_no_other_lists(tmp_path, monkeypatch):
+    draw(tmp_path / "a.jpg")
+    (tmp_path / "list.txt").write_bytes(b"\xef\xbb\xbfa.jpg\n\nlist.txt\n")
+    monkeypatch.chdir(tmp_path)
+    names = [name for name, _ in found("list.txt")]
+    assert names[0] == str(tmp_path / "a.jpg")
+    assert len(names) == 2  # a list in a list is a file that is no picture
+
+
+def test_shards_are_no_pictures(tmp_path):
+    draw(tmp_path / "photos/a.jpg")
+    record = Record("x", bytes=3, vector=np.ones(3), norms=np.ones(1))
+    with shards.located(str(tmp_path / "photos")) as (fs, path):
+        recipe = Recipe.elsewhere("x", 3, "float16")
+        shards.write(fs, f"{path}/out.parquet", recipe, [[record]])
+    assert [name for name, _ in found(tmp_path / "photos")] == [str(tmp_path / "photos/a.jpg")]
+
+
+def test_the_column_with_pictures_is_taken(tmp_path):
+    table = pyarrow.table({"bytes": [7], "picture": ["x"], "jpg": [b"the picture"]})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    (place,) = remote.find([str(tmp_path / "a.parquet")], Search())
+    assert remote.Reader().read(place) == b"the picture"
+
+
+def test_a_unit_that_could_not_be_read_is_made_again(tmp_path, small_units):
+    files = [draw(tmp_path / f"{number}.jpg", size=(60 + number, 50)) for number in range(4)]
+    network = settings.from_options(model="efficientnet-lite", size=32)
+    recipe = network.recipe(network.network(), None)
+    order = units.Order(
+        network, recipe, str(tmp_path / "out"), "cpu", 32, 256, 10**8, False, threads=1
+    )
+    places = [*remote.find(map(str, files), Search())]
+    (unit,) = units.units(places, order, "abcdefgh")
+    (tmp_path / "out").mkdir()
+    embedder = units.Embedder(order)
+    read = embedder.reader.read
+
+    def fails_once(place):
+        if place is places[2]:
+            raise RuntimeError("503, slow down")
+        return read(place)
+
+    embedder.reader.read = fails_once
+    assert embedder.embed(unit) == (3, 1)
+    assert [file.name for file in (tmp_path / "out").iterdir()] == [unit.again]
+    embedder.reader.read = read
+    assert embedder.embed(unit) == (4, 0)
+    assert (tmp_path / "out" / unit.name).exists()
+    embedder.worker.close()

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from . import schema
 from .connect import batches
 from .dtypes import DTYPES
 from .images import FACTS
 from .spaces import Space
-from .tables import SourceTable, column_names, quoted
+from .tables import WHOLE_NUMBER, SourceTable, column_names, quoted
 
 IDS_A_READ = 500
 OF_CONTENTS = ("path", "sha256", "bytes", "mtime_ns")
@@ -47,6 +48,10 @@ def read_records(conn: sqlite3.Connection, space: Space, ids: Sequence) -> Itera
     table = SourceTable.read(conn, space.source_table)
     there = {name.lower(): name for name in column_names(conn, table.name)}
     names = [*OF_CONTENTS, *FACTS]
+    is_ours = table.name == schema.SOURCE_TABLE and schema.is_ours(conn)
+    shared = set() if is_ours else _shared_paths(conn, table)
+    if not is_ours:  # a column of this name may hold anything, such as the name of an album
+        there.pop("path", None)
     for batch in batches(list(ids), IDS_A_READ):
         # Without "+", the key's affinity would keep SQLite from using the index.
         rows = conn.execute(
@@ -67,8 +72,10 @@ def read_records(conn: sqlite3.Connection, space: Space, ids: Sequence) -> Itera
                 continue
             facts = {name: _readable(value) for name, value in zip(names, values)}
             path, sha256, size, mtime_ns = (facts.pop(name) for name in OF_CONTENTS)
+            if not isinstance(path, str) or path in shared:
+                path = _name_of_row(table, key)
             yield Record(
-                path=path if isinstance(path, str) else f"{table.name}/{key}",
+                path=path,
                 id=str(key),
                 sha256=sha256,
                 bytes=size,
@@ -78,6 +85,22 @@ def read_records(conn: sqlite3.Connection, space: Space, ids: Sequence) -> Itera
                 norms=_numbers(norms, "<f4", len(space.levels)),
                 thumbnail=jpeg if isinstance(jpeg, bytes) else None,
             )
+
+
+def _shared_paths(conn: sqlite3.Connection, table: SourceTable) -> set[str]:
+    """The paths that several rows of a table of the user's own have."""
+    rows = conn.execute(
+        "select path from imgsim_contents where source_table = ? and path is not null "
+        "group by path having count(*) > 1",
+        [table.name],
+    )
+    return {path for (path,) in rows}
+
+
+def _name_of_row(table: SourceTable, key: int | str) -> str:
+    """A name that no other row has: the text 7 is not the number 7."""
+    is_like_number = isinstance(key, str) and WHOLE_NUMBER.fullmatch(key)
+    return f"{table.name}/{key!r}" if is_like_number else f"{table.name}/{key}"
 
 
 def _column(there: dict[str, str], name: str) -> str:
@@ -124,6 +147,9 @@ class Stored:
     mtime_ns: int | None
     vector: bytes | None
     """As stored; None if there is none in the space."""
+    has_thumbnail: bool
+    facts: dict
+    """Values of the columns FACTS of `images`."""
 
     def is_newer(self, record: Record) -> bool:
         """Whether the file was changed after that of the record."""
@@ -134,14 +160,29 @@ class Stored:
     def holds(self, record: Record, vector: bytes | None) -> bool:
         """Whether the record and its encoded vector, if one is to be stored, say nothing new."""
         is_same = record.sha256 is None or record.sha256 == self.sha256
-        return is_same and vector in (None, self.vector)
+        is_complete = self.has_thumbnail or record.thumbnail is None
+        return is_same and is_complete and vector in (None, self.vector) and not self.lacks(record)
+
+    def lacks(self, record: Record) -> dict:
+        """The facts of the record that are not known here."""
+        return {
+            name: value
+            for name, value in record.facts.items()
+            if value is not None and self.facts[name] is None
+        }
 
 
 def stored_image(conn: sqlite3.Connection, space: Space, path: str) -> Stored | None:
     """What is stored of the image with this path; None if there is none."""
     row = conn.execute(
-        "select i.id, i.sha256, i.mtime_ns, v.vector from images i "
-        "left join imgsim_vectors v on v.space_id = ? and v.image_key = +i.id where i.path = ?",
+        f"select i.id, i.sha256, i.mtime_ns, v.vector, t.image_key is not null, "
+        f"{', '.join(f'i.{name}' for name in FACTS)} from images i "
+        "left join imgsim_vectors v on v.space_id = ? and v.image_key = +i.id "
+        "left join imgsim_thumbnails t on t.source_table = 'images' and t.image_key = +i.id "
+        "where i.path = ?",
         [space.id, path],
     ).fetchone()
-    return row and Stored(*row)
+    if row is None:
+        return None
+    id, sha256, mtime_ns, vector, has_thumbnail, *facts = row
+    return Stored(id, sha256, mtime_ns, vector, bool(has_thumbnail), dict(zip(FACTS, facts)))

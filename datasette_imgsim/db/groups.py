@@ -113,7 +113,8 @@ def read_groups(conn: sqlite3.Connection, space: Space) -> list[Group]:
     # "cross join" keeps SQLite from reading the whole source table first.
     rows = conn.execute(
         f"""
-        select g.id, g.name, g.cover_key, count(*), max(m.image_key = g.cover_key), min(m.image_key)
+        select g.id, cast(g.name as blob), g.cover_key, count(*),
+        max(m.image_key = g.cover_key), min(m.image_key)
         from imgsim_groups g
         cross join imgsim_group_members m on m.space_id = g.space_id and m.group_id = g.id
         cross join {table.rows_sql} on {table.key_sql} = m.image_key
@@ -122,15 +123,20 @@ def read_groups(conn: sqlite3.Connection, space: Space) -> list[Group]:
         [space.id],
     )
     return [
-        Group(id, str(name), cover if has_cover else first, images)
+        Group(id, _readable(name), cover if has_cover else first, images)
         for id, name, cover, images, has_cover, first in rows
     ]
 
 
 def read_names(conn: sqlite3.Connection, space: Space) -> dict[int, str]:
     """{id: name} of the stored groups of a space."""
-    rows = conn.execute("select id, name from imgsim_groups where space_id = ?", [space.id])
-    return {id: str(name) for id, name in rows}
+    sql = "select id, cast(name as blob) from imgsim_groups where space_id = ?"
+    return {id: _readable(name) for id, name in conn.execute(sql, [space.id])}
+
+
+def _readable(name) -> str:
+    """A name, which by somebody's hand may be any bytes."""
+    return name.decode(errors="replace") if isinstance(name, bytes) else ""
 
 
 def read_some(conn: sqlite3.Connection, space: Space, group: Group, count: int) -> list[int | str]:
@@ -153,7 +159,10 @@ def read_members(conn: sqlite3.Connection, space: Space) -> list[tuple[int, int 
 
     Rows of images that are gone are among them.
     """
-    sql = "select group_id, image_key from imgsim_group_members where space_id = ? order by 2"
+    sql = (
+        "select group_id, image_key from imgsim_group_members "
+        "where space_id = ? and typeof(group_id) = 'integer' order by 2"
+    )
     return conn.execute(sql, [space.id]).fetchall()
 
 

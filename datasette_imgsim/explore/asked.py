@@ -58,7 +58,7 @@ def query_of(
         return found if id is None else replace(found, ids=(id,))
     row = index.row(id)
     if row is None:
-        raise _unknown(name, database)
+        raise ImgsimError(f"The image {name} has no vector in the space {index.space.name!r}")
     return ranking.query_of_image(conn, index, row, weights)
 
 

@@ -49,6 +49,7 @@ def export(
     done = Exported(space.name)
     with shards.located(uri) as (fs, path), progress(len(ids), " images", "Writing") as advance:
         images = _images(conn, space, ids, done, advance)
+        shards.refuse_present(fs, path)
         if path.endswith(ARRAY):
             _write_array(fs, path, images)
             done.files = 2
@@ -58,8 +59,6 @@ def export(
             shards.write(fs, path, Recipe.of(space), groups)
             done.files = 1
             return done
-        if fs.exists(path) and shards.below(fs, path):
-            raise ImgsimError(f"{uri} holds shards already: name a folder without any")
         fs.makedirs(path, exist_ok=True)
         for group in groups:
             file = f"{path.rstrip('/')}/images-{done.files:05d}{shards.SUFFIX}"
@@ -77,8 +76,11 @@ def _images(
         records = list(read_records(conn, space, batch))
         done.images += len(records)
         done.left_out += len(batch) - len(records)
-        yield records
+        if records:
+            yield records
         advance(len(batch))
+    if not done.images:
+        raise ImgsimError(f"The space {space.name!r} has no usable vector of an image")
 
 
 def _failures(conn: sqlite3.Connection, space: Space, done: Exported) -> Iterator[list[Record]]:
@@ -89,15 +91,16 @@ def _failures(conn: sqlite3.Connection, space: Space, done: Exported) -> Iterato
 
 def _write_array(fs, path: str, images: Iterator[list[Record]]) -> None:
     """Writes the vectors of images, and beside them their paths."""
+    shards.refuse_present(fs, path.removesuffix(ARRAY) + PATHS)
     groups = [([record.path for record in group], _vectors(group)) for group in images if group]
     paths = [path for names, _ in groups for path in names]
     broken = next((path for path in paths if len(path.splitlines()) > 1), None)
     if broken is not None:
         raise ImgsimError(f"The path {broken!r} has more than one line: write shards instead")
-    with fs.open(path, "wb") as file:
+    with shards.aside(fs, path) as name, fs.open(name, "wb") as file:
         np.save(file, np.concatenate([vectors for _, vectors in groups]))
-    with fs.open(path.removesuffix(ARRAY) + PATHS, "w", encoding="utf-8") as file:
-        file.writelines(f"{path}\n" for path in paths)
+    with shards.aside(fs, path.removesuffix(ARRAY) + PATHS) as name:
+        fs.pipe_file(name, "".join(f"{path}\n" for path in paths).encode())
 
 
 def _vectors(group: list[Record]) -> np.ndarray:

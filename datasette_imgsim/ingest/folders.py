@@ -6,7 +6,7 @@ import collections
 import errno
 import fnmatch
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 SUFFIXES = {
@@ -53,8 +53,17 @@ class Search:
     Folders are told apart by their real paths: on some file systems they share inode numbers.
     """
 
-    def __init__(self, exclude: Iterable[str] = (), follow: bool = True):
-        """`exclude` has patterns of names and of paths; `follow` says whether links are entered."""
+    def __init__(
+        self,
+        exclude: Iterable[str] = (),
+        follow: bool = True,
+        suffixes: Collection[str] = frozenset(SUFFIXES),
+    ):
+        """`exclude` has patterns of names and of paths; `follow` says whether links are entered.
+
+        Files with one of the `suffixes` are found.
+        """
+        self.suffixes = suffixes
         self.exclude = [pattern.rstrip("/").casefold() for pattern in exclude]
         self.follow = follow
         self.left_out: collections.Counter[str] = collections.Counter()
@@ -106,7 +115,7 @@ class Search:
             else:
                 real = os.path.join(folder.real, entry.name)
                 below.append(_Folder(entry.path, real, folder.top))
-        elif (suffix := os.path.splitext(entry.name)[1].lower()) in SUFFIXES:
+        elif (suffix := os.path.splitext(entry.name)[1].lower()) in self.suffixes:
             yield Found(entry.path)
         else:
             self.left_out[_kind(suffix)] += 1
@@ -117,7 +126,10 @@ class Search:
             return True
         if folder.real.casefold().endswith(LIBRARIES) and entry.name.casefold() not in ORIGINALS:
             return True
-        names = entry.name, os.path.relpath(entry.path, folder.top), entry.path
+        return self.excludes(entry.name, os.path.relpath(entry.path, folder.top), entry.path)
+
+    def excludes(self, *names: str) -> bool:
+        """Whether the user has excluded one of these names or paths."""
         return bool(self.exclude) and any(
             fnmatch.fnmatchcase(name.replace(os.sep, "/").casefold(), pattern)
             for name in names

@@ -16,8 +16,9 @@ from ..db.images import clear_failures, save_failures, save_image, save_thumbnai
 from ..db.replacing import one_of_many
 from ..db.rules import RuleBroken, own_rules
 from ..db.schema import SOURCE_TABLE
-from ..db.spaces import Space, raise_generation, renew_centre, reread
+from ..db.spaces import Space, all_spaces, raise_generation, renew_centre, reread
 from ..errors import ImgsimError
+from ..models.registry import ELSEWHERE
 from ..progress import Progress, silent
 from . import shards
 from .recipe import Recipe, find_or_create
@@ -94,6 +95,8 @@ def import_array(
             array = np.load(opened, allow_pickle=False)
         except (ValueError, EOFError) as ex:
             raise ImgsimError(f"{uri} is no array of numpy: {ex}") from ex
+    if not isinstance(array, np.ndarray):
+        raise ImgsimError(f"{uri} holds several arrays: save the one of vectors with numpy.save")
     if array.ndim != 2 or array.dtype.kind != "f" or not array.size:
         raise ImgsimError(
             f"{uri} holds {array.dtype} of shape {array.shape}: it must hold floats of shape "
@@ -147,6 +150,13 @@ class _Importer:
     def __init__(self, conn: Writer, base: Path, recipe: Recipe, name: str | None, vectors: bool):
         """`base` is the folder of the database; without `vectors`, all else is stored."""
         self.conn, self.base, self.vectors = conn, base, vectors
+        for space in all_spaces(conn):
+            is_other = space.source_table.lower() != SOURCE_TABLE or not recipe.describes(space)
+            if space.name == name and is_other:
+                raise ImgsimError(
+                    f"The space {name!r} is of another table, or its vectors were made in another "
+                    "way: give another --space"
+                )
         self.space = find_or_create(conn, recipe, SOURCE_TABLE, name)
         self.done = Imported(self.space.name)
 
@@ -211,13 +221,16 @@ class _Importer:
         stored = stored_image(self.conn, self.space, record.path)
         if record.error is not None:
             self._fail(record, record.error)
-        elif not self._is_usable(record):
+        elif not self._is_usable(record) and stored is None:
             self._fail(record, "its vector is damaged where it was imported from")
+        elif not self._is_usable(record):
+            self.done.failed += 1  # the image that is here is sound
         else:
             self._save(record, stored)
 
     def _save(self, record: Record, stored: Stored | None) -> None:
-        id = stored.id if stored and record.sha256 is None else self._save_row(record)
+        is_bare = stored is not None and record.sha256 is None
+        id = stored.id if stored and is_bare else self._save_row(record, stored)
         numbers = self._numbers(record)
         if numbers:
             save_vectors(self.conn, self.space, [(id, *numbers)])
@@ -236,10 +249,15 @@ class _Importer:
         vector = record.vector
         if not self.vectors or vector is None or len(vector) != self.space.dimensions:
             return None
-        return _units(self.space, vector, record.norms) if np.isfinite(vector).all() else None
+        if not np.isfinite(vector).all():
+            return None
+        unit, norms = _units(self.space, vector, record.norms)
+        return (unit, norms) if np.isfinite(norms).all() else None
 
-    def _save_row(self, record: Record) -> int:
+    def _save_row(self, record: Record, stored: Stored | None) -> int:
         facts = {name: value for name, value in record.facts.items() if value is not None}
+        if stored and stored.sha256 == record.sha256:  # what was changed here stays
+            facts = stored.lacks(record)
         row = {name: getattr(record, name) for name in ("path", "sha256", "bytes", "mtime_ns")}
         return save_image(self.conn, row | facts, same_pixels=False)
 
@@ -260,10 +278,14 @@ def _units(
 
     One with norms is so already, and stays as it is to the bit.
     """
-    if norms is not None and len(norms) == len(space.levels):
+    if norms is not None and len(norms) == len(space.levels) and space.model != ELSEWHERE:
         return vector, norms
     unit, lengths = vector.astype(np.float64), []
     for part in space.slices.values():
-        lengths.append(float(np.linalg.norm(unit[part])))
-        unit[part] /= max(lengths[-1], 1e-12)
-    return unit, np.array(lengths, np.float32)
+        largest = max(float(np.abs(unit[part]).max()), 1e-300)
+        scaled = unit[part] / largest  # the square of a large number may be no number
+        length = float(np.linalg.norm(scaled))
+        unit[part] = scaled / max(length, 1e-12)
+        lengths.append(length * largest)
+    with np.errstate(over="ignore"):
+        return unit, np.array(lengths).astype(np.float32)

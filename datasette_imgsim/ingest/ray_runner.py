@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import pickle
+import re
 import socket
 import time
 from collections.abc import Iterable, Iterator
@@ -26,6 +27,8 @@ from .units import Embedder, Order, Unit, units
 THREADS = 4
 """How many processors a worker has unless it is said, or there are fewer."""
 SECONDS_TO_REACH = 5
+NAME = re.compile(r"[0-9a-f]{8}-([0-9a-f]{8})-[0-9a-f]{24}(?:\.again)?\.parquet")
+"""Of a shard; the group is the digest of its order."""
 
 
 def embed(
@@ -44,7 +47,8 @@ def embed(
     """
     ray = _ray()
     sources, out = [_absolute(source) for source in sources], _absolute(out)
-    started, search = time.monotonic(), Search(options.exclude, not options.no_follow)
+    started = time.monotonic()
+    search = Search(options.exclude, not options.no_follow, remote.SUFFIXES)
     places = list(remote.find(sources, search))
     summary = Summary(left_out=search.left_out)
     if not places:
@@ -64,11 +68,12 @@ def embed(
             gps=options.gps,
             threads=threads,
         )
-        digest = hashlib.sha256(json.dumps([order.digest, sources]).encode()).hexdigest()
-        wanted = list(units(places, order, digest))
+        prefix = hashlib.sha256(json.dumps(sorted(sources)).encode()).hexdigest()[:8]
+        wanted = list(units(places, order, prefix))
         with shards.located(out) as (fs, path):
             fs.makedirs(path, exist_ok=True)
             there = {os.path.basename(file) for file in shards.below(fs, path)}
+        _check_order(order, there)
         pending = [unit for unit in wanted if unit.name not in there]
         summary.unchanged = sum(len(unit.places) for unit in wanted if unit.name in there)
         with progress(sum(len(unit.places) for unit in pending)) as advance:
@@ -76,7 +81,7 @@ def embed(
                 summary.embedded += done["embedded"]
                 summary.failed += done["failed"]
                 advance(done["embedded"] + done["failed"])
-    _remove_others(out, digest[:8], {unit.name for unit in wanted})
+    _remove_others(out, prefix, wanted)
     summary.seconds = time.monotonic() - started
     return summary
 
@@ -175,13 +180,25 @@ def _run(ray, order: Order, pending: list[Unit]) -> Iterator[dict]:
         yield row
 
 
-def _remove_others(out: str, prefix: str, wanted: set[str]) -> None:
+def _check_order(order: Order, there: set[str]) -> None:
+    """Raises ImgsimError if a folder has shards that were made in another way."""
+    for name in there:
+        found = NAME.fullmatch(name)
+        if found and found[1] != order.digest[:8]:
+            raise ImgsimError(
+                f"{order.out} has shards that were made with other options, such as {name}: name "
+                "another folder, or remove them"
+            )
+
+
+def _remove_others(out: str, prefix: str, wanted: list[Unit]) -> None:
     """Removes shards of earlier runs over the same sources, whose pictures are in others now."""
     with shards.located(out) as (fs, path):
-        for file in fs.find(path):
-            name = os.path.basename(file)
+        files = {os.path.basename(file): file for file in fs.find(path)}
+        kept = {unit.name if unit.name in files else unit.again for unit in wanted}
+        for name, file in files.items():
             is_left = name.endswith(shards.PART) or name.endswith(shards.SUFFIX)
-            if name.startswith(f"{prefix}-") and is_left and name not in wanted:
+            if name.startswith(f"{prefix}-") and is_left and name not in kept:
                 fs.rm_file(file)
 
 

@@ -59,6 +59,12 @@ class Recipe:
             for name in values.keys() & SOUND.keys():
                 if not SOUND[name](values[name], row):
                     raise ValueError(name)
+            # A file of weights is one of another machine.
+            values["versions"] = {
+                name: text
+                for name, text in values["versions"].items()
+                if isinstance(text, str) and name != "weights_file"
+            }
             return cls(**values)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as ex:
             raise ImgsimError(f"its recipe is damaged ({str(ex):.60})") from ex

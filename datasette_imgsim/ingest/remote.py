@@ -11,11 +11,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ImgsimError
-from . import shards, sources
-from .folders import SUFFIXES, Search
+from . import folders, shards, sources
+from .folders import Search
 
 COLUMNS = ("image", "bytes", "jpg", "png", "picture")
-"""Columns of Parquet files that hold pictures; the first one that is there is taken."""
+"""Columns of Parquet files that hold pictures; the first one that does is taken."""
+CONTAINERS = (".tar", shards.SUFFIX)
+LIST = ".txt"
+SUFFIXES = frozenset((*folders.SUFFIXES, *CONTAINERS))
+"""Of the files that a Search has to find."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,8 @@ def find(given: Iterable[str], search: Search) -> Iterator[Place]:
     """The pictures of files, folders and URIs, in order of what is given, each once.
 
     A tar file (WebDataset) and a Parquet file stand for the pictures in them, a .txt file for the
-    paths and URIs in its lines. Raises ImgsimError.
+    paths and URIs in its lines. `search` is made with SUFFIXES of this module. Raises ImgsimError
+    where what is given cannot be used; a file in a folder that cannot is a place with an error.
     """
     seen = set()
     for one in given:
@@ -51,57 +56,67 @@ def find(given: Iterable[str], search: Search) -> Iterator[Place]:
                 yield place
 
 
-def _of(given: str, search: Search) -> Iterator[Place]:
-    kind = _kind(given)
-    if kind == ".tar":
-        yield from _in_tar(given)
-    elif kind == shards.SUFFIX:
-        yield from _in_parquet(given)
-    elif kind == ".txt":
-        with shards.located(given) as (fs, path), fs.open(path, "r", encoding="utf-8") as file:
-            lines = [line for line in file.read().splitlines() if line.strip()]
-        yield from find(lines, search)
+def _of(given: str, search: Search, in_list: bool = False) -> Iterator[Place]:
+    if _suffix(given) == LIST and not in_list:
+        with shards.located(given) as (fs, path), fs.open(path, "rb") as file:
+            lines = file.read().decode("utf-8-sig", "replace").splitlines()
+        for line in filter(str.strip, lines):
+            yield from _of(line if "://" in line else os.path.abspath(line), search, True)
     elif "://" in given:
-        yield from _in_storage(given)
+        yield from _in_storage(given, search)
+    elif not os.path.lexists(given):
+        raise ImgsimError(f"{given} does not exist")
+    elif _is_container(given):
+        yield from _in_container(os.path.abspath(given))
     else:
         yield from _in_folder(given, search)
 
 
-def _kind(given: str) -> str:
-    suffix = os.path.splitext(given)[1].lower()
-    return suffix if suffix in (".tar", ".txt", shards.SUFFIX) else ""
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1].lower()
+
+
+def _is_container(path: str) -> bool:
+    return _suffix(path) in CONTAINERS and not os.path.isdir(path)
 
 
 def _in_folder(given: str, search: Search) -> Iterator[Place]:
-    """Local files; tar and Parquet files in a folder are taken, too."""
-    if not os.path.lexists(given):
-        raise ImgsimError(f"{given} does not exist")
+    """Local files, and what is in tar and Parquet files among them."""
     for item in sources.find([given], os.path.abspath(os.sep), search):
-        yield Place(
-            f"{os.sep}{item.name}" if os.sep == "/" else str(item.name),
-            item.size,
-            item.mtime_ns,
-            item.file,
-            error=item.error,
-        )
-    if os.path.isdir(given):
-        for folder, _, names in sorted(os.walk(given)):
-            for name in sorted(names):
-                if _kind(name) in (".tar", shards.SUFFIX):
-                    yield from _of(os.path.join(folder, name), search)
+        name = f"{os.sep}{item.name}" if os.sep == "/" else str(item.name)
+        if _is_container(item.file) and item.error is None:
+            yield from _sound(name, item.file)
+        else:
+            yield Place(name, item.size, item.mtime_ns, item.file, error=item.error)
 
 
-def _in_storage(uri: str) -> Iterator[Place]:
+def _in_storage(uri: str, search: Search) -> Iterator[Place]:
     with shards.located(uri) as (fs, path):
         files = fs.find(path, detail=True)
         if not files:
             raise ImgsimError(f"{uri} has no files, or does not exist")
+        is_one = list(files) == [path]
         for name, info in sorted(files.items()):
-            full = fs.unstrip_protocol(name)
-            if _kind(name) in (".tar", shards.SUFFIX):
-                yield from _of(full, Search())
-            elif len(files) == 1 or os.path.splitext(name)[1].lower() in SUFFIXES:
+            full, below = fs.unstrip_protocol(name), name[len(path) :].strip("/")
+            hidden = any(part.startswith(".") for part in below.split("/"))
+            if not is_one and (hidden or search.excludes(os.path.basename(name), below, full)):
+                continue
+            if _suffix(name) in CONTAINERS:
+                yield from _in_container(full) if is_one else _sound(full, full)
+            elif is_one or _suffix(name) in search.suffixes:
                 yield Place(full, info.get("size"), _changed_at(info), full)
+
+
+def _sound(name: str, uri: str) -> Iterator[Place]:
+    """The pictures in a tar or Parquet file; a place with an error if it cannot be read."""
+    try:
+        yield from _in_container(uri)
+    except ImgsimError as ex:
+        yield Place(name, None, None, uri, error=str(ex))
+
+
+def _in_container(uri: str) -> Iterator[Place]:
+    yield from _in_tar(uri) if _suffix(uri) == ".tar" else _in_parquet(uri)
 
 
 def _changed_at(info: dict[str, Any]) -> int | None:
@@ -122,7 +137,7 @@ def _in_tar(uri: str) -> Iterator[Place]:
         try:
             with tarfile.open(fileobj=file, mode="r:") as archive:
                 for member in archive:
-                    if member.isfile() and os.path.splitext(member.name)[1].lower() in SUFFIXES:
+                    if member.isfile() and _suffix(member.name) in folders.SUFFIXES:
                         yield Place(
                             f"{_full(fs, uri, path)}#{member.name}", member.size, mtime_ns, uri,
                             start=member.offset_data,
@@ -142,7 +157,11 @@ def _in_parquet(uri: str) -> Iterator[Place]:
             file = parquet.ParquetFile(opened)
         except pyarrow.ArrowInvalid as ex:
             raise ImgsimError(f"{uri} is no Parquet file, or is incomplete") from ex
-        column = next((name for name in COLUMNS if name in file.schema_arrow.names), None)
+        if shards.RECIPE in (file.schema_arrow.metadata or {}):
+            return  # a shard holds no pictures
+        schema = file.schema_arrow
+        names = [name for name in COLUMNS if schema.names.count(name) == 1]
+        column = next((name for name in names if _holds_bytes(schema.field(name).type)), None)
         if column is None:
             raise ImgsimError(
                 f"{uri} has no column of pictures, called one of {', '.join(COLUMNS)}"
@@ -153,6 +172,16 @@ def _in_parquet(uri: str) -> Iterator[Place]:
                 name = f"{_full(fs, uri, path)}#{number}"
                 yield Place(name, None, mtime_ns, uri, row=(group, row, column))
                 number += 1
+
+
+def _holds_bytes(kind) -> bool:
+    """Whether a type of Arrow is binary, or a struct with binary `bytes`."""
+    import pyarrow.types as types
+
+    if types.is_struct(kind):
+        index = kind.get_field_index("bytes")
+        return index >= 0 and _holds_bytes(kind.field(index).type)
+    return types.is_binary(kind) or types.is_large_binary(kind)
 
 
 def _full(fs, uri: str, path: str) -> str:

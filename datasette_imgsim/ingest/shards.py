@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from ..db.dtypes import DTYPES
 from ..db.exchange import Record
 from ..errors import ImgsimError, listed
 from .recipe import Recipe
+from .sources import LARGEST_INTEGER
 
 if TYPE_CHECKING:
     import pyarrow
@@ -30,6 +31,7 @@ TYPES = {
     "latitude": REAL, "longitude": REAL, "thumbnail": DATA, "error": TEXT,
 }  # fmt: skip
 """Arrow's types of all columns but vector and norms."""
+KNOWN = (*TYPES, "vector", "norms")
 OF_RECORD = ("id", "path", "sha256", "bytes", "mtime_ns", "thumbnail", "error")
 PYTHON: dict[str, Any] = {TEXT: str, WHOLE: int, REAL: (int, float), DATA: bytes}
 
@@ -69,6 +71,31 @@ def below(fs, path: str) -> list[str]:
     return sorted(file for file in fs.find(path) if file.endswith(SUFFIX))
 
 
+def refuse_present(fs, path: str) -> None:
+    """Raises ImgsimError for a file that is there, and for a folder that holds shards."""
+    if fs.isfile(path):
+        raise ImgsimError(f"{path} is there already: name another file, or remove it")
+    if fs.exists(path) and below(fs, path):
+        raise ImgsimError(f"{path} holds shards already: name a folder without any")
+
+
+@contextmanager
+def aside(fs, path: str) -> Iterator[str]:
+    """The name under which a file is written, which then gets its own: so it is there whole."""
+    name = f"{path}.{secrets.token_hex(4)}{PART}"
+    try:
+        yield name
+        if fs.protocol == "file" or "file" in fs.protocol:
+            fs.mv(name, path)
+        else:  # `mv` would take characters such as [ for a pattern
+            fs.cp_file(name, path)
+            fs.rm_file(name)
+    except BaseException:
+        with suppress(Exception):
+            fs.rm_file(name)
+        raise
+
+
 def schema(recipe: Recipe) -> pyarrow.Schema:
     import pyarrow
 
@@ -84,17 +111,14 @@ def schema(recipe: Recipe) -> pyarrow.Schema:
 def write(fs, path: str, recipe: Recipe, groups: Iterable[Sequence[Record]]) -> None:
     """Writes a shard of groups of records; it is there whole or not at all."""
     parquet, _ = packages()
-    aside = f"{path}.{secrets.token_hex(4)}{PART}"
     shape = schema(recipe)
     # Vectors and JPEG files hardly become smaller.
     plain = [name for name in shape.names if name not in ("vector", "norms", "thumbnail")]
-    with fs.open(aside, "wb") as file:
-        with parquet.ParquetWriter(
-            file, shape, compression=dict.fromkeys(plain, "zstd"), use_dictionary=False
-        ) as writer:
+    options = {"compression": dict.fromkeys(plain, "zstd"), "use_dictionary": False}
+    with aside(fs, path) as name, fs.open(name, "wb") as file:
+        with parquet.ParquetWriter(file, shape, **options) as writer:
             for group in groups:
                 writer.write_batch(_batch(shape, recipe, group))
-    fs.mv(aside, path)
 
 
 def _batch(shape: pyarrow.Schema, recipe: Recipe, records: Sequence[Record]) -> pyarrow.RecordBatch:
@@ -119,8 +143,10 @@ def _batch(shape: pyarrow.Schema, recipe: Recipe, records: Sequence[Record]) -> 
 
 def _typed(name: str, value):
     """A value of a column; None for one of another type, as tables of other people may have."""
-    is_one = isinstance(value, PYTHON[TYPES[name]]) and not isinstance(value, bool)
-    return value if is_one else None
+    kind = TYPES[name]
+    is_one = isinstance(value, PYTHON[kind]) and not isinstance(value, bool)
+    fits = kind != WHOLE or (is_one and abs(value) <= LARGEST_INTEGER)
+    return value if is_one and fits else None
 
 
 def _matrix(kind: pyarrow.DataType, rows: list, dtype: str) -> pyarrow.Array:
@@ -147,7 +173,11 @@ def read(fs, path: str) -> tuple[Recipe | None, Iterator[list[Record]]]:
     except pyarrow.ArrowInvalid as ex:
         raise ImgsimError(f"{path} is no Parquet file, or is incomplete: write it again") from ex
     text = (file.schema_arrow.metadata or {}).get(RECIPE)
-    missing = [name for name in ("path", "vector") if name not in file.schema_arrow.names]
+    names = file.schema_arrow.names
+    twice = [name for name in KNOWN if names.count(name) > 1]
+    if twice:
+        raise ImgsimError(f"{path} has two columns {twice[0]!r}: write it with one")
+    missing = [name for name in ("path", "vector") if name not in names]
     if missing:
         raise ImgsimError(
             f"{path} has no column {listed(missing)}: the documentation of shards lists the columns"
@@ -162,7 +192,7 @@ def read(fs, path: str) -> tuple[Recipe | None, Iterator[list[Record]]]:
 def _groups(file, path: str) -> Iterator[list[Record]]:
     import pyarrow
 
-    known = [name for name in file.schema_arrow.names if name in (*TYPES, "vector", "norms")]
+    known = [name for name in file.schema_arrow.names if name in KNOWN]
     with file:
         try:
             for batch in file.iter_batches(ROWS_A_GROUP, columns=known):
@@ -193,8 +223,11 @@ def _rows(batch: pyarrow.RecordBatch, name: str, path: str) -> list[np.ndarray |
     """The lists of numbers in a column, None where there is none."""
     if name not in batch.schema.names:
         return [None] * len(batch)
+    import pyarrow.types as types
+
     column = batch.column(name)
-    if not hasattr(column, "flatten"):
+    kinds = (types.is_list, types.is_large_list, types.is_fixed_size_list)
+    if not any(is_one(column.type) for is_one in kinds):
         raise ImgsimError(f"{path}: the column {name!r} has no lists of numbers")
     numbers = column.flatten().to_numpy(zero_copy_only=False)
     if numbers.dtype.kind != "f":

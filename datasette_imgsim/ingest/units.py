@@ -22,6 +22,7 @@ from .run import PLACE
 from .settings import Settings
 from .worker import Worker
 
+AGAIN = f".again{shards.SUFFIX}"
 LEAST, USUAL, MOST = 256, 512, 1_000
 """Pictures in a unit: at least, on average beyond that, and at most."""
 
@@ -67,27 +68,33 @@ class Unit:
     name: str
     places: list[Place]
 
+    @property
+    def again(self) -> str:
+        """The name of its shard while some of its pictures could not be read: it is made again."""
+        return self.name.removesuffix(shards.SUFFIX) + AGAIN
 
-def units(places: Iterable[Place], order: Order, sources_digest: str) -> Iterator[Unit]:
+
+def units(places: Iterable[Place], order: Order, prefix: str) -> Iterator[Unit]:
     """Puts pictures into units. One that is new, changed or gone makes few other units.
 
-    A unit ends behind pictures that their names choose, so that others stay as they are.
+    A unit ends behind pictures that their names choose, so that others stay as they are. `prefix`
+    is that of the sources, with which the names of shards begin.
     """
     part: list[Place] = []
     for place in places:
         part.append(place)
         is_end = int(hashlib.sha256(place.name.encode()).hexdigest()[:8], 16) % USUAL == 0
         if len(part) == MOST or (is_end and len(part) >= LEAST):
-            yield _unit(part, order, sources_digest)
+            yield _unit(part, order, prefix)
             part = []
     if part:
-        yield _unit(part, order, sources_digest)
+        yield _unit(part, order, prefix)
 
 
-def _unit(places: list[Place], order: Order, sources_digest: str) -> Unit:
+def _unit(places: list[Place], order: Order, prefix: str) -> Unit:
     told = [order.digest, [[place.name, place.size, place.mtime_ns] for place in places]]
     digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()
-    return Unit(f"{sources_digest[:8]}-{digest[:24]}{shards.SUFFIX}", places)
+    return Unit(f"{prefix}-{order.digest[:8]}-{digest[:24]}{shards.SUFFIX}", places)
 
 
 class Embedder:
@@ -95,6 +102,8 @@ class Embedder:
 
     def __init__(self, order: Order):
         self.order, self.reader = order, Reader()
+        self.unread = 0
+        """How many pictures of the present unit could not be read, which may pass."""
         self.worker = Worker(order.network, order.recipe.preprocess, order.max_pixels)
 
     def embed(self, unit: Unit) -> tuple[int, int]:
@@ -103,8 +112,9 @@ class Embedder:
         Raises ImgsimError.
         """
         with shards.located(self.order.out) as (fs, path):
+            self.unread = 0
             records = list(self._records(unit.places))
-            file = f"{path.rstrip('/')}/{unit.name}"
+            file = f"{path.rstrip('/')}/{unit.again if self.unread else unit.name}"
             groups = [
                 records[start : start + shards.ROWS_A_GROUP]
                 for start in range(0, len(records), shards.ROWS_A_GROUP)
@@ -133,8 +143,13 @@ class Embedder:
             source = self.reader.read(place)
             with opened(source) as file:
                 known["sha256"] = sources.digest(file)
-            if isinstance(source, bytes):
-                known["bytes"] = len(source)
+        except Exception as ex:  # file systems and networks have errors of many kinds
+            self.unread += 1
+            reason = sources.os_reason(ex) if isinstance(ex, OSError) else str(ex) or repr(ex)
+            return Record(**known, error=reason), None
+        if isinstance(source, bytes):
+            known["bytes"] = len(source)
+        try:
             picture = self.worker.decode(source, self.order.thumbnail_size)
         except ImgsimError as ex:
             return Record(**known, error=str(ex)), None

@@ -97,9 +97,10 @@ class State:
     async def loaded(
         self, pool: Executor, cache: Cache, key: Hashable, version: Hashable, read: Callable
     ):
-        """The value of a key in a cache, at this version: else `read(conn)` makes it in a pool.
+        """The value of a key in a cache: at this version, or what `read(conn)` makes in a pool.
 
-        That has no time limit. Errors of `read` are raised.
+        That has no time limit. A value that takes long is not made anew all the time: an older one
+        may be given for some times as long.
         """
 
         def load(progress):

@@ -13,6 +13,7 @@ from helpers.needs import package
 from helpers.pictures import draw
 from helpers.waiting import LONG, wait_until
 
+from datasette_imgsim.errors import ImgsimError
 from datasette_imgsim.ingest import ray_runner, settings, shards, units
 from datasette_imgsim.ingest.options import RunOptions
 
@@ -105,12 +106,18 @@ def test_only_units_that_changed_are_done_again(cluster, small_units, folder):
     same_as_embed(folder)
 
 
-def test_shards_of_other_sources_and_options_stay(cluster, small_units, folder):
+def test_shards_of_other_sources_stay_and_other_options_need_another_folder(
+    cluster, small_units, folder
+):
     draw(folder / "more/x.jpg")
     embed(folder / "images", out=folder / "shards")
+    embed(folder / "more", folder / "images", out=folder / "more-shards")
+    embed(folder / "images", folder / "more", out=folder / "more-shards")
+    assert len(paths_in(folder / "more-shards")) == COUNT + 2
     embed(folder / "more", out=folder / "shards")
-    embed(folder / "more", out=folder / "shards", thumbnail_size=32)
-    assert len(paths_in(folder / "shards")) == COUNT + 3
+    assert len(paths_in(folder / "shards")) == COUNT + 2
+    with pytest.raises(ImgsimError, match="has shards that were made with other options"):
+        embed(folder / "more", out=folder / "shards", thumbnail_size=32)
 
 
 def driver(folder, *address):
