@@ -1,6 +1,6 @@
 """What a cluster of one machine costs: `embed --ray` and `import` beside `embed`.
 
-python benchmarks/scale.py FOLDER…
+python benchmarks/cluster.py FOLDER…
 """
 
 from __future__ import annotations
