@@ -36,8 +36,10 @@ from .ingest.outcomes import Summary
 from .ingest.query import embed_picture
 from .ingest.settings import Settings
 from .limits import LIMITS
-from .search import calibration, indexes, ranking, results
+from .search import calibration, indexes, pushing, ranking, results
+from .search.engine import DEFAULT, open_engine
 from .search.index import Index
+from .search.pushing import Pushed
 from .search.ranking import Query
 from .search.results import Hit
 from .verify import Report, verify
@@ -45,6 +47,8 @@ from .verify import Report, verify
 MODEL_OPTIONS = (
     "model", "levels", "pooling", "weights", "preprocess", "resize", "size", "dtype",
 )  # fmt: skip
+SECONDS_OF_PUSH = 60
+"""For each question that a push asks an engine."""
 RUN_OPTIONS = tuple(field.name for field in fields(RunOptions))
 
 
@@ -241,6 +245,24 @@ class Collection:
             calibration.renew(conn, reread(conn, taken.space))
         return taken
 
+    def push(
+        self, uri: str, index: str | None = None, token: str | None = None, engine: str = DEFAULT
+    ) -> Pushed:
+        """Brings the vectors of a space into an engine for many vectors, for servers to search in.
+
+        `uri` is the address of a Milvus server, such as http://localhost:19530, or a path
+        NAME.milvus.db for Milvus Lite. Called again, it brings what is new and removes what is
+        gone. `index` is ivf_sq8, hnsw or diskann; None stands for what is there, else ivf_sq8.
+        `engine` is the name of another engine, from another package.
+        """
+        opened = open_engine(engine, str(uri), token, SECONDS_OF_PUSH)
+        try:
+            with self._reader() as conn:
+                space = choose_space(conn, self.space, self.table)
+                return pushing.push(conn, space, opened, index, self.interface.progress)
+        finally:
+            opened.close()
+
     @contextmanager
     def evaluation(self, label: str | None = None) -> Iterator[Evaluation]:
         """An Evaluation, which measures how well images with the same label find each other.
@@ -310,7 +332,7 @@ class Collection:
             vector = self._vector(index.space, query)
             return ranking.query_of_vector(conn, index, vector, weights)
         id = index.table.find(conn, str(query) if isinstance(query, Path) else query)
-        row = None if id is None else index.row(id)
+        row = None if id is None else index.row(conn, id)
         if row is None:
             raise ImgsimError(
                 f"{query} is neither a file nor the id of an image in {self.database}"

@@ -36,7 +36,8 @@ class State:
         self.file = _file_of(db.path)
         """Which file the database is, whatever its name is given to later."""
         self.connect = connector(db)
-        self.indexes = Indexes(self.connect)
+        settings = config.read_config(db.ds, db.name)
+        self.indexes = Indexes(self.connect, config.opener(db, settings))
         self.atlases = Atlases(self.connect)
         self.legends: Cache = Cache(least_pause=0)
         """The legends of the map, by column."""
