@@ -266,9 +266,14 @@ class InEngine(Index):
         return found
 
     def _read_from_engine(self, ids: list) -> dict:
+        known, unknown = {}, []
         with self.lock:
-            known = {id: self.kept[id] for id in ids if id in self.kept}
-        unknown = [id for id in ids if id not in known]
+            for id in ids:
+                vector = self.kept.get(id, self)
+                if vector is self:
+                    unknown.append(id)
+                else:
+                    known[id] = vector
         if len(unknown) == 1 and self.version.has_integers:
             # A statement often goes on with the next ones.
             start = unknown[0] - unknown[0] % READ_AHEAD

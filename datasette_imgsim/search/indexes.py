@@ -137,15 +137,19 @@ def pieces(
 class Indexes:
     """The spaces of one database that are in memory. Safe to call from any thread."""
 
-    def __init__(self, connect: Connect | None, engine: Callable[[], Engine] | None = None):
+    def __init__(self, connect: Connect | None):
         """`connect` opens a private connection without a time limit, for a loading thread.
 
         Without it, spaces are loaded with the caller's connection while the caller waits.
-        `engine` connects to the engine that has the vectors, if one has.
         """
         self.connect = connect
-        self.engine = functools.cache(engine) if engine else None
+        self.engine: Callable[[], Engine] | None = None
         self.cache: Cache[Index] = Cache()
+
+    def use(self, engine: Callable[[], Engine] | None) -> None:
+        """Makes the vectors those of an engine, to which `engine` connects; only the first time."""
+        if engine and self.engine is None:
+            self.engine = functools.cache(engine)
 
     def get(self, conn: sqlite3.Connection, space: Space, wait: float = 0.5) -> Index:
         """The index of a space.
