@@ -236,6 +236,9 @@ class InEngine(Index):
         nothing = np.zeros(self.space.dimensions, np.float32)
         return np.array([found.get(id, nothing) for id in ids]).reshape(-1, len(nothing))
 
+    def check(self):
+        self.version.count()
+
     def some_rows(self, conn, count):
         """As in Index, from all parts of the table."""
         rows = [self.ids.row(id) for id in self.table.spread(conn, count)]
@@ -256,16 +259,7 @@ class InEngine(Index):
         return np.array(sorted(self.ids.row(id) for id in ids), int)
 
     def _read(self, conn: sqlite3.Connection, ids: list) -> dict:
-        """{id: centred vector}, from the database, else from the engine."""
-        blobs = stored_blobs(conn, self.space, ids)
-        raw, usable = decoded(self.space, blobs)
-        stored = [id for id, is_usable in zip(ids, usable) if is_usable]
-        found = dict(zip(stored, centred(self.space, self.centre, raw)))
-        if missing := [id for id in ids if id not in found]:
-            found |= self._read_from_engine(missing)
-        return found
-
-    def _read_from_engine(self, ids: list) -> dict:
+        """{id: centred vector} of those images that have one, at most a moment old."""
         known, unknown = {}, []
         with self.lock:
             for id in ids:
@@ -274,17 +268,32 @@ class InEngine(Index):
                     unknown.append(id)
                 else:
                     known[id] = vector
-        if len(unknown) == 1 and self.version.has_integers:
-            # A statement often goes on with the next ones.
-            start = unknown[0] - unknown[0] % READ_AHEAD
-            unknown = list(range(max(start, -(2**63)), min(start + READ_AHEAD, 2**63)))
         if unknown:
-            read = self.version.vectors(unknown)
-            known |= {id: read.get(id) for id in unknown}
+            read = self._read_anew(conn, unknown)
+            known |= read
             with self.lock:
-                for id in unknown:
-                    self.kept[id] = known[id]
+                for id, vector in read.items():
+                    self.kept[id] = vector
         return {id: known[id] for id in ids if known[id] is not None}
+
+    def _read_anew(self, conn: sqlite3.Connection, ids: list) -> dict:
+        """{id: centred vector, or None}, from the database, else from the engine.
+
+        Of a single image also those around it, which a statement often needs next.
+        """
+        around = ids
+        if len(ids) == 1 and self.version.has_integers:
+            start = ids[0] - ids[0] % READ_AHEAD
+            around = list(range(max(start, -(2**63)), min(start + READ_AHEAD, 2**63)))
+        blobs = stored_blobs(conn, self.space, around)
+        raw, usable = decoded(self.space, blobs)
+        stored = [id for id, is_usable in zip(around, usable) if is_usable]
+        found: dict = dict(zip(stored, centred(self.space, self.centre, raw)))
+        if any(id not in found for id in ids):
+            missing = [id for id in around if id not in found]
+            read = self.version.vectors(missing)
+            found |= {id: read.get(id) for id in missing}
+        return found
 
 
 def _size(vector: np.ndarray | None) -> int:

@@ -247,6 +247,7 @@ class Functions:
         try:
             space = self._new_view(options, STATUS_OPTIONS).space
             index = self.spaces.get(self.conn, space, wait=0)
+            index.check()
         except ImgsimError as ex:
             return str(ex)
         text = f"The space {space.name!r} of the table {space.source_table!r} is {index.place}: "

@@ -100,6 +100,9 @@ class Index(ABC):
     def _rows(self) -> dict:
         return {id: row for row, id in enumerate(self.ids)}
 
+    def check(self) -> None:  # noqa: B027  (in memory, it always can)
+        """Raises ImgsimError if it cannot answer now."""
+
     def some_rows(self, conn: sqlite3.Connection, count: int) -> np.ndarray:
         """Rows (m,), ascending, of up to `count` images chosen at random, the same each time."""
         if count >= len(self):

@@ -38,7 +38,7 @@ MOST_CELLS, IMAGES_A_CELL = 16_384, 39
 """How many cells an IVF index has, at most, and how many images each of them, at least."""
 ALL_CELLS = 65_536
 """As Milvus allows; it looks into those that there are."""
-SHARE_OF_CELLS, FEWEST_CELLS = 8, 32
+SHARE_OF_CELLS, FEWEST_CELLS = 4, 64
 """A search looks into one of so many cells, and at least into so many: level weights make other
 images near than those of its cell."""
 

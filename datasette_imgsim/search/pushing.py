@@ -20,7 +20,7 @@ from ..limits import LIMITS
 from ..progress import Progress, silent
 from .engine import Engine, EngineError, Version, key_of
 from .indexes import pieces
-from .vectors import centred, decoded, sound_centre
+from .vectors import VECTOR_SQL, centred, decoded, sound_centre
 
 IDS_A_LOOK = 1_000
 
@@ -56,6 +56,8 @@ def push(
     space = reread(conn, space.name)
     key, held = key_of(space), _held(conn, space, engine)
     before = engine.published(key)
+    if before:
+        _check_same(conn, space, before)
     centre = sound_centre(conn, space)
     if centre is None:
         centre = np.zeros(space.dimensions, np.float32)
@@ -102,6 +104,24 @@ def _held(conn: sqlite3.Connection, space: Space, engine: Engine) -> _Held:
     if not count:
         raise ImgsimError(f"The space {space.name!r} has no vectors in this database to push")
     return _Held(count, not others)
+
+
+def _check_same(conn: sqlite3.Connection, space: Space, version: Version) -> None:
+    """Raises ImgsimError if a version is of another space, made in the same second."""
+    rows = conn.execute(
+        f"select v.image_key, {VECTOR_SQL} from imgsim_vectors v where v.space_id = ? "
+        "order by v.image_key limit ?",
+        [space.id, IDS_A_LOOK],
+    ).fetchall()
+    marks = {id: _mark(blob) for id, blob in rows if blob is not None}
+    if version.has_integers:
+        marks = {id: mark for id, mark in marks.items() if isinstance(id, int)}
+    known = version.marks(list(marks))
+    if known and not any(known[id] == marks[id] for id in known):
+        raise ImgsimError(
+            f"The engine has a space {space.name!r} of another database, made at the same time: "
+            "push into another place"
+        )
 
 
 def _fits(version: Version, centre: np.ndarray, kind: str | None, held: _Held) -> bool:
