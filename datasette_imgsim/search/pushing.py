@@ -65,7 +65,8 @@ def push(
     if before and _fits(before, centre, kind, held):
         done = _bring(conn, space, engine, before, held.count, progress)
         deleted = _remove_gone(conn, space, before, progress) if done.total < before.count() else 0
-        engine.publish(key, before, space.generation)
+        if done.put or deleted or before.generation != space.generation:
+            engine.publish(key, before, space.generation)
         return Pushed(space.name, before.kind, False, done.put, done.unchanged, deleted,
                       done.damaged)  # fmt: skip
     kind = kind or (before.kind if before else engine.kinds[0])
