@@ -249,6 +249,7 @@ class InEngine(Index):
         raise EngineError("Vectors that are in an engine are not read all at once")
 
     def candidates(self, query, count):
+        count = min(count, len(self))
         if count > self.most:
             raise EngineError(
                 f"The engine finds at most {self.most:,} images, not {count:,}: ask for fewer, or "

@@ -326,12 +326,17 @@ async def test_who_may_not_view_the_table_gets_nothing(path):
 
 
 @pytest.mark.asyncio
-async def test_more_than_the_engine_finds_is_a_sentence(path):
+async def test_more_than_the_engine_finds_is_a_sentence(path, monkeypatch):
     push(path)
     ds = served(path)
-    assert (await ask(ds, "select similar_to(1, 20000)"))[1]["error"] == FAILED
+    assert len(found(await ask_one(ds, "select similar_to(1, 20000)"))) == 29
     body = await get_json(ds, f"{GALLERY}/similar/1.json?_next=8191", 400)
     assert body["error"] == "Of so many images only the best 8,191 are ranked"
+    monkeypatch.setattr(milvus.Milvus, "most", 20)
+    ds = served(path)
+    assert (await ask(ds, "select similar_to(1, 21)"))[1]["error"] == FAILED
+    body = await get_json(ds, f"{GALLERY}/similar/1.json?_size=5", 503)
+    assert body["error"].startswith("The engine finds at most 20 images, not 30: ask for fewer")
 
 
 @pytest.mark.asyncio
