@@ -25,7 +25,7 @@ test: .venv/dev .datasette-1/ready chromium
 	$(BIN)/python -m pytest $(PARALLEL)
 	PYTHONPATH=.datasette-1 $(BIN)/python -m pytest $(PARALLEL) -m datasette
 
-# What needs a cluster, which is started on this machine.
+# What needs Ray and Milvus, which are started on this machine.
 test-scale: .venv/scale
 	$(BIN)/python -m pytest tests/scale
 
@@ -63,7 +63,7 @@ readme: .venv/dev
 	@touch $@
 
 .venv/scale: .venv/dev
-	$(PIP) install --editable '.[embed,ray]'
+	$(PIP) install --editable '.[embed,ray,milvus]'
 	@touch $@
 
 # The newest Datasette of the 1.0 series, put before the other one by PYTHONPATH.

@@ -23,6 +23,8 @@ EMBED = [
 SHARDS = ["fsspec", "pyarrow>=17"]
 # What `embed --ray` needs beside EMBED.
 RAY = [*SHARDS, "ray[data]>=2.40"]
+# What `push` and a server with the setting `engine` need.
+MILVUS = ["milvus-lite>=3.2", "pymilvus>=3.0"]
 
 
 def long_description():
@@ -79,6 +81,6 @@ setup(
         "pluggy>=1.2",
         "sqlite-utils>=4.0",
     ],
-    extras_require={"embed": EMBED, "shards": SHARDS, "ray": RAY},
+    extras_require={"embed": EMBED, "shards": SHARDS, "ray": RAY, "milvus": MILVUS},
     python_requires=">=3.10",
 )

@@ -123,7 +123,7 @@ def confusions(conn, space: Space, labels: dict) -> list[tuple[str, int]]:
     found, weights = indexes.load(conn, space), ranking.weights(space)
     pairs = collections.Counter()
     for id, label in labels.items():
-        query = ranking.query_of_image(conn, found, found.row(id), weights)
+        query = ranking.query_of_image(conn, found, found.row(conn, id), weights)
         ((nearest, _),) = ranking.rank(conn, found, query, 1)
         if labels[nearest] != label:
             pair = sorted(Path(each).name for each in (label, labels[nearest]))

@@ -112,7 +112,7 @@ def measured(conn: Writer, count: int) -> tuple[np.ndarray, np.ndarray]:
     asked = np.random.default_rng(0).permutation(asked)[:count].tolist()
     found = []
     for id in asked:
-        query = ranking.query_of_image(conn, index, index.row(id), ranking.weights(space))
+        query = ranking.query_of_image(conn, index, index.row(conn, id), ranking.weights(space))
         for rerank in (False, True):
             hits = results.best(conn, index, query, len(index), rerank)
             found.append(metrics(np.array([labels[hit.id] == labels[id] for hit in hits])))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from .atlas import layout, poster
 from .db import groups as stored_groups
 from .db import versions
 from .db.connect import Writer, errors_named, folder_of, open_reader, open_writer
-from .db.duplicates import KINDS, VERDICTS, Group, count_groups, read_groups, save_verdicts
+from .db.duplicates import KINDS, VERDICTS, count_groups, read_groups, save_verdicts
 from .db.named import find, known
 from .db.spaces import (
     Space,
@@ -28,6 +27,7 @@ from .db.tables import SourceTable
 from .errors import ImgsimError, check_choice, check_number
 from .evaluate import Evaluation, read_labels
 from .explore import duplicates, groups, neighbours
+from .explore.answers import Duplicates, Groups, Match, Step
 from .explore.asked import picture_of, query_of
 from .explore.why import Asked, Why, explain
 from .ingest import decode, exporting, importing, settings
@@ -37,51 +37,14 @@ from .ingest.job import Interface, Job, Silent
 from .ingest.outcomes import Summary
 from .ingest.part import checked_box
 from .limits import LIMITS
-from .search import calibration, graph, indexes, paths, ranking, reranking, results
-from .search.results import Hit
+from .search import calibration, graph, indexes, paths, pushing, ranking, reranking, results
+from .search.engine import DEFAULT, open_engine
+from .search.pushing import Pushed
 from .search.vectors import sound_centre
 from .verify import Report, verify
 
-
-@dataclass(frozen=True)
-class Match(Hit):
-    """A search result with the path of its file and its name."""
-
-    path: str | None
-    """Relative to the folder of the database; None if the table has no paths."""
-    name: str
-    """Its label in the table, which is the name of its file if the label is a path, else its id."""
-
-
-@dataclass(frozen=True)
-class Step(paths.Step):
-    """An image on the way between two, with the path of its file and its name as of a Match."""
-
-    path: str | None
-    name: str
-
-
-@dataclass(frozen=True)
-class Duplicates:
-    """What `Collection.duplicates` found."""
-
-    space: str
-    groups: list[Group]
-    counts: dict[str, tuple[int, int]]
-    """{kind: (groups, images in them that are not the ones to keep)}, also of other kinds."""
-
-
-@dataclass(frozen=True)
-class Groups:
-    """What `Collection.groups` found."""
-
-    space: str
-    groups: list[stored_groups.Group]
-    """The largest first."""
-    ungrouped: int
-    """How many images are in none."""
-    covers: dict[int | str, str]
-    """For the key of each cover, its path; its name where the table has no paths."""
+SECONDS_OF_PUSH = 60
+"""For each question that a push asks an engine."""
 
 
 class Collection:
@@ -315,6 +278,24 @@ class Collection:
                 self.database.unlink()
             raise
         return taken
+
+    def push(
+        self, uri: str, index: str | None = None, token: str | None = None, engine: str = DEFAULT
+    ) -> Pushed:
+        """Brings the vectors of a space into an engine for many vectors, for servers to search in.
+
+        `uri` is the address of a Milvus server, such as http://localhost:19530, or a path
+        NAME.milvus.db for Milvus Lite. Called again, it brings what is new and removes what is
+        gone. `index` is ivf_sq8, hnsw or diskann; None stands for what is there, else ivf_sq8.
+        `engine` is the name of another engine, from another package.
+        """
+        opened = open_engine(engine, str(uri), token, SECONDS_OF_PUSH)
+        try:
+            with self._reader() as conn:
+                space = choose_space(conn, self.space, self.table)
+                return pushing.push(conn, space, opened, index, self.interface.progress)
+        finally:
+            opened.close()
 
     @contextmanager
     def evaluation(self, label: str | None = None) -> Iterator[Evaluation]:

@@ -261,7 +261,7 @@ class Evaluation:
 
     def _levels(self, index: Index) -> list[np.ndarray]:
         """The vectors of labelled images, one matrix (images, dimensions) for each level."""
-        rows = [row for id in self.ids if (row := index.row(id)) is not None]
+        rows = [row for id in self.ids if (row := index.row(self.conn, id)) is not None]
         if len(rows) < len(self.ids):
             raise ImgsimError("Images were removed while this ran: run it again")
         matrices = [np.empty((len(rows), size), np.float32) for size in self.space.levels.values()]

@@ -99,6 +99,8 @@ class Limits:
     # Reloading
     seconds_between_reloads: float = 10
     """The shortest time between the beginnings of two loads of one value."""
+    seconds_of_old_version: float = 30
+    """For so long, a version in an engine stays after servers could know the next one."""
     share_of_reloads: float = 0.2
     """The largest share of the time that reloads of one value may take."""
 

@@ -29,6 +29,13 @@ pytestmark = pytest.mark.datasette
         ({"images_root": "~nobody-of-this-name/x"}, "images_root is a folder that exists"),
         ({"images_root": 3}, "images_root is a folder that exists"),
         ({"space": 3}, "space is the name of a space"),
+        ({"engine": "milvus"}, 'engine is an object such as {"milvus": '),
+        ({"engine": {"milvus": 3}}, 'engine is an object such as {"milvus": '),
+        ({"engine": {"timeout_ms": 100}}, 'engine is an object such as {"milvus": '),
+        ({"engine": {"faiss": "x"}}, "engine names 'faiss': there is milvus"),
+        ({"engine": {"milvus": "a.db", "token": 3}}, "token of engine is text"),
+        ({"engine": {"milvus": "a.db", "timeout_ms": 0}}, "timeout_ms of engine is a number above"),
+        ({"engine": {"milvus": "a.db", "timeout_ms": 1000}}, "less than sql_time_limit_ms, which"),
         ({"upload": False}, "there is no setting 'upload', only uploads"),
     ],
 )

@@ -174,14 +174,14 @@ def test_images_are_found_by_their_keys(tmp_path, key, ids, id, row):
     with closing(sqlite3.connect(path)) as conn:
         vectors = indexes.load(conn, space_of(conn))
         assert list(vectors.ids) == ids
-        assert vectors.row(vectors.table.find(conn, id)) == row
+        assert vectors.row(conn, vectors.table.find(conn, id)) == row
         with pytest.raises(ImgsimError, match="not a BLOB"):
             vectors.table.find(conn, b"7")
 
 
 def test_an_image_of_the_gallery_page_is_found_by_any_type(path, conn):
     vectors = indexes.load(conn, space_of(conn))
-    rows = [vectors.row(vectors.table.find(conn, id)) for id in (2, "2", 2.0, " 2 ")]
+    rows = [vectors.row(conn, vectors.table.find(conn, id)) for id in (2, "2", 2.0, " 2 ")]
     assert rows == [1, 1, 1, 1]
     query = ranking.query_of_image(conn, vectors, 1, ranking.weights(vectors.space))
     with_itself = ranking.rank(conn, vectors, replace(query, ids=()), 20)

@@ -25,7 +25,9 @@ def reduced_only(monkeypatch):
 
 def best_of(conn, vectors, id, k=20):
     """The first k of all that are similar to an image, itself among them."""
-    query = ranking.query_of_image(conn, vectors, vectors.row(id), ranking.weights(vectors.space))
+    query = ranking.query_of_image(
+        conn, vectors, vectors.row(conn, id), ranking.weights(vectors.space)
+    )
     return ranking.rank(conn, vectors, replace(query, ids=()), k)
 
 

@@ -115,7 +115,7 @@ def steps_of(path, id=1, level_weights=None, plus=()):
     with closing(sqlite3.connect(path)) as conn:
         space = space_of(conn)
         index, weights = indexes.load(conn, space), ranking.weights(space, level_weights)
-        query = ranking.query_of_examples(conn, index, index.row(id), plus, (), weights)
+        query = ranking.query_of_examples(conn, index, index.row(conn, id), plus, (), weights)
         return likeness.steps(conn, index, query)
 
 

@@ -105,7 +105,7 @@ def test_ranking_equals_an_independent_computation(tmp_path, loaded, dtype, leve
     (conn, vectors), expected = loaded(path), expected_scores(path, level_weights)
     weights = ranking.weights(vectors.space, level_weights)
     for id in (1, 77, 300):
-        query = ranking.query_of_image(conn, vectors, vectors.row(id), weights)
+        query = ranking.query_of_image(conn, vectors, vectors.row(conn, id), weights)
         best = ranking.rank(conn, vectors, query, 10)
         wanted = sorted((-score, other) for other, score in expected[id].items() if other != id)
         assert [other for other, _ in best] == [other for _, other in wanted[:10]]
@@ -120,7 +120,7 @@ def test_a_vector_from_outside_ranks_as_one_of_the_space(tmp_path, loaded):
     weights = ranking.weights(vectors.space)
     (blob,) = conn.execute("select vector from imgsim_vectors where image_key = 7").fetchone()
     query = ranking.query_of_vector(conn, vectors, vectors.space.decode(blob), weights)
-    own = replace(ranking.query_of_image(conn, vectors, vectors.row(7), weights), ids=())
+    own = replace(ranking.query_of_image(conn, vectors, vectors.row(conn, 7), weights), ids=())
     assert ranking.rank(conn, vectors, query, 9) == ranking.rank(conn, vectors, own, 9)
 
 

@@ -27,7 +27,7 @@ def reaching(database, id, minimum):
         space = choose_space(conn)
         vectors, weights = indexes.load(conn, space), ranking.weights(space)
         scale = calibration.get_calibration(conn, vectors, weights)
-        query = ranking.query_of_image(conn, vectors, vectors.row(id), weights)
+        query = ranking.query_of_image(conn, vectors, vectors.row(conn, id), weights)
         scored = ranking.rank(conn, vectors, query, 1000)
     return [each for each, score in scored if scale.percentile(score) >= minimum]
 

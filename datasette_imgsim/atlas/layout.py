@@ -75,7 +75,7 @@ def update(conn: Writer, space: Space, refit: bool, progress: Progress = silent)
     if not index.ids:
         raise ImgsimError(f"The space {space.name!r} holds no vectors: embed pictures first")
     ids, positions, fitted = read_atlas(conn, space)
-    rows = np.array([-1 if (row := index.row(id)) is None else row for id in ids], int)
+    rows = np.array([-1 if (row := index.row(conn, id)) is None else row for id in ids], int)
     usable = rows >= 0
     vectors = ranked(index)
     damaged = len(index.damaged)

@@ -1,11 +1,13 @@
-"""The commands that write a space into files of other programs, and take one from them."""
+"""The commands that bring a space into other programs' files or engines, and take one from them."""
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
 
+from ..search.engine import DEFAULT
 from . import report
 from .group import (
     database_argument,
@@ -40,6 +42,38 @@ def export_space(database, uri, space_name, table):
     with ends_at_ctrl_c(f"Stopped; what {uri} has is not all: remove it, or name another folder."):
         done = collection.export(uri)
     click.echo(printable(report.export_report(done, uri)))
+
+
+@imgsim.command("push")
+@database_argument
+@click.argument("uri")
+@space_option
+@table_option
+@click.option(
+    "--index", metavar="KIND", help="ivf_sq8, hnsw or diskann  [default: as it is, else ivf_sq8]"
+)
+@click.option("--engine", default=DEFAULT, show_default=True, help="An engine of another package")
+@reports_errors
+def push_space(database, uri, space_name, table, index, engine):
+    """Bring the vectors of a space into Milvus, a database for very many vectors.
+
+    URI is the address of a server, such as http://localhost:19530, or NAME.milvus.db for Milvus
+    Lite, which needs no server. A token for the server is read from the environment variable
+    MILVUS_TOKEN. Servers of the database then search there, if their configuration names the
+    engine.
+
+    Run it again after a change: only what is new, changed or gone is brought. Where the centre of
+    the space or the index has changed, all is brought anew, and servers use the old version until
+    the new one is complete.
+
+    Exit code: 0 when all is there, 1 when that failed, 2 for wrong usage, 130 after Ctrl-C.
+    """
+    from ..collection import Collection
+
+    collection = Collection(database, space_name, table, Terminal(database, quiet=False))
+    with ends_at_ctrl_c("Stopped; the same command goes on from here or begins again."):
+        done = collection.push(uri, index, os.environ.get("MILVUS_TOKEN"), engine)
+    click.echo(printable(report.push_report(done, uri)))
 
 
 @imgsim.command("import")

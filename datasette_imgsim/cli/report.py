@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..atlas.layout import Summary as MapSummary
-    from ..collection import Groups, Match, Step
     from ..db.spaces import Space
     from ..evaluate import Evaluation, Result
+    from ..explore.answers import Groups, Match, Step
     from ..explore.neighbours import Summary as NeighboursSummary
     from ..ingest.exporting import Exported
     from ..ingest.importing import Imported
     from ..ingest.outcomes import Summary
     from ..models.base import Model
+    from ..search.pushing import Pushed
     from ..verify import Report
 
 LEFT_OUT_SHOWN = 10
@@ -134,6 +135,19 @@ def import_report(done: Imported) -> str:
     if done.failed:
         parts.append(f"{done.failed:,} failed (imgsim_failures has the reasons)")
     return f"{', '.join(parts)}; the space is {done.space!r}."
+
+
+def push_report(done: Pushed, uri: str) -> str:
+    parts = [f"{done.put:,} brought", f"{done.unchanged:,} unchanged", f"{done.deleted:,} removed"]
+    if done.is_new:
+        parts = [f"{images(done.put)} brought"]
+    if done.damaged:
+        parts.append(f"{done.damaged:,} left out, since their vectors are damaged")
+    version = "a new version" if done.is_new else "the version"
+    return (
+        f"{', '.join(parts)}; {uri} has {version} of the space {done.space!r}, with the index "
+        f"{done.kind}."
+    )
 
 
 def unknown_report(done: Imported) -> str:

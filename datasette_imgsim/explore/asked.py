@@ -56,7 +56,7 @@ def query_of(
         vector = first_that(str(name), embedded, candidates)[0].vector
         found = ranking.query_of_vector(conn, index, vector, weights)
         return found if id is None else replace(found, ids=(id,))
-    row = index.row(id)
+    row = index.row(conn, id)
     if row is None:
         raise ImgsimError(f"The image {name} has no vector in the space {index.space.name!r}")
     return ranking.query_of_image(conn, index, row, weights)

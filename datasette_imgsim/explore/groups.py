@@ -179,7 +179,7 @@ def _medoids(
     found = []
     for rows in members:
         ids = [keys[row] for row in rows.tolist()]
-        at = [row for id in ids if (row := index.row(id)) is not None]
+        at = [row for id in ids if (row := index.row(conn, id)) is not None]
         if not at:  # all have changed meanwhile
             found.append(ids[0])
             continue

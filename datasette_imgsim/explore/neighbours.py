@@ -86,7 +86,7 @@ def update(conn: Writer, space: Space, k: int | None, progress: Progress = silen
         if len(new) + len(lost) <= FEW * len(index):
             joined = nearest_of(conn, index, before, new, lost, progress)
             if stamp.k == k:
-                gone = [key for key in stored_keys(conn, space) if index.row(key) is None]
+                gone = [key for key in stored_keys(conn, space) if index.row(conn, key) is None]
                 # New ones come last: if the run is ended before, they count as new again.
                 changed = [*joined, *lost, *new]
                 change_neighbours(conn, space, wanted, before, changed, gone, progress)

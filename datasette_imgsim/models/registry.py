@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 from .. import hookspecs
 from ..errors import ImgsimError
 from . import timm, vgg
@@ -31,17 +29,8 @@ def models() -> dict[str, Model]:
     for name in vgg.LAYERS:
         register(vgg.torchvision_vgg(name))
         register(vgg.torchvision_vgg(f"{name}_bn"))
-    _plugins().hook.register_imgsim_models(register=register)
+    hookspecs.plugins().hook.register_imgsim_models(register=register)
     return by_name
-
-
-@functools.cache
-def _plugins():
-    """Datasette's plugin manager, through which other packages add models."""
-    from datasette.plugins import pm
-
-    pm.add_hookspecs(hookspecs)
-    return pm
 
 
 def get(name: str) -> Model:

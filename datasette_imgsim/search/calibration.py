@@ -138,10 +138,7 @@ def sampled(conn: sqlite3.Connection, index: Index) -> Sample:
 def _sampled(conn: sqlite3.Connection, index: Index) -> Sample:
     if index.sample is None:
         count = at_most(IMAGES_ON_THE_FLY, BYTES_ON_THE_FLY, index.space.dimensions)
-        rows = np.arange(len(index))
-        if count < len(index):
-            random = np.random.default_rng(0)
-            rows = np.sort(random.choice(len(index), count, replace=False, shuffle=False))
+        rows = index.some_rows(conn, count)
         index.sample = Sample(rows, index.vectors(conn, rows))
     return index.sample
 

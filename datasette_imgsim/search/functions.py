@@ -197,11 +197,11 @@ class Functions:
     def _row(self, index: Index, id) -> int | None:
         """The row of an image in the index; None if it is not in its table or has no vector."""
         key = index.table.find(self.conn, id)
-        return None if key is None else index.row(key)
+        return None if key is None else index.row(self.conn, key)
 
     def _row_of_any(self, index: Index, id) -> int | None:
         """Like `_row`, but also for an image deleted by hand; fast for a key as stored."""
-        row = index.row(id)
+        row = index.row(self.conn, id)
         return self._row(index, id) if row is None else row
 
     def imgsim_distance(self, a, b, options="{}"):
@@ -263,9 +263,10 @@ class Functions:
         try:
             space = self._new_view(options, STATUS_OPTIONS).space
             index = self.spaces.get(self.conn, space, wait=0)
+            index.check()
         except ImgsimError as ex:
             return str(ex)
-        text = f"The space {space.name!r} of the table {space.source_table!r} is loaded: "
+        text = f"The space {space.name!r} of the table {space.source_table!r} is {index.place}: "
         text += "1 image" if len(index) == 1 else f"{len(index):,} images"
         if index.damaged:
             ids = listed(str(id) for id in index.damaged[:5])

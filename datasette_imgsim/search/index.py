@@ -1,10 +1,12 @@
-"""The vectors of a space in memory, in one of three forms.
+"""An index: the vectors of a space, in memory in one of three forms.
 
 The form depends on the size of the vectors as float32:
 
 - up to LIMITS.bytes_scanned: `InMemory` compares a query with all vectors
 - up to LIMITS.bytes_in_memory: `WithReduction` also has reduced vectors, which choose candidates
 - above: `ReductionOnly` has only reduced vectors; whole ones are read from the database
+
+The form for vectors in an engine is in `engine`.
 """
 
 from __future__ import annotations
@@ -13,7 +15,6 @@ import functools
 import sqlite3
 import threading
 from abc import ABC, abstractmethod
-from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -59,8 +60,8 @@ class Index(ABC):
     table: SourceTable
     centre: np.ndarray | None
     """(dimensions,), subtracted from the vectors; None without centring."""
-    ids: array | list
-    """The ids of the images, in ascending order; an array if all are integers."""
+    ids: Sequence
+    """The ids of the images by row. In memory they are ascending, an array if all are integers."""
     damaged: list
     """The ids of images left out: their stored vector has a wrong length or is not finite."""
     sample: Sample | None = None
@@ -80,10 +81,13 @@ class Index(ABC):
     most_hits: int | None = None
     """The most results that a search may have; None means no limit."""
 
+    place = "loaded"
+    """Where its vectors are, in words."""
+
     def __len__(self) -> int:
         return len(self.ids)
 
-    def row(self, id) -> int | None:
+    def row(self, conn: sqlite3.Connection, id) -> int | None:
         """The row of an image, by its key as stored; None if it has no vector."""
         if isinstance(self.ids, list):
             return self._rows.get(id)
@@ -95,6 +99,16 @@ class Index(ABC):
     @functools.cached_property
     def _rows(self) -> dict:
         return {id: row for row, id in enumerate(self.ids)}
+
+    def check(self) -> None:  # noqa: B027  (in memory, it always can)
+        """Raises ImgsimError if it cannot answer now."""
+
+    def some_rows(self, conn: sqlite3.Connection, count: int) -> np.ndarray:
+        """Rows (m,), ascending, of up to `count` images chosen at random, the same each time."""
+        if count >= len(self):
+            return np.arange(len(self))
+        random = np.random.default_rng(0)
+        return np.sort(random.choice(len(self), count, replace=False, shuffle=False))
 
     @abstractmethod
     def vector(self, conn: sqlite3.Connection, row: int) -> np.ndarray:
@@ -108,7 +122,8 @@ class Index(ABC):
     def scaled(self, factors: np.ndarray) -> np.ndarray:
         """All vectors, (n, d) float32, each level multiplied by its factor (levels,).
 
-        d is `space.dimensions`, or less if only reduced vectors are in memory.
+        d is `space.dimensions`, or less if only reduced vectors are in memory. Raises ImgsimError
+        if they are in an engine.
         """
 
     def compact(self, factors: np.ndarray) -> np.ndarray:

@@ -1,9 +1,11 @@
-"""Loads spaces into memory, and keeps those of one database."""
+"""Loads spaces into memory, and keeps the indexes of one database."""
 
 from __future__ import annotations
 
 import functools
+import math
 import sqlite3
+import time
 from array import array
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
@@ -20,6 +22,7 @@ from ..errors import ImgsimError, Loading
 from ..limits import LIMITS
 from ..progress import Progress, silent
 from .calibration import sampled
+from .engine import Engine, InEngine, opened
 from .graph import Graphs
 from .index import Index, InMemory, ReductionOnly, WithReduction
 from .reduction import Reduction
@@ -80,7 +83,7 @@ def _read(conn: sqlite3.Connection, space: Space, progress: Progress, centring: 
     ids: array | list = array("q")
     damaged = []
     with progress(count) as advance:
-        for keys, blobs in _pieces(conn, space, table, count):
+        for keys, blobs in pieces(conn, space, table, count):
             raw, usable = decoded(space, blobs)
             start, usable_ids = len(ids), [id for id, is_usable in zip(keys, usable) if is_usable]
             if isinstance(ids, array) and not all(isinstance(id, int) for id in usable_ids):
@@ -104,7 +107,7 @@ def _read(conn: sqlite3.Connection, space: Space, progress: Progress, centring: 
     return InMemory(*common, matrix=matrix)
 
 
-def _pieces(
+def pieces(
     conn: sqlite3.Connection, space: Space, table: SourceTable, count: int
 ) -> Iterator[tuple[tuple, tuple]]:
     """(ids, BLOBs) of the images that are in their table, in order of id, piece by piece.
@@ -137,8 +140,14 @@ class Indexes:
         Without it, spaces are loaded with the caller's connection while the caller waits.
         """
         self.connect = connect
+        self.engine: Callable[[], Engine] | None = None
         self.cache: Cache[Index] = Cache()
         self.graphs = Graphs(connect)
+
+    def use(self, engine: Callable[[], Engine] | None) -> None:
+        """Makes the vectors those of an engine, to which `engine` connects; only the first time."""
+        if engine and self.engine is None:
+            self.engine = functools.cache(engine)
 
     def get(self, conn: sqlite3.Connection, space: Space, wait: float = 0.5) -> Index:
         """The index of a space.
@@ -149,15 +158,42 @@ class Indexes:
         """
         if self.connect is None:
             return self._load_now(conn, space)
-        load = functools.partial(self._load, self.connect, space)
         try:
+            if self.engine:
+                return self._in_engine(self.connect, self.engine, space, wait)
+            load = functools.partial(self._load, self.connect, space)
             return self.cache.get(space.identity, space.generation, load, wait)
         except NotLoaded as ex:
             kind = CannotLoad if ex.load.error else Loading
             raise kind(f"The space {space.name!r} {ex}") from ex.load.error
 
+    def _in_engine(
+        self, connect: Connect, engine: Callable[[], Engine], space: Space, wait: float
+    ) -> Index:
+        """The index on the version in the engine, which is looked up now and then."""
+        held, now = self.cache.newest(space.identity), time.monotonic()
+        age = now - held.checked if isinstance(held, InEngine) else math.inf
+        if held is not None and age < LIMITS.seconds_between_reloads:
+            return held
+        load = functools.partial(self._look_up, connect, engine, space)
+        # An old version is soon gone: who comes late waits a moment for the new one.
+        accept_older = age < LIMITS.seconds_of_old_version / 2
+        return self.cache.get(space.identity, now, load, wait, accept_older)
+
+    def _look_up(
+        self, connect: Connect, engine: Callable[[], Engine], space: Space, progress: Progress
+    ) -> tuple[float, Index]:
+        held = self.cache.newest(space.identity)
+        with closing(connect()) as conn:
+            index = opened(conn, space, engine(), held if isinstance(held, InEngine) else None)
+            sampled(conn, index)
+            self.cache.keep({existing.identity for existing in all_spaces(conn)})
+        return index.checked, index
+
     def newer(self, space: Space) -> str:
-        """The state, in words, of the load that replaces an older index."""
+        """What is known, in words, of a generation that is newer than the index."""
+        if self.engine:
+            return "has not been pushed yet"
         load = self.cache.newest_load(space.identity)
         return load.state if load else ""
 

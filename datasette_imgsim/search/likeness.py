@@ -72,6 +72,6 @@ def steps(conn: sqlite3.Connection, index: Index, query: Query) -> Steps | None:
     if len(index) < SMALLEST_CENTRED_SPACE:
         return None
     sample = sampled(conn, index)
-    own = [row for row in map(index.row, query.ids) if row is not None]
+    own = [row for id in query.ids if (row := index.row(conn, id)) is not None]
     scores = sample.vectors @ query.vector
     return Steps.of_scores(scores[~np.isin(sample.rows, own)])

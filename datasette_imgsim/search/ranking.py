@@ -182,7 +182,7 @@ def rank(
     always computed from the whole vectors. In a large space, a reduction chooses the images that
     are scored, and may rarely miss one of the k best.
     """
-    left_out = [row for row in map(index.row, query.ids) if row is not None]
+    left_out = [row for id in query.ids if (row := index.row(conn, id)) is not None]
     key = (query.vector.tobytes(), tuple(left_out), k)
     with index.lock:
         ranking = index.rankings.get(key)

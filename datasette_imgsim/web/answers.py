@@ -8,6 +8,7 @@ from http import HTTPStatus
 from datasette import Forbidden, Response
 
 from ..errors import ImgsimError
+from ..search.engine import EngineError
 from ..search.indexes import Loading
 from . import compat, scripts
 from .options import Options
@@ -109,6 +110,8 @@ def _with_errors(view, wants_json):
         except Loading as ex:
             waiting = {"ok": False, "error": str(ex), "loading": True}
             return json_answer(datasette, waiting, 503, {"retry-after": "1", **NOT_KEPT})
+        except EngineError as ex:
+            refused = Refused(503, str(ex))
         except ImgsimError as ex:
             refused = Refused(400, str(ex))
         except compat.UNREADABLE as ex:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -12,9 +14,14 @@ from datasette.utils import StartupError, actor_matches_allow
 
 from .. import sqlite_errors
 from ..errors import listed
+from ..search.engine import Engine, engines, open_engine
 from .compat import PLUGIN
 
 BYTES_A_MB = 1_000_000
+BESIDE_ENGINE = ("token", "timeout_ms")
+"""What the setting engine may have beside the name of an engine with its address."""
+TIMEOUT_MS = 800
+"""Less than Datasette's usual sql_time_limit_ms."""
 
 
 class WrongSettings(StartupError, click.ClickException):
@@ -33,6 +40,8 @@ class Config:
     relative to the folder of the database."""
     space: str | None = None
     """The name of the default space."""
+    engine: dict | None = None
+    """The engine that has the vectors, such as {"milvus": URI, "token": …, "timeout_ms": 800}."""
     for_several: bool = False
     """Whether the space is named for several databases, of which some may lack it."""
 
@@ -69,6 +78,8 @@ def check(datasette) -> None:
         settings = _settings(datasette, database)
         where = f"the plugin {PLUGIN}" + (f" of the database {database!r}" if database else "")
         problems = [_problem(name, value) for name, value in settings.items()]
+        if not any(problems):
+            problems.append(_deadline_problem(datasette, settings))
         # Settings of the instance are for all databases, which may lie in different folders.
         for db in [datasette.databases[database]] if database else datasette.databases.values():
             problems.append(_folder_problem(db, settings.get("images_root")))
@@ -116,9 +127,45 @@ def _problem(name: str, value) -> str | None:
         return f"images_root is a folder that exists, not {value!r}"
     if name == "space" and not isinstance(value, str):
         return f"space is the name of a space, not {value!r}"
+    if name == "engine":
+        return _engine_problem(value)
     if name not in NAMES:
         return f"there is no setting {name!r}, only {', '.join(NAMES)}"
     return None
+
+
+def _engine_problem(value) -> str | None:
+    names = [name for name in value if name not in BESIDE_ENGINE] if isinstance(value, dict) else []
+    if len(names) != 1 or not isinstance(value[names[0]], str) or not value[names[0]]:
+        return 'engine is an object such as {"milvus": "http://localhost:19530"}'
+    if names[0] not in (known := engines()):
+        return f"engine names {names[0]!r}: there is {listed(known)}"
+    if not isinstance(value.get("token", ""), str):
+        return 'token of engine is text, such as {"$env": "MILVUS_TOKEN"}'
+    milliseconds = value.get("timeout_ms", TIMEOUT_MS)
+    if not (_is_number(milliseconds) and 0 < milliseconds < math.inf):
+        return f"timeout_ms of engine is a number above 0, not {milliseconds!r}"
+    return None
+
+
+def _deadline_problem(datasette, settings: dict) -> str | None:
+    """A query would be ended by its own limit before the engine's is over."""
+    engine, limit = settings.get("engine"), datasette.setting("sql_time_limit_ms")
+    if not isinstance(engine, dict) or engine.get("timeout_ms", TIMEOUT_MS) < limit:
+        return None
+    return f"timeout_ms of engine is less than sql_time_limit_ms, which is {limit}"
+
+
+def opener(db, settings: Config) -> Callable[[], Engine] | None:
+    """Connects to the engine of a database; None without one."""
+    # Datasette 1.0 opens connections before `check` refuses what is wrong.
+    if not settings.engine or _engine_problem(settings.engine):
+        return None
+    ((name, uri),) = ((k, v) for k, v in settings.engine.items() if k not in BESIDE_ENGINE)
+    if "://" not in uri and db.path:
+        uri = str(Path(db.path).absolute().parent / Path(uri).expanduser())
+    seconds = settings.engine.get("timeout_ms", TIMEOUT_MS) / 1000
+    return functools.partial(open_engine, name, uri, settings.engine.get("token"), seconds)
 
 
 def images_folder(db, images_root: str) -> Path:

@@ -181,7 +181,10 @@ def warm(datasette) -> None:
     """Starts loading the default spaces, so that the first query need not wait."""
     for name, db in datasette.databases.items():
         if name != "_internal":
-            get_state(db).indexes.warm(config.read_config(datasette, name).space)
+            settings = config.read_config(datasette, name)
+            indexes = get_state(db).indexes
+            indexes.use(config.opener(db, settings))
+            indexes.warm(settings.space)
 
 
 def register_functions(conn: sqlite3.Connection, database: str, datasette) -> None:
@@ -191,6 +194,7 @@ def register_functions(conn: sqlite3.Connection, database: str, datasette) -> No
         return
     # A connection keeps these functions, which must not keep Datasette.
     state, settings = get_state(db), config.read_config(datasette, database)
+    state.indexes.use(config.opener(db, settings))
     here = weakref.ref(datasette)
 
     def configured(conn: sqlite3.Connection) -> str | None:

@@ -171,7 +171,7 @@ def _likes(conn, source: Source, id) -> list[Tile]:
     """
     space = default_space(conn, source)
     index = get_index(conn, source, space, wait=0)
-    row = index.row(id)
+    row = index.row(conn, id)
     if row is None or index.most_hits is not None:
         return []
     query = ranking.query_of_image(conn, index, row, ranking.weights(space))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sqlite3
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
@@ -113,7 +114,7 @@ class StoredImage:
         weights: np.ndarray,
     ) -> ranking.Query:
         """What images are ranked by. Raises Missing for an image without a vector."""
-        row = index.row(self.id)
+        row = index.row(conn, self.id)
         if row is None:
             raise Missing(
                 f"The image {str(self.id)!r} has no vector in the space {index.space.name!r}: "
@@ -267,11 +268,12 @@ def _read_page(
     results = loading = missing = None
     try:
         index = get_index(conn, source, space)
+        row_of = functools.partial(index.row, conn)
         query = picture.query(
             conn,
             index,
-            ranking.example_rows("plus", plus, index.row),
-            ranking.example_rows("minus", minus, index.row),
+            ranking.example_rows("plus", plus, row_of),
+            ranking.example_rows("minus", minus, row_of),
             weights,
         )
         results = ranked(conn, source, options, index, query, whole, asked, rerank)

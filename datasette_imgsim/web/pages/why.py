@@ -194,7 +194,7 @@ def _read(conn, source: Source, options: Options, picture: Picture, text: str) -
         options=options,
         space=space,
         weights=weights,
-        hit=of_pair(conn, index, query, index.row(other.id)),
+        hit=of_pair(conn, index, query, index.row(conn, other.id)),
         centre=index.centre,
         originals=(picture.originals(conn, source), other.originals(conn, source)),
     )

@@ -21,6 +21,7 @@ from ...db.tables import quoted
 from ...errors import ImgsimError, listed
 from ...search import ranking
 from ...search.calibration import get_calibration
+from ...search.engine import EngineError
 from ...search.indexes import Loading
 from ...search.likeness import ALIKE, FAINT, WORDS
 from ...search.results import Hit, reaching
@@ -103,6 +104,8 @@ async def filters_from_request(datasette, request):
         raise DatasetteError(ex.message, status=ex.status) from ex
     except Loading as ex:
         raise DatasetteError(f"{ex}: load the page again in a moment", status=503) from ex
+    except EngineError as ex:
+        raise DatasetteError(str(ex), status=503) from ex
     except ImgsimError as ex:
         raise DatasetteError(str(ex), status=400) from ex
     except compat.UNREADABLE as ex:
@@ -269,7 +272,7 @@ def _like(conn, source: Source, text: str, minimum: Minimum, space_name: str | N
     space = named_space(conn, source, space_name)
     id = source.find(conn, text)
     index = get_index(conn, source, space, SECONDS_FOR_LOADING)
-    row = index.row(id)
+    row = index.row(conn, id)
     if row is None:
         raise Refused(404, f"The image {text!r} has no vector in the space {space.name!r}")
     weights = ranking.weights(space)
