@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from datasette.plugins import pm
 from helpers import toy as toy_plugin
-from helpers.browser import PLUGIN, chromium, running
+from helpers.browser import PLUGIN, chromium, close, running
 from helpers.commands import imgsim
 from helpers.databases import lay_out, make_space, random_vectors, rows
 from helpers.loading import reload_at_once, stand_at
@@ -202,7 +202,7 @@ def opened_page(browser, size, **options):
         "window.requestIdleCallback = () => {};"
     )
     yield found
-    context.close()
+    close(context)
     assert found.mistakes == []
 
 

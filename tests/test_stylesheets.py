@@ -17,7 +17,7 @@ OTHERS = sorted(set(STATIC.glob("*.css")) - {COLOURS})
 
 def test_each_colour_has_a_dark_one():
     """But for those of what lies on pictures, or below them."""
-    assert LIGHT - DARK == {f"--imgsim-{name}" for name in ("ground", "sign", "bright", "frame")}
+    assert LIGHT - DARK == {f"--imgsim-{name}" for name in ("ground", "sign", "bright")}
     assert DARK < LIGHT
 
 

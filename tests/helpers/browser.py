@@ -3,13 +3,16 @@
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
-from .waiting import wait_until
+from .waiting import LONG, wait_until
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 POLICY = "default-src 'self'; img-src 'self' data: blob:"
@@ -100,3 +103,31 @@ def loaded(page, selector):
         arg=selector,
     )
     return True
+
+
+def close(context):
+    """Closes the pages of a browser's context.
+
+    Rarely, Chromium waits for ever for the process of a page, which is killed then.
+    """
+    patience = threading.Timer(LONG, end_pages)
+    patience.start()
+    context.close()
+    patience.cancel()
+
+
+def end_pages():
+    """Kills the processes of pages, of browsers that this process has started."""
+    parents, pages = {}, []
+    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+        with suppress(OSError):
+            status = Path(f"/proc/{pid}/stat").read_text()
+            parents[pid] = int(status.rpartition(")")[2].split()[1])
+            if b"--type=renderer" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                pages.append(pid)
+    for pid in pages:
+        parent = pid
+        while parent in parents and parent != os.getpid():
+            parent = parents[parent]
+        if parent == os.getpid():
+            os.kill(pid, signal.SIGKILL)
