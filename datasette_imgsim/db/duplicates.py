@@ -14,8 +14,9 @@ from ..errors import ImgsimError
 from ..progress import Progress, silent
 from . import replacing, schema
 from .connect import Writer, batches, utc_now
+from .facts import fact_sql
 from .spaces import Space, all_spaces, read_numbers, save_numbers
-from .tables import SourceTable, column_names, quoted
+from .tables import SourceTable, column_names
 
 EXACT, NEAR, BURST = "exact", "near", "burst"
 KINDS = (EXACT, NEAR, BURST)
@@ -31,8 +32,6 @@ ROWS_A_TRANSACTION = 5_000
 IDS_A_QUERY = 500
 FACTS = ("path", "width", "height", "bytes", "taken_at", "camera", "mtime_ns", "sha256")
 TOLD = ("id", "path", "width", "height", "bytes", "taken_at")
-OF_CONTENTS = ("path", "bytes", "mtime_ns", "sha256")
-"""Facts that imgsim_contents has of the pictures in a table of the user's own."""
 
 
 class Facts(NamedTuple):
@@ -143,16 +142,7 @@ def _facts(
     conn: sqlite3.Connection, table: SourceTable, condition: str, values: list
 ) -> Iterator[Facts]:
     there = {name.lower(): name for name in column_names(conn, table.name)}
-    columns = []
-    for name in FACTS:
-        column = f"t.{quoted(there[name])}" if name in there else "null"
-        if name in OF_CONTENTS:
-            column = f"coalesce(c.{name}, {column})"
-        # Text need not be UTF-8, and a BLOB may be a picture, which is not read.
-        columns.append(
-            f"case typeof({column}) when 'text' then cast({column} as blob) "
-            f"when 'blob' then null else {column} end"
-        )
+    columns = [fact_sql(there, name) for name in FACTS]
     # Without "+", the key's affinity would keep SQLite from using the index.
     sql = (
         f"select {table.key_sql}, {', '.join(columns)} from {table.rows_sql} "

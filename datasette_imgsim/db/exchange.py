@@ -11,13 +11,12 @@ import numpy as np
 from . import schema
 from .connect import batches
 from .dtypes import DTYPES
+from .facts import OF_CONTENTS, fact_sql
 from .images import FACTS
 from .spaces import Space
-from .tables import WHOLE_NUMBER, SourceTable, column_names, quoted
+from .tables import WHOLE_NUMBER, SourceTable, column_names
 
 IDS_A_READ = 500
-OF_CONTENTS = ("path", "sha256", "bytes", "mtime_ns")
-"""Columns that imgsim_contents has of the pictures in a table of the user's own."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def read_records(conn: sqlite3.Connection, space: Space, ids: Sequence) -> Itera
         rows = conn.execute(
             f"""
             select {table.key_sql}, v.vector, v.norms, s.jpeg,
-            {", ".join(_column(there, name) for name in names)}
+            {", ".join(fact_sql(there, name) for name in names)}
             from imgsim_vectors v cross join {table.rows_sql} on {table.key_sql} = v.image_key
             left join imgsim_thumbnails s on s.source_table = ? and s.image_key = +{table.key_sql}
             left join imgsim_contents c on c.source_table = ? and c.image_key = +{table.key_sql}
@@ -65,7 +64,7 @@ def read_records(conn: sqlite3.Connection, space: Space, ids: Sequence) -> Itera
             order by v.image_key
             """,
             [table.name, table.name, space.id, *batch],
-        )
+        ).fetchall()  # an open read would keep writers waiting while the caller writes files
         for key, vector, norms, jpeg, *values in rows:
             numbers = _numbers(vector, DTYPES[space.dtype], space.dimensions)
             if numbers is None:
@@ -101,18 +100,6 @@ def _name_of_row(table: SourceTable, key: int | str) -> str:
     """A name that no other row has: the text 7 is not the number 7."""
     is_like_number = isinstance(key, str) and WHOLE_NUMBER.fullmatch(key)
     return f"{table.name}/{key!r}" if is_like_number else f"{table.name}/{key}"
-
-
-def _column(there: dict[str, str], name: str) -> str:
-    """SQL for a value of an image; null where nothing has it. Text comes as bytes."""
-    value = f"t.{quoted(there[name])}" if name in there else "null"
-    if name in OF_CONTENTS:
-        value = f"coalesce(c.{name}, {value})"
-    # Text need not be UTF-8, and a BLOB may be a picture, which is not read.
-    return (
-        f"case typeof({value}) when 'text' then cast({value} as blob) "
-        f"when 'blob' then null else {value} end"
-    )
 
 
 def _readable(value):

@@ -72,13 +72,12 @@ def _images(
     conn: sqlite3.Connection, space: Space, ids: list, done: Exported, advance: Advance
 ) -> Iterator[list[Record]]:
     """The records of images, in groups."""
-    for batch in batches(ids, shards.ROWS_A_GROUP):
-        records = list(read_records(conn, space, batch))
+    found = read_records(conn, space, ids)
+    while records := list(islice(found, shards.ROWS_A_GROUP)):
         done.images += len(records)
-        done.left_out += len(batch) - len(records)
-        if records:
-            yield records
-        advance(len(batch))
+        yield records
+        advance(len(records))
+    done.left_out = len(ids) - done.images
     if not done.images:
         raise ImgsimError(f"The space {space.name!r} has no usable vector of an image")
 
@@ -92,7 +91,7 @@ def _failures(conn: sqlite3.Connection, space: Space, done: Exported) -> Iterato
 def _write_array(fs, path: str, images: Iterator[list[Record]]) -> None:
     """Writes the vectors of images, and beside them their paths."""
     shards.refuse_present(fs, path.removesuffix(ARRAY) + PATHS)
-    groups = [([record.path for record in group], _vectors(group)) for group in images if group]
+    groups = [([record.path for record in group], _vectors(group)) for group in images]
     paths = [path for names, _ in groups for path in names]
     broken = next((path for path in paths if len(path.splitlines()) > 1), None)
     if broken is not None:

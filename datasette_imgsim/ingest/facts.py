@@ -31,6 +31,14 @@ class Facts:
     """In degrees, east positive."""
 
 
+PLACE = ("latitude", "longitude")
+
+
+def storable(facts: dict, gps: bool) -> dict:
+    """The facts to store: where a picture was taken only with `gps`, since people publish them."""
+    return facts if gps else {name: fact for name, fact in facts.items() if name not in PLACE}
+
+
 def read_facts(image: Image.Image, orientation: int) -> Facts:
     """The facts of an opened picture that is to be turned, without decoding it.
 

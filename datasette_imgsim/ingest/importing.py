@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
@@ -25,6 +26,9 @@ from .recipe import Recipe, find_or_create
 from .sources import stored_name
 
 START_OF_JPEG = b"\xff\xd8\xff"
+
+Numbers: TypeAlias = tuple[np.ndarray, np.ndarray]
+"""(unit vector (dimensions,), norms (levels,)) of an image."""
 
 
 @dataclass
@@ -71,10 +75,10 @@ def import_shards(
         if not files:
             raise ImgsimError(f"{uri} is no shard and no folder with shards (*{shards.SUFFIX})")
         with progress(len(files), " files", "Reading") as advance:
-            recipe, groups = _opened(fs, files[0], name)
-            importer = _Importer(conn, base, recipe, name, vectors)
-            for file in files:
-                recipe, groups = _opened(fs, file, name)
+            opened = ((file, *_opened(fs, file, name)) for file in files)
+            first = next(opened)
+            importer = _Importer(conn, base, first[1], name, vectors)
+            for file, recipe, groups in chain([first], opened):
                 importer.check(recipe, file)
                 for group in groups:
                     importer.store(group)
@@ -171,7 +175,8 @@ class _Importer:
         records = [replace(record, path=self._stored_path(record.path)) for record in records]
         for batch in batches(records, self.space.rows_a_transaction):
             # Looked at before the transaction: often, all is as it was.
-            pending = [record for record in batch if not self._is_settled(record)]
+            read = [(record, self._numbers(record)) for record in batch]
+            pending = [each for each in read if not self._is_settled(*each)]
             if pending:
                 with one_of_many(self.conn):
                     self._store_batch(pending)
@@ -186,7 +191,7 @@ class _Importer:
         renew_centre(self.conn, reread(self.conn, self.space.name))
         return self.done
 
-    def _is_settled(self, record: Record) -> bool:
+    def _is_settled(self, record: Record, numbers: Numbers | None) -> bool:
         """Whether nothing is to be stored of a record, which is counted then."""
         stored = stored_image(self.conn, self.space, record.path)
         if stored is None:
@@ -197,41 +202,39 @@ class _Importer:
         if stored.is_newer(record):
             self.done.newer += 1
             return True
-        numbers = self._numbers(record)
         encoded = self.space.encode(numbers[0]) if numbers else None
         # What failed there is an image here: that says nothing against it.
         is_there = record.error is not None or (
-            self._is_usable(record) and stored.holds(record, encoded)
+            self._is_usable(record, numbers) and stored.holds(record, encoded)
         )
         self.done.unchanged += is_there
         return is_there
 
-    def _store_batch(self, records: list[Record]) -> None:
+    def _store_batch(self, pending: list[tuple[Record, Numbers | None]]) -> None:
         before = self.done.added + self.done.changed
-        for record in records:
+        for record, numbers in pending:
             try:
                 with own_rules(self.conn, SOURCE_TABLE):
-                    self._store(record)
+                    self._store(record, numbers)
             except RuleBroken as ex:
                 self._fail(record, str(ex))
         if self.done.added + self.done.changed > before:
             raise_generation(self.conn, self.space)
 
-    def _store(self, record: Record) -> None:
+    def _store(self, record: Record, numbers: Numbers | None) -> None:
         stored = stored_image(self.conn, self.space, record.path)
         if record.error is not None:
             self._fail(record, record.error)
-        elif not self._is_usable(record) and stored is None:
+        elif self._is_usable(record, numbers):
+            self._save(record, stored, numbers)
+        elif stored is None:
             self._fail(record, "its vector is damaged where it was imported from")
-        elif not self._is_usable(record):
-            self.done.failed += 1  # the image that is here is sound
         else:
-            self._save(record, stored)
+            self.done.failed += 1  # the image that is here is sound
 
-    def _save(self, record: Record, stored: Stored | None) -> None:
+    def _save(self, record: Record, stored: Stored | None, numbers: Numbers | None) -> None:
         is_bare = stored is not None and record.sha256 is None
         id = stored.id if stored and is_bare else self._save_row(record, stored)
-        numbers = self._numbers(record)
         if numbers:
             save_vectors(self.conn, self.space, [(id, *numbers)])
         if _has_picture(record):
@@ -241,11 +244,11 @@ class _Importer:
         self.done.added += stored is None
         self.done.changed += stored is not None
 
-    def _is_usable(self, record: Record) -> bool:
-        return record.error is None and (not self.vectors or self._numbers(record) is not None)
+    def _is_usable(self, record: Record, numbers: Numbers | None) -> bool:
+        return record.error is None and (not self.vectors or numbers is not None)
 
-    def _numbers(self, record: Record) -> tuple[np.ndarray, np.ndarray] | None:
-        """(unit vector (dimensions,), norms (levels,)) to be stored; None if there is none."""
+    def _numbers(self, record: Record) -> Numbers | None:
+        """What is to be stored of a vector; None if there is none, or it cannot be used."""
         vector = record.vector
         if not self.vectors or vector is None or len(vector) != self.space.dimensions:
             return None
@@ -271,9 +274,7 @@ def _has_picture(record: Record) -> bool:
     return record.thumbnail is not None and record.thumbnail.startswith(START_OF_JPEG)
 
 
-def _units(
-    space: Space, vector: np.ndarray, norms: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
+def _units(space: Space, vector: np.ndarray, norms: np.ndarray | None) -> Numbers:
     """(the vector with each level of length 1, the lengths (levels,) float32).
 
     One with norms is so already, and stays as it is to the bit.

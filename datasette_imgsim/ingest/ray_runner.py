@@ -46,7 +46,7 @@ def embed(
     skipped; in the end each picture is in one of them. Raises ImgsimError.
     """
     ray = _ray()
-    sources, out = [_absolute(source) for source in sources], _absolute(out)
+    sources, out = [remote.absolute(source) for source in sources], remote.absolute(out)
     started = time.monotonic()
     search = Search(options.exclude, not options.no_follow, remote.SUFFIXES)
     places = list(remote.find(sources, search))
@@ -200,7 +200,3 @@ def _remove_others(out: str, prefix: str, wanted: list[Unit]) -> None:
             is_left = name.endswith(shards.PART) or name.endswith(shards.SUFFIX)
             if name.startswith(f"{prefix}-") and is_left and name not in kept:
                 fs.rm_file(file)
-
-
-def _absolute(source: str) -> str:
-    return source if "://" in source else os.path.abspath(source)

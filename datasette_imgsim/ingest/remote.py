@@ -61,7 +61,7 @@ def _of(given: str, search: Search, in_list: bool = False) -> Iterator[Place]:
         with shards.located(given) as (fs, path), fs.open(path, "rb") as file:
             lines = file.read().decode("utf-8-sig", "replace").splitlines()
         for line in filter(str.strip, lines):
-            yield from _of(line if "://" in line else os.path.abspath(line), search, True)
+            yield from _of(absolute(line), search, True)
     elif "://" in given:
         yield from _in_storage(given, search)
     elif not os.path.lexists(given):
@@ -70,6 +70,11 @@ def _of(given: str, search: Search, in_list: bool = False) -> Iterator[Place]:
         yield from _in_container(os.path.abspath(given))
     else:
         yield from _in_folder(given, search)
+
+
+def absolute(given: str) -> str:
+    """A URI, or the absolute path of a local file."""
+    return given if "://" in given else os.path.abspath(given)
 
 
 def _suffix(name: str) -> str:

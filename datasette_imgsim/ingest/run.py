@@ -33,6 +33,7 @@ from ..errors import ImgsimError
 from ..models.network import Network
 from ..progress import Advance
 from . import decode, sources
+from .facts import storable
 from .mark import Mark
 from .options import RunOptions
 from .outcomes import Decoded, Failed, Outcome, Read, Summary, no_numbers
@@ -47,7 +48,6 @@ SECONDS_TO_STOP = 0.2
 # Vectors of the same pixels are nearer than this: rounding to float16 makes 0.0004 at most. Saving
 # a photo as JPEG again, in the best quality, makes 0.004.
 SAME_PICTURE = 0.001
-PLACE = ("latitude", "longitude")
 
 
 class Run:
@@ -263,7 +263,7 @@ class Run:
             self._update(read, vars(read.picture.facts))
             return
         self._rename(read)
-        id = self._save_row(read, self._storable(vars(read.picture.facts)))
+        id = self._save_row(read, storable(vars(read.picture.facts), self.options.gps))
         save_vectors(self.conn, self.space, [(id, vector, norms)])
         self._save_extras(id, read)
         self.holders[read.sha256] = id
@@ -275,7 +275,7 @@ class Run:
         if self._only_touched(read.item, read.sha256):
             row = self.plan.rows[read.item.name]
             if facts or row.stamp != read.item.stamp:
-                self._save_row(read, self._storable(facts))
+                self._save_row(read, storable(facts, self.options.gps))
             self._save_extras(row.id, read)
             self.summary.unchanged += 1
             self.summary.read_again += isinstance(read, Decoded)
@@ -287,7 +287,7 @@ class Run:
         renamed = self._rename(read)
         if not (facts or renamed):
             facts = self.pictures.facts(self.conn, holder)
-        id = self._save_row(read, self._storable(facts))
+        id = self._save_row(read, storable(facts, self.options.gps))
         if id != holder:
             copy_vector(self.conn, self.space, holder, id)
         self._save_extras(id, read)
@@ -305,7 +305,7 @@ class Run:
     def _update(self, read: Read, facts: dict) -> None:
         """Stores the metadata of an image whose vector, and so its place on the map, stays."""
         row = self.plan.rows[read.item.name]
-        stored = facts if row.gps else self._storable(facts)
+        stored = facts if row.gps else storable(facts, self.options.gps)
         id = self.pictures.save(self.conn, read.item, read.sha256, stored, same_pixels=True)
         self._save_extras(id, read, replace=True)
         self.holders[read.sha256] = id
@@ -334,12 +334,6 @@ class Run:
             save_thumbnails(self.conn, table, [row], size, replace)
         if self.options.gps:
             mark_places_read(self.conn, table, [id])
-
-    def _storable(self, facts: dict) -> dict:
-        """The facts to store: where a picture was taken only with the option gps."""
-        if self.options.gps:
-            return facts
-        return {name: value for name, value in facts.items() if name not in PLACE}
 
 
 def _with_path(failed: Failed) -> str:

@@ -85,7 +85,7 @@ def aside(fs, path: str) -> Iterator[str]:
     name = f"{path}.{secrets.token_hex(4)}{PART}"
     try:
         yield name
-        if fs.protocol == "file" or "file" in fs.protocol:
+        if "file" in fs.protocol:
             fs.mv(name, path)
         else:  # `mv` would take characters such as [ for a pattern
             fs.cp_file(name, path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
@@ -10,15 +11,16 @@ from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import Any
 
+from ..db.connect import batches
 from ..db.exchange import Record
 from ..errors import ImgsimError
 from ..models.network import Network
 from . import shards, sources
 from .decode import Picture, opened
+from .facts import storable
 from .outcomes import NO_NUMBERS
 from .recipe import Recipe
 from .remote import Place, Reader
-from .run import PLACE
 from .settings import Settings
 from .worker import Worker
 
@@ -43,7 +45,7 @@ class Order:
     threads: int
     """Of a worker."""
 
-    @property
+    @functools.cached_property
     def digest(self) -> str:
         """Of all that makes a difference to a shard, but the pictures."""
         recipe = asdict(self.recipe) | {"versions": None}
@@ -115,11 +117,7 @@ class Embedder:
             self.unread = 0
             records = list(self._records(unit.places))
             file = f"{path.rstrip('/')}/{unit.again if self.unread else unit.name}"
-            groups = [
-                records[start : start + shards.ROWS_A_GROUP]
-                for start in range(0, len(records), shards.ROWS_A_GROUP)
-            ]
-            shards.write(fs, file, self.order.recipe, groups)
+            shards.write(fs, file, self.order.recipe, batches(records, shards.ROWS_A_GROUP))
         failed = sum(record.error is not None for record in records)
         return len(records) - failed, failed
 
@@ -155,9 +153,7 @@ class Embedder:
             return Record(**known, error=str(ex)), None
         except OSError as ex:
             return Record(**known, error=sources.os_reason(ex)), None
-        facts = vars(picture.facts)
-        if not self.order.gps:  # people publish these files
-            facts = {name: value for name, value in facts.items() if name not in PLACE}
+        facts = storable(vars(picture.facts), self.order.gps)
         return Record(**known, facts=facts, thumbnail=picture.thumbnail), picture
 
     def _embedded(self, batch: list) -> Iterator[Record]:

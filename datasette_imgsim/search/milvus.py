@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..db.connect import batches
 from ..errors import ImgsimError, check_choice
 from .engine import EngineError, Version
 
@@ -231,8 +232,8 @@ class Collection:
 
     def _rows(self, ids: Sequence, field: str, most: int) -> Iterator[tuple]:
         keys, step = [self._key(id) for id in ids], min(most, IDS_A_READ)
-        for start in range(0, len(keys), step):
-            for row in self.query(keys[start : start + step], [field]):
+        for batch in batches(keys, step):
+            for row in self.query(batch, [field]):
                 yield self._id(row["id"]), row[field]
 
     def query(self, keys: list, fields: list[str]) -> list[dict]:
@@ -268,8 +269,7 @@ class Collection:
         rows = [dict(zip(FIELDS, row)) for row in zip(keys, marks, vectors)]
         step = max(1, BYTES_A_CALL // (4 * len(self.centre)))
         with sentences(SECONDS_OF_WRITER):
-            for start in range(0, len(rows), step):
-                batch = rows[start : start + step]
+            for batch in batches(rows, step):
                 self.client.upsert(self.name, batch, timeout=SECONDS_OF_WRITER)
 
     def delete(self, ids: Sequence) -> None:

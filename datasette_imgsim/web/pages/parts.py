@@ -88,9 +88,9 @@ class PartOfPicture:
         return self.whole.originals(conn, source)
 
 
-def told(picture: Picture) -> str:
-    """What a picture is called at the beginning of a sentence."""
-    return "Your image" if picture.id is None else f"The image {str(picture.id)!r}"
+def told(id: int | str | None) -> str:
+    """What a picture is called at the beginning of a sentence; None for one that is not stored."""
+    return "Your image" if id is None else f"The image {str(id)!r}"
 
 
 async def part_found(
@@ -127,6 +127,6 @@ def _embedded(
     space: Space, source: Source, whole: Picture, candidates: list[Original], part: Box
 ) -> EmbeddedPart:
     found, kind = first_that(
-        told(whole), lambda each: embed(space, source.folder, each, part), candidates
+        told(whole.id), lambda each: embed(space, source.folder, each, part), candidates
     )
     return EmbeddedPart(found.vector, found.facts.width, found.facts.height, kind)

@@ -113,16 +113,16 @@ def _uploaded(request, source: Source) -> Find:
 
 async def _overlay(request, source: Source, find: Find) -> Response:
     """The heat over one of the pictures, as a PNG file."""
-    found = await _explained(source, await _pair(request, source, find))
+    found = await _explained(source, await _pair(request, source, _options(request), find))
     number = ("first", "second").index(request.url_vars["picture"])
     headers = {**NOT_KEPT, "x-content-type-options": "nosniff"}
     return Response(found.pictures[number].overlay, headers=headers, content_type="image/png")
 
 
 async def _answer(datasette, request, source: Source, find: Find) -> Response:
-    options = replace(parse_options(request), part=parse_part(request))
+    options = _options(request)
     try:
-        pair = await _pair(request, source, find)
+        pair = await _pair(request, source, options, find)
     except Loading as ex:
         if is_json(request):
             raise
@@ -164,10 +164,13 @@ def _json_url(request) -> str:
     return f"{path}.json?{query}" if query else f"{path}.json"
 
 
-async def _pair(request, source: Source, find: Find) -> Pair:
+def _options(request) -> Options:
+    return replace(parse_options(request), part=parse_part(request))
+
+
+async def _pair(request, source: Source, options: Options, find: Find) -> Pair:
     """What a request asks about. Raises Refused, and Loading while the space is loading."""
     check_may_look(source, request.actor)
-    options = replace(parse_options(request), part=parse_part(request))
     if options.part:
         find = await part_found(request, source, options, find)
     other = tilde_decode(request.url_vars["other"])
@@ -221,8 +224,8 @@ def _computed(source: Source, pair: Pair) -> Why:
 
     first, second = pair.originals
     asked = (
-        Asked(told(pair.picture), first, pair.options.part),
-        Asked(f"The image {str(pair.other.id)!r}", second),
+        Asked(told(pair.picture.id), first, pair.options.part),
+        Asked(told(pair.other.id), second),
     )
     return explain(
         pair.space, source.folder, pair.centre, pair.weights, asked,
